@@ -58,7 +58,11 @@ def due(write: Write, marker: int | None, names: Collection[str]) -> Due:
         return Due(_APPLIED if done_now else _SKIPPED)
     match write.op:
         case WriteOp.CREATE:
-            return _set(_of_creation(write, marker, names)) if marker else Due(_EXISTS)
+            if not marker:
+                return Due(_EXISTS)
+            fields, knows = changes_in(write, marker)
+            spoken = names if knows is None else knows & frozenset(names)
+            return _set(dict.fromkeys(spoken) | dict(fields))
         case WriteOp.UPDATE:
             return _set(write.fields) if marker or not write.expected else Due(_EXISTS)
         case WriteOp.DELETE:
@@ -70,13 +74,15 @@ def _set(fields: Mapping[str, Value]) -> Due:
     return Due(_APPLIED, writes=True, fields=fields)
 
 
-def _of_creation(write: Write, marker: int, names: Collection[str]) -> Mapping[str, Value]:
+def changes_in(write: Write, marker: int) -> tuple[Mapping[str, Value], frozenset[str] | None]:
     """
-    What a creation sets in a record that an older write has made: all fields that its writer knew. Or, if an earlier creation on its
-    way has made it, only those in which the two differ: the rest is there already, or somebody has edited it since.
+    What a creation changes in a record that an older write has made: the fields to set, and which fields it speaks of; None: of all. Of
+    these, it clears those that it does not set.
+
+    If an earlier creation has made the record, what both say is there already. Where it is not, somebody has edited it since,
+    and it must not be overwritten.
     """
-    known = frozenset(names) if write.knows is None else write.knows & frozenset(names)
     if write.differs is None or marker < write.expected:
-        return dict.fromkeys(known) | dict(write.fields)
-    spoken = known & write.differs
-    return dict.fromkeys(spoken) | {n: v for n, v in write.fields.items() if n in write.differs}
+        return write.fields, write.knows
+    fields = {name: value for name, value in write.fields.items() if name in write.differs}
+    return fields, write.differs if write.knows is None else write.differs & write.knows

@@ -56,9 +56,10 @@ from salmon.mongodb.wire.client import (
     translated,
 )
 from salmon.mongodb.writing.blocked import CHANGED, PATH_NOT_VIABLE, resolve
-from salmon.mongodb.writing.unique_values import DUPLICATE, Owed, UniqueValues, changes_in, guard
+from salmon.mongodb.writing.unique_values import DUPLICATE, Owed, UniqueValues, guard
 from salmon.mongodb.writing.violations import properties_at_fault
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
+from salmon.plugin.guard import changes_in
 
 Operation = InsertOne[Document] | UpdateOne | DeleteOne
 
@@ -346,7 +347,8 @@ def _onto_existing(
         elif marker >= write.seq:
             outcomes[key] = APPLIED if marker == write.seq else SKIPPED
         else:
-            update = shape.whole_update(*changes_in(shape, write, marker))
+            fields, knows = changes_in(write, marker)
+            update = shape.whole_update(fields, write.seq, knows)
             operations[key] = UpdateOne(guard(id_of(key), write, shape.mark), update)
     if not operations:
         return outcomes

@@ -25,7 +25,7 @@ from pymongo.collection import Collection
 from pymongo.errors import PyMongoError, WriteError
 
 from salmon.errors import BadRecordKey
-from salmon.model.change import Value, Write, WriteOp
+from salmon.model.change import Write, WriteOp
 from salmon.model.schema import Kind
 from salmon.mongodb.documents import PATHS_PATH, SEQ_PATH, STEP_PATH, DocumentShape, marker_of
 from salmon.mongodb.keys import id_of, key_of
@@ -39,6 +39,7 @@ from salmon.mongodb.wire.client import (
     translated,
 )
 from salmon.plugin.contract import Outcome, OutcomeKind
+from salmon.plugin.guard import changes_in
 
 DUPLICATE: Final = "DuplicateKey"
 _FORBIDDEN: Final = (
@@ -285,7 +286,8 @@ class UniqueValues:
                 return False
         for key, write in circle.items():
             if write.op is WriteOp.CREATE:
-                update = self._shape.whole_update(*changes_in(self._shape, write, markers.get(key, 0)))
+                fields, knows = changes_in(write, markers.get(key, 0))
+                update = self._shape.whole_update(fields, write.seq, knows)
             else:
                 update = self._shape.update(write.fields, write.seq)
             update.setdefault("$unset", {})[STEP_PATH] = ""
@@ -337,21 +339,6 @@ def guard(document_id: Any, write: Write, mark: str) -> Document:
     if write.op is WriteOp.DELETE:
         marker["$gte"] = Int64(write.expected)
     return {"_id": document_id, SEQ_PATH: marker, **form}
-
-
-def changes_in(
-    shape: DocumentShape, write: Write, marker: int
-) -> tuple[Mapping[str, Value], int, frozenset[str] | None]:
-    """
-    What a CREATE changes in a document that has an older marker: the fields to set, the seq, and which fields it speaks of.
-
-    If an earlier CREATE has made the document, what both say is there already. Where it is not, somebody has edited it since,
-    and it must not be overwritten.
-    """
-    if write.differs is None or marker < write.expected:
-        return write.fields, write.seq, write.knows
-    fields = {name: value for name, value in write.fields.items() if name in write.differs}
-    return fields, write.seq, write.differs & (shape.names if write.knows is None else write.knows)
 
 
 def _growing(found: Mapping[str, Write]) -> Iterator[str]:
