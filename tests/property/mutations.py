@@ -68,31 +68,34 @@ def main() -> int:
     console, began_s = Console(stderr=True, highlight=False), time.monotonic()
     for mutant in mutants:
         mutant.code()  # One that no longer applies is told before anything else is done.
+    made_with, rows = versions(chosen.commit), dict(kept)
     with _progress(console) as progress:
         seeds = _sound_seeds(chosen.schedules, chosen.jobs, progress)
-        verdicts = dict(_tried(mutants, seeds, chosen.jobs, progress))
-    made_with = versions(chosen.commit)
-    rows = kept | {
-        mutant.name: _row(mutant, verdicts[mutant.name], made_with["commit"]) for mutant in mutants
-    }
-    told = {
-        "question": (__doc__ or "").strip().splitlines()[0],
-        "schedules": chosen.schedules,
-        "left_out": sorted(set(range(chosen.schedules)) - set(seeds)),
-        "mutants": [rows[mutant.name] for mutant in MUTANTS if mutant.name in rows],
-        "caught": sum(row["caught"] for row in rows.values()),
-        "versions": made_with,
-        "machine": machine(),
-        "wall_s": round(time.monotonic() - began_s, 1),
-    }
-    chosen.out.mkdir(parents=True, exist_ok=True)
-    (chosen.out / "mutations.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-    (chosen.out / "mutations.md").write_text(_table(told), encoding="utf-8")
-    survivors = [mutant.name for mutant in mutants if not verdicts[mutant.name].caught]
-    for name in survivors:
-        console.print(f"survives: {name}", markup=False)
-    console.print(f"{len(mutants) - len(survivors)} of {len(mutants)} mutants were caught; see {chosen.out}")
+        left_out = sorted(set(range(chosen.schedules)) - set(seeds))
+        for mutant, verdict in _tried(mutants, seeds, chosen.jobs, progress):
+            rows[mutant.name] = _row(mutant, verdict, made_with["commit"])
+            if not verdict.caught:
+                progress.console.print(f"survives: {mutant.name}", markup=False)
+            told = {
+                "question": (__doc__ or "").strip().splitlines()[0],
+                "schedules": chosen.schedules,
+                "left_out": left_out,
+                "mutants": [rows[mutant.name] for mutant in MUTANTS if mutant.name in rows],
+                "caught": sum(row["caught"] for row in rows.values()),
+                "versions": made_with,
+                "machine": machine(),
+                "wall_s": round(time.monotonic() - began_s, 1),
+            }
+            _write(told, chosen.out)  # after each: --stale goes on from here if the run is interrupted
+    survivors = sum(not rows[mutant.name]["caught"] for mutant in mutants)
+    console.print(f"{len(mutants) - survivors} of {len(mutants)} mutants were caught; see {chosen.out}")
     return 1 if survivors else 0
+
+
+def _write(told: dict[str, Any], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "mutations.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    (folder / "mutations.md").write_text(_table(told), encoding="utf-8")
 
 
 def _sound_seeds(count: int, jobs: int, progress: Progress) -> list[int]:
@@ -107,7 +110,7 @@ def _sound_seeds(count: int, jobs: int, progress: Progress) -> list[int]:
 
 def _tried(
     mutants: Sequence[Mutant], seeds: Sequence[int], jobs: int, progress: Progress
-) -> Iterator[tuple[str, Verdict]]:
+) -> Iterator[tuple[Mutant, Verdict]]:
     """Each mutant's verdict, as they come. The tests must pass without any."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOADED)
@@ -130,7 +133,7 @@ def _tried(
                 verdict = trial.result()
                 survivors += not verdict.caught
                 progress.update(bar, advance=1, told=f"{survivors} survive")
-                yield trials[trial].name, verdict
+                yield trials[trial], verdict
         finally:
             pool.shutdown(cancel_futures=True)
 
