@@ -2,7 +2,8 @@
 Writes that wait for something else, stored as entries in `offsets`.
 
 A field that refers to a missing parent waits until the parent's Id is known. A write to a locked record (for example in an
-approval) waits for a certain time: nothing reports the end of a lock, so the write is tried again at growing intervals.
+approval) waits for a certain time: nothing reports the end of a lock, so the write is tried again at growing intervals. So is
+a field that refers to a deleted parent: its Id is known, and stays the same if the parent is restored.
 
 An entry is `waits/<Object>/<record key>` of its connector. It is written in the transaction that reports the deferral and
 removed in the one that asks merge to send again, so that a restart loses none and repeats none.
@@ -35,7 +36,7 @@ class Wait:
     parents: frozenset[RecordId]
     partition: int  # of the record's key; the instance that has this partition handles the entry
     due_ms: int | None = None  # in ms since 1970; None: it waits only for parents
-    tries: int = 0  # attempts that found the record locked
+    tries: int = 0  # attempts that found the record locked, or its parent deleted
     asked: bool = False  # merge was asked to send it again, and has not answered yet
 
     @property
@@ -132,9 +133,11 @@ class Waits:
         return wait if outcome.again_s is None else wait.later(outcome.again_s, now_ms)
 
     def timed(self, record: SinkRecord) -> Wait | None:
-        """Return the entry of a record if it was locked at the last attempt."""
+        """Return the entry of a record if it was locked at the last attempt, and not if only its parents keep it waiting."""
         wait = self._of.get((record.object, record.key))
-        return wait if wait is not None and wait.due_ms is not None else None
+        if wait is None or wait.due_ms is None or (wait.fields and wait.parents):
+            return None
+        return wait
 
     def due(self, now_ms: int) -> list[Wait]:
         """Return the entries whose time has come."""
@@ -167,5 +170,7 @@ class Waits:
 
     @property
     def parents(self) -> frozenset[RecordId]:
-        """All records that an entry waits for."""
-        return frozenset(self._children)
+        """All records that an entry waits for, but those that were deleted: that their Ids are known answers nothing."""
+        return frozenset(
+            parent for wait in self._of.values() for parent in wait.parents if wait.due_ms is None
+        )

@@ -169,7 +169,8 @@ class SinkReports:
         self._buffer.committed(positions)
         for wait in report.waits:
             self.waits.put(wait)
-            self._known_parents |= wait.parents  # They may have been created since the task asked.
+            if wait.due_ms is None:
+                self._known_parents |= wait.parents  # They may have been created since the task asked.
         for wait in report.settled:
             self.waits.drop(wait.id)
         for refused in report.no_longer_refused:
@@ -190,7 +191,7 @@ class SinkReports:
 
     def answer_waits(self, identities: IdentityTables) -> None:
         """
-        Ask merge to send again what waited for a parent whose Id is known now, and the locked writes whose time has come.
+        Ask merge to send again what waited for a parent whose Id is known now, and the writes whose time has come.
 
         Raises:
             Unavailable: nothing was written; call again.
@@ -203,7 +204,7 @@ class SinkReports:
                 self.waits.drop(wait.id)
             log.info("waits_answered", records=len(answered))
         self._known_parents.clear()
-        self._try_locked_again(round(self._outcomes.clock() * 1000))
+        self._try_again(round(self._outcomes.clock() * 1000))
         self._metrics.waits.set(len(self.waits))
 
     def keeps_away(self, record: RecordId) -> bool:
@@ -231,7 +232,7 @@ class SinkReports:
             log.info("refused_writes_sent_again", records=len(ended))
             self._no_longer_refused = {}
 
-    def _try_locked_again(self, now_ms: int) -> None:
+    def _try_again(self, now_ms: int) -> None:
         due = self.waits.due(now_ms)
         asked = [(wait, wait.after_asking(now_ms)) for wait in due if not wait.asked]
         ended = [wait for wait in due if wait.asked]
@@ -243,7 +244,7 @@ class SinkReports:
             self.waits.put(still)
         for wait in ended:
             self.waits.drop(wait.id)
-        log.info("locked_writes_tried_again", records=len(asked))
+        log.info("waiting_writes_tried_again", records=len(asked))
 
     def _limit_output(self, counted: Counts) -> Output:
         return self._entries.output(self._instance.connector, self._limit_entry, counted.position())

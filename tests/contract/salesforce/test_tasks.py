@@ -337,6 +337,24 @@ def test_a_record_in_an_approval_waits_for_its_end(box: BoxProcess) -> None:
         assert outcome.kind is OutcomeKind.APPLIED
 
 
+def test_a_parent_that_was_deleted_is_waited_for_until_it_is_restored(box: BoxProcess) -> None:
+    """Created or updated, its children are not refused for good: what somebody restores mends them (DESIGN 4a)."""
+    parent = box.create("Account", Name="Deleted")
+    contact = box.create("Contact", LastName="Child")
+    box.delete("Account", parent)
+    writes = [
+        write(CREATE, "Contact", "$oid:orphan", 95, LastName="Orphan", AccountId=parent),
+        write(UPDATE, "Contact", contact, 96, native_id=contact, AccountId=parent),
+    ]
+    with Source(box).through_snapshots() as source:
+        sink = started_sink(box, source)
+        for outcome in sink.put(writes):
+            assert (outcome.kind, outcome.fields) == (OutcomeKind.DEFERRED, frozenset({"AccountId"}))
+            assert (outcome.waits_for, outcome.again_s) == ((("Account", parent),), 60.0)
+        box.recycle_bin("undelete", "Account", parent)
+        assert [outcome.kind for outcome in sink.put(writes)] == [OutcomeKind.APPLIED] * 2
+
+
 def _put(sink: SalesforceSinkTask, writes: Sequence[SinkRecord]) -> list[OutcomeKind]:
     """What became of *writes*; nothing while the org is given a pause."""
     try:

@@ -94,3 +94,26 @@ def test_a_lock_sets_aside_all_of_the_record_whatever_waits_for_a_parent_besides
     waits.put(waits.deferred(record(5, "AccountId"), deferral("AccountId", PARENT), 3))
     wait = waits.deferred(record(6, "Name"), LOCKED, 3, 0)
     assert (wait.fields, wait.parents) == (frozenset(), frozenset({PARENT}))
+
+
+def orphan(field: str, parent: tuple[str, str]) -> Outcome:
+    return Outcome(OutcomeKind.DEFERRED, fields=frozenset({field}), waits_for=(parent,), again_s=60.0)
+
+
+def test_a_deleted_parent_is_waited_for_by_the_clock_and_by_its_return() -> None:
+    """Its Id is known all the time, so that alone answers nothing; a new Id of its key does, and so does the time."""
+    waits = Waits()
+    wait = waits.deferred(record(5, "AccountId"), orphan("AccountId", PARENT), 3, 0)
+    waits.put(wait)
+    assert waits.parents == frozenset(), "nobody asks whether its Id is known"
+    assert waits.due(59_999) == []
+    assert waits.due(60_000) == waits.answered_by([PARENT]) == [wait]
+
+
+def test_who_refers_to_a_deleted_parent_is_not_locked() -> None:
+    """Its other fields are written meanwhile; that they were is no reason to try the reference again at once."""
+    waits = Waits()
+    waits.put(waits.deferred(record(5, "AccountId"), orphan("AccountId", PARENT), 3, 0))
+    assert waits.timed(record(6, "Name")) is None
+    waits.put(waits.deferred(record(7, "Name"), LOCKED, 3, 0))
+    assert waits.timed(record(8, "Name")) is not None

@@ -29,6 +29,7 @@ from salmon.salesforce.writing.outcomes import (
     Look,
     deferred,
     duplicate_of_nothing,
+    orphaned,
     outcome_of,
     refusal_of,
     refused,
@@ -252,9 +253,7 @@ class Delivery:
             if outcome.code == LIKE:
                 self._alike[job.index] = job, bodies[job.index]
             self._outcomes[job.index] = outcome
-        self._refuse_for_parents(
-            [(job, result, bodies[job.index]) for job, result in looks[Look.IS_IT_THERE]]
-        )
+        self._settle_references([(job, result, bodies[job.index]) for job, result in looks[Look.IS_IT_THERE]])
         return self._after_duplicates(looks[Look.WHO_HAS_THE_KEY])
 
     def _after_duplicates(self, taken: Sequence[tuple[Job, RowResult]]) -> list[tuple[Job, Body]]:
@@ -302,12 +301,13 @@ class Delivery:
                     OutcomeKind.GONE, code=refusal_of(result).code, reason="the record is not there"
                 )
         there = [(job, result) for job, result in unsure if markers[job.id] is not None]
-        self._refuse_for_parents([(job, result, bodies[job.index]) for job, result in there])
+        self._settle_references([(job, result, bodies[job.index]) for job, result in there])
 
-    def _refuse_for_parents(self, refusals: Sequence[tuple[Job, RowResult, Mapping[str, Any]]]) -> None:
+    def _settle_references(self, refusals: Sequence[tuple[Job, RowResult, Mapping[str, Any]]]) -> None:
         """
-        Refuse writes that refer to a record that is not there any more. Salesforce seldom says which: so the parents
-        are looked at, and the fields named, that the rest may be sent without them.
+        Tell the outcomes of writes that refer to a record that is not there. Salesforce seldom says which: so the parents
+        are looked at, and the fields named, that the rest may be sent without them. A parent of the sync may come, or come
+        back; any other is refused.
         """
         meant = {job.index: self._references.meant(job.record) for job, *_ in refusals}
         parents = {
@@ -318,19 +318,20 @@ class Delivery:
         }
         found = self._markers(parents.values())
         for job, result, _ in refusals:
-            refusal = refusal_of(result)
+            written = meant[job.index]
             missing = {
-                name
+                name: written[name]
                 for (index, name), (parent, _) in parents.items()
                 if index == job.index and found[parent] is None
             }
-            written = meant[job.index]
-            to_come = {name for name in missing if len(written[name][1]) == ID_CHARS_SHORT}
-            if to_come and to_come == missing:
+            refusal, waits_for = refusal_of(result), tuple(dict.fromkeys(missing.values()))
+            if not missing:
+                self._outcomes[job.index] = refused(refusal)
+            elif all(len(key) == ID_CHARS_SHORT for _, key in missing.values()):
                 # Any 15 letters and digits look like an Id: they may be the key of a parent that is still to come.
-                self._outcomes[job.index] = deferred(to_come, tuple(written[name] for name in to_come))
-                continue
-            self._outcomes[job.index] = refused(replace(refusal, fields=refusal.fields or frozenset(missing)))
+                self._outcomes[job.index] = deferred(missing, waits_for)
+            else:
+                self._outcomes[job.index] = orphaned(refusal.code, missing, waits_for)
 
     def _delete(self, jobs: Sequence[Job]) -> None:
         above = depths(self._schemas)

@@ -17,7 +17,7 @@ from salmon.plugin.contract import Outcome, OutcomeKind
 from salmon.salesforce.wire.codes import DUPLICATE, Verdict, verdict_of
 from salmon.salesforce.wire.rest import RowResult
 
-# An approval takes minutes at least. The worker waits longer each time.
+# An approval takes minutes at least, and so does a person who restores what was deleted. The worker waits longer each time.
 LOCKED_AGAIN_S: Final = 60.0
 # What a person would not know by the code alone.
 _HINTS: Final = {
@@ -110,6 +110,16 @@ def deferred(fields: Collection[str], waits_for: tuple[tuple[str, str], ...]) ->
         reason="the record that it refers to does not exist there yet",
         waits_for=waits_for,
     )
+
+
+def orphaned(code: str, fields: Collection[str], waits_for: tuple[tuple[str, str], ...]) -> Outcome:
+    """
+    The outcome of a write whose references point at records that were deleted. They may come back: restored from the
+    recycle bin under the same Id, which no identity tells, or created again under the same key.
+    """
+    reason = "the record that it refers to has been deleted there. It is waited for until it is restored; or refer to another"
+    waiting = deferred(fields, waits_for)
+    return replace(waiting, code=code, reason=reason, again_s=LOCKED_AGAIN_S)
 
 
 def locked(code: str) -> Outcome:

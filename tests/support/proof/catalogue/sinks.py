@@ -166,6 +166,20 @@ SINKS: Final = (
         "            if False:\n",
     ),
     Mutant(
+        "Salesforce: a reference to a deleted record is refused for good",
+        "4a: a refusal belongs to the record that can mend it: another record's is waited for, not parked",
+        "salesforce.writing.delivery",
+        "                self._outcomes[job.index] = orphaned(refusal.code, missing, waits_for)\n",
+        "                self._outcomes[job.index] = refused(replace(refusal, fields=frozenset(missing)))\n",
+    ),
+    Mutant(
+        "a deleted parent's known Id sends its child again, and again",
+        "4a: a refusal belongs to the record that can mend it: another record's is waited for, not parked",
+        "sink.deferrals",
+        " for wait in self._of.values() for parent in wait.parents if wait.due_ms is None\n",
+        " for wait in self._of.values() for parent in wait.parents\n",
+    ),
+    Mutant(
         "a unique value is refused at once",
         "4a: a refusal that depends on another record is not final while merge may still judge what frees it",
         "plugin.clashes",

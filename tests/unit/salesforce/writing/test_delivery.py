@@ -325,18 +325,34 @@ def test_a_date_that_salesforce_cannot_hold_is_refused_alone_and_never_sent(when
 
 
 def test_a_missing_parent_and_a_missing_record_are_told_apart() -> None:
-    """The same code stands for both; a look tells which."""
+    """The same code stands for both; a look tells which. The parent was deleted: it may be restored, so it is waited for."""
     rig = Rig()
     rig.org.put("Contact", "003000000000001AAA", LastName="C")
     for native_id in ("003000000000001AAA", "003000000000002AAA"):
         rig.org.refuses[native_id] = RowError("INVALID_CROSS_REFERENCE_KEY")
-    kinds = rig.put(
-        *(
+    orphan, gone = rig.task.put(
+        [
             write(UPDATE, i, name="Contact", native_id=i, AccountId=A)
             for i in ("003000000000001AAA", "003000000000002AAA")
-        )
+        ]
     )
-    assert kinds == [OutcomeKind.REFUSED, OutcomeKind.GONE]
+    assert (orphan.kind, orphan.fields, orphan.waits_for, orphan.again_s) == (
+        OutcomeKind.DEFERRED,
+        frozenset({"AccountId"}),
+        (("Account", A),),
+        60.0,
+    )
+    assert "has been deleted" in orphan.reason
+    assert gone.kind is OutcomeKind.GONE
+
+
+def test_a_record_of_no_synced_object_is_not_waited_for() -> None:
+    """An owner that is not there: nothing that the sync sees could mend it, so a person has to."""
+    rig = Rig()
+    rig.org.put("Account", A, Name="A")
+    rig.org.refuses[A] = RowError("INVALID_CROSS_REFERENCE_KEY", ("OwnerId",))
+    (outcome,) = rig.task.put([write(UPDATE, A, native_id=A, OwnerId="005000000000001AAA")])
+    assert (outcome.kind, outcome.fields) == (OutcomeKind.REFUSED, frozenset({"OwnerId"}))
 
 
 def test_an_incident_of_minutes_sets_no_write_aside() -> None:

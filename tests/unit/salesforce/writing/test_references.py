@@ -116,7 +116,11 @@ def test_a_parent_that_was_deleted_is_named() -> None:
     (outcome,) = rig.task.put(
         [write(CREATE, "$c", name="Contact", LastName="C", AccountId=A, OwnerId="005000000000001AAA")]
     )
-    assert (outcome.kind, outcome.fields) == (OutcomeKind.REFUSED, frozenset({"AccountId"}))
+    assert (outcome.kind, outcome.code, outcome.fields) == (
+        OutcomeKind.DEFERRED,
+        "ENTITY_IS_DELETED",
+        frozenset({"AccountId"}),
+    )
 
 
 def test_a_reference_of_15_characters_is_the_same_id_as_its_18() -> None:
