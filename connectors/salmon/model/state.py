@@ -147,6 +147,10 @@ class SideState:
         """The writes that have no answer yet."""
         return {seq: sent for seq, sent in self.sent.items() if seq > self.settled}
 
+    def awaits(self, op: WriteOp) -> bool:
+        """Whether a write of this kind has no answer yet."""
+        return any(sent.op is op for sent in self.in_flight.values())
+
     def holds(self, name: str) -> bool:
         """Whether the side keeps its own value of the field until a person resolves the conflict."""
         return name in self.parked and self.parked[name].why is Park.HELD

@@ -19,7 +19,7 @@ from __future__ import annotations
 from salmon.model.change import WriteOp
 from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
-from salmon.model.state import SideState, State
+from salmon.model.state import State
 from salmon.model.steps.work import Fact, Work
 
 
@@ -40,7 +40,7 @@ def settle(state: State, rules: Rules, *, whole: bool) -> None:
         side = state.sides[name]
         if side.viewed_by != view.digest:
             if not side.viewed_by:
-                side.entered = side.exists is True or _is_being_made(side)
+                side.entered = side.exists is True or side.awaits(WriteOp.CREATE)
             side.viewed_by = view.digest
             # Nobody decides on a field any more that the side cannot set.
             ended = [n for n in view.masks if side.holds(n)]
@@ -74,14 +74,9 @@ def stays_unwanted(state: State, name: str, rules: Rules) -> bool:
 def stay(work: Work) -> None:
     """A person has decided that what we were about to take off a side stays there."""
     for name, side in work.state.sides.items():
-        leaves = any(sent.op is WriteOp.DELETE for sent in side.in_flight.values())
-        if leaves and not is_wanted(work.state, name, work.rules):
+        if side.awaits(WriteOp.DELETE) and not is_wanted(work.state, name, work.rules):
             side.entered = False
             work.report(Fact.EDITED, EXISTENCE)
-
-
-def _is_being_made(side: SideState) -> bool:
-    return any(sent.op is WriteOp.CREATE for sent in side.in_flight.values())
 
 
 def is_current(state: State, rules: Rules) -> bool:

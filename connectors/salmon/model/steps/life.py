@@ -262,7 +262,7 @@ def ends(work: Work, ours: Sent | None) -> None:
     x.overwritten = taken_away.notes(work, ours)
     x.exists, x.native_id, x.marker = False, None, 0
     x.shadow, x.unknown, x.misfits = {}, frozenset(), {}
-    x.entered = x.entered and any(sent.op is WriteOp.CREATE for sent in x.in_flight.values())
+    x.entered = x.entered and x.awaits(WriteOp.CREATE)
     if had is not False:
         x.parked = {}  # but a refused creation is not tried again because somebody looked
     if not state.lives or (ours is not None and ours.op is WriteOp.DELETE):
@@ -314,8 +314,8 @@ def die(work: Work, version: Version) -> None:
     state, hidden = work.state, work.rules.masked_somewhere
     state.canonical = {n: v for n, v in state.canonical.items() if n in hidden}
     state.versions = {n: v for n, v in state.versions.items() if n in state.canonical}
-    work.state.lives, work.state.life = False, version
-    work.state.unpublished = True
-    for side in work.state.sides.values():
+    state.lives, state.life = False, version
+    state.unpublished = True
+    for side in state.sides.values():
         side.parked = {}
     work.report(Fact.DELETED)

@@ -32,14 +32,14 @@ FILTERS: Final = (
         "a look that missed our creation makes a guest of the record",
         "Filters: what our creation makes is taken away when it no longer matches",
         "model.steps.life",
-        "    x.entered = x.entered and any(sent.op is WriteOp.CREATE for sent in x.in_flight.values())\n",
+        "    x.entered = x.entered and x.awaits(WriteOp.CREATE)\n",
         "    x.entered = False\n",
     ),
     Mutant(
         "what was born anew after ours had left is taken away",
         "Filters: a record that has never matched in this life stays where it was born",
         "model.steps.life",
-        "    x.entered = x.entered and any(sent.op is WriteOp.CREATE for sent in x.in_flight.values())\n",
+        "    x.entered = x.entered and x.awaits(WriteOp.CREATE)\n",
         "",
     ),
     Mutant(
@@ -60,7 +60,7 @@ FILTERS: Final = (
         "with another filter, what came by the former one stays",
         "Filters: what a side had before it had a filter is taken away where it does not match",
         "model.steps.admission",
-        "                side.entered = side.exists is True or _is_being_made(side)\n",
+        "                side.entered = side.exists is True or side.awaits(WriteOp.CREATE)\n",
         "                side.entered = False\n",
     ),
     Mutant(

@@ -188,7 +188,7 @@ LIVES: Final = (
         "a death is not published",
         "2: records: a tombstone = deleted",
         "model.steps.life",
-        "    work.state.lives, work.state.life = False, version\n    work.state.unpublished = True\n",
+        "    state.lives, state.life = False, version\n    state.unpublished = True\n",
         "    del hidden\n",
     ),
     Mutant(
