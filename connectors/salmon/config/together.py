@@ -14,7 +14,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from salmon.config.events import EventConfig, event_faults
-from salmon.config.transforming import faults_of_flows
+from salmon.config.transforming import faults_of_flows, mapping
 from salmon.salesforce.config import missing_for
 
 # Object Reference for the Salesforce Platform, API names: letters, digits, underscores.
@@ -24,12 +24,12 @@ KeyPath = tuple[str, ...]
 
 def faults_together(raw: Mapping[Any, Any]) -> Iterator[tuple[KeyPath, str]]:
     """Each fault as the path of its key and a sentence. *raw*: as written, with its references replaced."""
-    objects = _mapping(raw.get("objects"))
+    objects = mapping(raw.get("objects"))
     collections: dict[str, str] = {}
     for name, each in objects.items():
         if str(name).isprintable() and not SOBJECT.fullmatch(str(name)):  # otherwise see texts
             yield ("objects", str(name)), "must be the API name of an sObject, e.g. Account or Invoice__c."
-        collection = _mapping(each).get("collection")
+        collection = mapping(each).get("collection")
         if not isinstance(collection, str):
             continue
         if (first := next((other for other, its in collections.items() if its == collection), None)) is None:
@@ -39,11 +39,11 @@ def faults_together(raw: Mapping[Any, Any]) -> Iterator[tuple[KeyPath, str]]:
                 ("objects", str(name), "collection"),
                 f"is the collection of {first}, too. Give each object its own.",
             )
-    events = dict(_events(_mapping(raw.get("events"))))
+    events = dict(_events(mapping(raw.get("events"))))
     synced = {str(name): collections.get(str(name), "") for name in objects}
     yield from ((("events", *key), sentence) for key, sentence in event_faults(events, synced))
     yield from faults_of_flows(raw)
-    auth = _mapping(_mapping(raw.get("salesforce")).get("auth"))
+    auth = mapping(mapping(raw.get("salesforce")).get("auth"))
     if missing := missing_for(auth):
         yield ("salesforce", "auth"), f"flow {auth['flow']} needs {' and '.join(missing)}."
 
@@ -51,12 +51,8 @@ def faults_together(raw: Mapping[Any, Any]) -> Iterator[tuple[KeyPath, str]]:
 def _events(raw: Mapping[Any, Any]) -> Iterator[tuple[str, EventConfig]]:
     """Those that are right by themselves."""
     for name, each in raw.items():
-        known = {key: value for key, value in _mapping(each).items() if key in EventConfig.model_fields}
+        known = {key: value for key, value in mapping(each).items() if key in EventConfig.model_fields}
         try:
             yield str(name), EventConfig.model_validate(known)
         except ValidationError:
             continue  # its own faults are reported by its model
-
-
-def _mapping(node: Any) -> Mapping[Any, Any]:
-    return node if isinstance(node, Mapping) else {}

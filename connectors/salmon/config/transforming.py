@@ -261,7 +261,7 @@ def faults_of_flows(raw: Mapping[Any, Any]) -> Iterator[tuple[tuple[str, ...], s
     Args:
         raw: The configuration as written. What is wrong by itself is skipped, since its model reports it.
     """
-    objects, top = _mapping(raw.get("objects")), _mapping(raw.get("transforms"))
+    objects, top = mapping(raw.get("objects")), mapping(raw.get("transforms"))
     for name in top:
         if name not in objects:
             yield (
@@ -269,7 +269,7 @@ def faults_of_flows(raw: Mapping[Any, Any]) -> Iterator[tuple[tuple[str, ...], s
                 "is not an object of this sync. Add it to `objects`, or correct the name.",
             )
     for name, each in objects.items():
-        own, direction = _mapping(each).get("transforms"), _mapping(each).get("direction")
+        own, direction = mapping(each).get("transforms"), mapping(each).get("direction")
         steps = [
             *_usable(("objects", str(name), "transforms"), own),
             *_usable(("transforms", str(name)), top.get(name)),
@@ -279,7 +279,7 @@ def faults_of_flows(raw: Mapping[Any, Any]) -> Iterator[tuple[tuple[str, ...], s
         faults = (
             *flow.faults(),
             *_faults_of_direction(flow, str(direction)),
-            *_faults_of_fields(_mapping(each).get("fields"), flow),
+            *_faults_of_fields(mapping(each).get("fields"), flow),
         )
         yield from ((key, f"{fault}.") for fault in faults)
 
@@ -292,7 +292,8 @@ def _usable(key: tuple[str, ...], raw: Any) -> Iterator[tuple[tuple[str, ...], T
             continue
 
 
-def _mapping(node: Any) -> Mapping[Any, Any]:
+def mapping(node: Any) -> Mapping[Any, Any]:
+    """A node of the file if it is a mapping; else an empty one, because its own model reports it."""
     return node if isinstance(node, Mapping) else {}
 
 

@@ -21,10 +21,10 @@ from salmon.salesforce.wire.administration import (
     RIGHTS,
     SELECTED_DEFAULT_MAX,
     Administration,
-    Allowance,
     event_of,
 )
 from salmon.salesforce.wire.grants import ENDINGS
+from salmon.salesforce.wire.limits import Limit, read_limits
 from salmon.salesforce.wire.soql import quoted
 from salmon.salesforce.writing.allowance import ALLOWANCE as PUBLISHED
 
@@ -262,13 +262,13 @@ class OrgChecks:
 
     def _allowances(self) -> Iterator[Line]:
         try:
-            found: Mapping[str, Allowance] = self._org.allowances()
+            found = read_limits(self._org.rest)
         except RequestRejected:
             found = {}
         usage = self._org.rest.usage
         calls = found.get(_API_REQUESTS)
         if calls is None and usage is not None:
-            calls = Allowance(usage[1], usage[1] - usage[0])
+            calls = Limit(usage[1], usage[1] - usage[0])
         yield _allowance(
             "salesforce.allowances.api",
             "Salesforce: API requests",
@@ -329,7 +329,7 @@ def clock_line(name: str, what: str, theirs_s: float, ours_s: float, whose: str)
 
 
 def _allowance(
-    name: str, what: str, allowance: Allowance | None, mend: str, within: str = "the next 24 hours"
+    name: str, what: str, allowance: Limit | None, mend: str, within: str = "the next 24 hours"
 ) -> Line:
     if allowance is None:
         return warn(name, what, "How much is left is not shown to this user.", _SEES_SETUP)

@@ -177,7 +177,7 @@ class Bulk(BaseModel):
 
 
 class Budget(BaseModel):
-    """What Salmon may use of an allowance that the org counts over 24 hours."""
+    """What Salmon may use of an allowance of the org: *share* of it, but never the last *floor*, which are left to others."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from urllib.parse import urlencode
@@ -31,6 +31,7 @@ from salmon.salesforce.reading.subscription import Ended, Preset, Received, Star
 from salmon.salesforce.wire import soql
 from salmon.salesforce.wire.budget import Budget, Level, Urgency
 from salmon.salesforce.wire.clock import OrgClock
+from salmon.salesforce.wire.limits import read_limits
 
 log = structlog.get_logger(__name__)
 
@@ -279,13 +280,11 @@ class Deliveries:
             self._wake()
 
     def _seen(self) -> _Look:
-        answer = self._org.ask("GET", "limits", resource="limits")
-        shown = answer.get(ALLOWANCE) if isinstance(answer, Mapping) else None
-        if not isinstance(shown, Mapping):
+        limit = read_limits(self._org).get(ALLOWANCE)
+        if limit is None:
             raise RequestRejected("the limits resource does not show event deliveries", code="NOT_SHOWN")
         self._is_visible = True
-        most, left = int(shown["Max"]), int(shown["Remaining"])
-        self._budget.saw(most - left, most)
+        self._budget.saw(limit.most - limit.left, limit.most)
         resting = bool(self._why)
         if not resting and not self._is_in_danger():
             return _Look()

@@ -9,7 +9,6 @@ Sources: Tooling API Developer Guide, "REST Resources", "CustomField", "Platform
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -34,18 +33,6 @@ RIGHTS: Final[Mapping[str, str]] = {
 }
 
 Row = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Allowance:
-    """What an org may use of something in 24 hours, and what is left of it."""
-
-    most: int
-    left: int
-
-    @property
-    def share_left(self) -> float:
-        return self.left / self.most if self.most else 0.0
 
 
 class Administration:
@@ -115,19 +102,6 @@ class Administration:
             for row in rows
             if row["EventChannel"] == channel and row.get("FilterExpression")
         ]
-
-    def allowances(self) -> Mapping[str, Allowance]:
-        """The org's allowances by their names in the limits resource; they are up to five minutes old."""
-        answer = self.rest.ask("GET", "limits", resource="limits")
-        if not isinstance(answer, dict):
-            raise UnfitServer(
-                "Salesforce's limits resource does not answer as documented. Check for a proxy."
-            )
-        return {
-            name: Allowance(int(each["Max"]), int(each["Remaining"]))
-            for name, each in answer.items()
-            if isinstance(each, dict) and "Max" in each and "Remaining" in each
-        }
 
     def custom_fields(self, names: Collection[str]) -> Mapping[tuple[str, str], str]:
         """(object, field) -> Id, of the custom fields with these names, also of those that are hidden from everybody."""

@@ -4,19 +4,20 @@ How many platform events may be published now: the org's allowance of an hour, o
 The org is asked seldom, because each look is an API call: before the first event, after a tenth of what was left, after an hour, and
 each minute while nothing may be published, or something was not. Where the user may not see the allowance, it is not looked at any
 more, and the org refuses what is too much.
-Sources: "Platform Event Allocations"; REST API Developer Guide, "Limits" (up to five minutes old).
+Source: "Platform Event Allocations".
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from collections.abc import Callable
+from typing import Final
 
 import structlog
 
 from salmon.errors import RequestRejected, RetriableError
 from salmon.salesforce.config import Budget
+from salmon.salesforce.wire.limits import Asks, read_limits
 
 log = structlog.get_logger(__name__)
 
@@ -24,12 +25,6 @@ ALLOWANCE: Final = "HourlyPublishedPlatformEvents"
 AGAIN_S: Final = 60.0
 _HOUR_S: Final = 3600.0
 _SPENT: Final = 0.1  # of what was left at the last look, after which the next is due
-
-
-class Limits(Protocol):
-    """What is asked of Rest."""
-
-    def ask(self, method: str, below: str, *, resource: str) -> Any: ...
 
 
 class Allowance:
@@ -44,7 +39,7 @@ class Allowance:
 
     def __init__(
         self,
-        org: Limits,
+        org: Asks,
         terms: Budget,
         *,
         again_s: float = AGAIN_S,
@@ -96,7 +91,7 @@ class Allowance:
     def _look(self) -> None:
         self._looked_at_s, self._is_in_doubt = self._clock(), False
         try:
-            answer = self._org.ask("GET", "limits", resource="limits")
+            limit = read_limits(self._org).get(ALLOWANCE)
         except RequestRejected as error:
             log.info("published_events_not_visible", code=error.code)
             self._is_visible, self._left = False, None
@@ -104,10 +99,9 @@ class Allowance:
         except RetriableError as error:
             log.info("published_events_not_looked_at", reason=str(error))
             return
-        shown = answer.get(ALLOWANCE) if isinstance(answer, Mapping) else None
-        if not isinstance(shown, Mapping):
+        if limit is None:
             self._is_visible, self._left = False, None
             return
-        self._most, self._spent = int(shown["Max"]), 0
+        self._most, self._spent = limit.most, 0
         kept = max(self._terms.floor, round(self._most * (1 - self._terms.share)))
-        self._left = int(shown["Remaining"]) - kept
+        self._left = limit.left - kept
