@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import gc
 import os
 import tempfile
 from collections.abc import Generator, Iterator
@@ -29,6 +30,11 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         faulthandler.enable(file)
         session.config.add_cleanup(file.close)
         session.config.add_cleanup(faulthandler.disable)
+
+
+def pytest_sessionfinish() -> None:
+    """Let the ends of workers be short: pytest collects garbage ten times then, which takes seconds with all that was imported."""
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

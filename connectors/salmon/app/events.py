@@ -22,15 +22,11 @@ from salmon.kafka.codecs.registry import object_schema
 from salmon.kafka.codecs.serdes import Changes
 from salmon.kafka.topics import TopicSpec
 from salmon.model.schema import ObjectSchema
-from salmon.mongodb.outbox import Outbox
-from salmon.mongodb.reading.outbox import OutboxReader
-from salmon.mongodb.writing.outbox import OutcomeWriter
 from salmon.plugin.contract import Closes, ReportsEvents, SinkTask, SourceTask
 from salmon.plugin.events import EventSource
 from salmon.runtime import discovery
 from salmon.runtime.instance import Instance
 from salmon.runtime.lifecycle import Part
-from salmon.salesforce.writing.publishing import EventPublisher
 from salmon.sink.event_records import (
     change_decoder,
     cleared,
@@ -126,6 +122,9 @@ def reading_outboxes(config: SyncConfig, instance: Instance) -> Sequence[EventSo
     """What reads the outboxes, beside the worker of MongoDB's source; nothing for another source."""
     if instance.side != "mongodb":
         return ()
+    from salmon.mongodb.outbox import Outbox
+    from salmon.mongodb.reading.outbox import OutboxReader
+
     return [
         OutboxReader(
             config.mongodb,
@@ -201,6 +200,8 @@ def collecting(config: SyncConfig, instance: Instance, event: str, collection: s
 
 def publishing(config: SyncConfig, instance: Instance, name: str, event: EventConfig) -> Carrier | None:
     """What publishes changes of an object as events; None while the object has no schema."""
+    from salmon.salesforce.writing.publishing import EventPublisher
+
     assert event.object is not None
     schema = object_schema(instance.registry, instance.topics.records(event.object))
     if schema is None:
@@ -214,6 +215,8 @@ def publishing(config: SyncConfig, instance: Instance, name: str, event: EventCo
 
 def publishing_documents(config: SyncConfig, instance: Instance, name: str, event: EventConfig) -> Carrier:
     """What publishes the documents of an outbox as events."""
+    from salmon.salesforce.writing.publishing import EventPublisher
+
     topic, outcomes = instance.topics.outbox(name), instance.topics.outcomes(name)
     decode = document_decoder(name, Documents(instance.registry, topic))
     tell = outcome_teller(topic, Outcomes(instance.registry, outcomes))
@@ -224,6 +227,8 @@ def publishing_documents(config: SyncConfig, instance: Instance, name: str, even
 
 def telling(config: SyncConfig, instance: Instance, name: str, collection: str) -> Carrier:
     """What tells the documents of an outbox what became of their events."""
+    from salmon.mongodb.writing.outbox import OutcomeWriter
+
     task = OutcomeWriter(config.mongodb, f"salmon-{config.name}-outcomes-{name}", collection)
     task.watch(instance.health.calls)
     started(task, ObjectSchema(name, ()))
