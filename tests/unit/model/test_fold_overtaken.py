@@ -254,6 +254,19 @@ def test_what_rows_showed_of_a_repeated_write_is_no_edit_once_its_late_event_tel
     assert story.record == {"Name": "Acme", "Phone": "555 0303"}
 
 
+def test_what_a_trigger_made_of_our_write_is_an_edit_whenever_the_event_of_the_write_comes() -> None:
+    """The write was carried out once, and a row was first to show it. What the org set of its own accord, an edit meets."""
+    story = in_step(Name="Acme", Phone="555 0000", City="Oslo")
+    story.mongodb.edits(Phone="555 0101")
+    written, write = story.salesforce.moment(), story.writes["salesforce"]
+    story.salesforce.row(Name="Acme", Phone="555 0101", City="Bergen", marker=write.seq)
+    story.salesforce.now = written - 1
+    story.salesforce.edits(Phone="555 0101", City="Bergen", ack=write.seq)
+    story.mongodb.edits(City="Paris")
+    (conflict,) = story.conflicts
+    assert {conflict.contest.standing.value, conflict.contest.challenger.value} == {"Bergen", "Paris"}
+
+
 def test_an_edit_back_to_what_our_write_had_set_is_one_though_the_event_of_the_write_comes_late() -> None:
     """That write was carried out once, so its event does not tell of what the row has shown since."""
     story = in_step(Name="Acme", Phone="555 0000")
