@@ -7,8 +7,9 @@ import time
 import pytest
 
 from salmon.app.ending import EXIT_FENCED, EXIT_OK
+from salmon.ports import free_ports
 from support.ring import Ring
-from support.stacks import seconds
+from support.stacks import EMBEDDED, JVM, on, seconds
 from support.waiting import until
 
 pytestmark = pytest.mark.processes
@@ -16,9 +17,13 @@ pytestmark = pytest.mark.processes
 EDITS = 300
 # How long nothing must happen. `make test` looks for 20 s; SALMON_TEST_QUIET_S=60 looks longer.
 QUIET_S = seconds("SALMON_TEST_QUIET_S", 20)
+# The promise is 10 s on a machine of its own; `make test` shares it with other tests.
+TAKEOVER_MAX_S = seconds("SALMON_TEST_TAKEOVER_S", 45)
 
 
-@pytest.mark.parametrize("sink", ["mongodb-sink", "salesforce-sink"])
+@pytest.mark.parametrize(
+    ("stack", "sink"), [on(EMBEDDED, "mongodb-sink"), on(JVM, "salesforce-sink")], indirect=["stack"]
+)
 def test_a_sink_that_was_down_while_edits_came_in_catches_up(ring: Ring, sink: str) -> None:
     """All edits of both sides get through when it is back, and none of them is taken for a conflict."""
     conflicts = ring.conflicts
@@ -37,7 +42,9 @@ def test_a_sink_that_was_down_while_edits_came_in_catches_up(ring: Ring, sink: s
     assert (ring.conflicts, ring.dead_letters) == (conflicts, [])
 
 
-@pytest.mark.parametrize("source", ["salesforce-source", "mongodb-source"])
+@pytest.mark.parametrize(
+    ("stack", "source"), [on(EMBEDDED, "salesforce-source"), on(JVM, "mongodb-source")], indirect=["stack"]
+)
 def test_of_two_instances_of_a_source_the_older_is_fenced_and_nothing_is_doubled(
     ring: Ring, source: str
 ) -> None:
@@ -64,6 +71,38 @@ def test_of_two_instances_of_a_source_the_older_is_fenced_and_nothing_is_doubled
     )
     assert len(ring.read(ring.config.topic_names.changes("Account"))) == before + 2 * len(accounts)
     assert "Traceback" not in ring.last_words(source)
+
+
+@pytest.mark.parametrize(
+    ("stack", "source"), [on(EMBEDDED, "mongodb-source"), on(JVM, "salesforce-source")], indirect=["stack"]
+)
+def test_a_standby_source_takes_over_from_one_that_was_killed(ring: Ring, source: str) -> None:
+    """It waits until Kafka has missed the leader for as long as a session lasts; the edits from meanwhile get through."""
+    ring.wait_equal()
+    (port,) = free_ports(1)
+    standby = ring.spawn(source, port, "--ordinal", "1")
+    try:
+        until(lambda: "On standby" in str(ring.health(port).get("message")), "it stands by", within_s=60)
+        ring.kill(source)
+        person, application = ring.ids("Account")[:2]
+        ring.sf.Account.update(person, {"Site": f"while {source} was dead"})
+        ring.db.accounts.update_one({"_id": application}, {"$set": {"Site": f"while {source} was dead"}})
+        until(
+            lambda: (
+                (ring.db.accounts.find_one({"_id": person}) or {}).get("Site")
+                == ring.row("Account", application)["Site"]
+                == f"while {source} was dead"
+            ),
+            "the edits get through",
+            within_s=TAKEOVER_MAX_S,
+        )
+        assert "On standby" not in str(ring.health(port).get("message"))
+        ring.start(source)
+        ring.wait_ready(source)
+    finally:
+        standby.terminate()
+        assert standby.wait(60) == EXIT_OK
+    ring.wait_equal()
 
 
 def test_when_nobody_edits_nobody_writes(ring: Ring) -> None:

@@ -76,11 +76,11 @@ class Ring:
             (self.ports[name],) = free_ports(1)
             self.processes[name] = self.spawn(name, self.ports[name])
 
-    def spawn(self, name: str, port: int = 0) -> subprocess.Popen[bytes]:
+    def spawn(self, name: str, port: int = 0, *options: str) -> subprocess.Popen[bytes]:
         """One more instance of a connector; the caller, or stop() if it is among `processes`, ends it."""
         command = [sys.executable, "-m", "salmon", "run", name]
         command += ["-c", str(self.config_path), "--port", str(port), "--log-format", "json"]
-        command += ["--log-level", "debug"]  # debug lines are searched for leaks, too
+        command += ["--log-level", "debug", *options]  # debug lines are searched for leaks, too
         with (self.folder / f"{name}.log").open("ab") as log:
             # A process whose parent ends, ends too: a test run that is killed leaves nothing behind.
             environment = {**os.environ, PARENT_VARIABLE: str(os.getpid())}
@@ -118,6 +118,14 @@ class Ring:
             return self.http.get(f"http://127.0.0.1:{self.ports[name]}/health", timeout=2).status_code == 200
         except requests.ConnectionError:
             return False
+
+    def health(self, port: int) -> Mapping[str, Any]:
+        """What /health of the process at this port says; nothing if it does not serve yet."""
+        try:
+            told: Mapping[str, Any] = self.http.get(f"http://127.0.0.1:{port}/health", timeout=2).json()
+        except requests.ConnectionError:
+            return {}
+        return told
 
     def wait_ready(self, *names: str) -> None:
         for name in names or self.config.roster.connectors:

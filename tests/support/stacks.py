@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,10 +25,18 @@ from salmon.devstack.registry_process import Registry, RegistryProcess
 EMBEDDED = "embedded"
 JVM = "jvm"
 # For parametrize: with `pytest --dist loadgroup` one worker runs all tests of a stack, and starts it once.
-STACKS = (
-    pytest.param(EMBEDDED, marks=pytest.mark.xdist_group(EMBEDDED)),
-    pytest.param(JVM, marks=[pytest.mark.jvm, pytest.mark.xdist_group(JVM)]),
-)
+_MARKS = {
+    EMBEDDED: [pytest.mark.xdist_group(EMBEDDED)],
+    JVM: [pytest.mark.jvm, pytest.mark.xdist_group(JVM)],
+}
+
+
+def on(stack: str, *values: object) -> Any:
+    """Values of a test that runs on this stack alone with them: parametrize("stack", ..., indirect=["stack"])."""
+    return pytest.param(stack, *values, marks=_MARKS[stack])
+
+
+STACKS = (on(EMBEDDED), on(JVM))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,5 @@
 """
-A proxy in front of the embedded broker that corrects four of its faults. Apache Kafka does not need it.
+A proxy in front of the embedded broker that corrects five of its faults. Apache Kafka does not need it.
 
 `noida-db` 0.2.3 answers every read_committed fetch with all transactions that were ever aborted in the partition,
 while Apache Kafka names only those that overlap the records it sends (KIP-98). librdkafka then treats every later record of
@@ -15,7 +15,7 @@ If two consumers join a group within the same tenth of a second, the broker may 
 waits for it until `max.poll.interval.ms` has passed (five minutes). The proxy closes a connection whose JoinGroup was not
 answered for ten seconds; its client connects and joins again.
 
-And it keeps a transaction of a dead client open forever: see left_open.py.
+And it keeps a transaction of a dead client open forever, and a dead member in its group: see left_open.py, left_group.py.
 
 The broker listens on 127.0.0.2 and the proxy on 127.0.0.1, on the same port. So the proxy can also replace the broker's
 address in answers by its own, in place.
@@ -34,6 +34,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from salmon.devstack.left_group import LeftGroup, spoken
 from salmon.devstack.left_open import END_TRANSACTION, Heard, LeftOpen, heard
 
 BROKER_HOST: Final = "127.0.0.2"
@@ -199,6 +200,7 @@ class _Link:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._front.left_open.gone(self)
+            self._front.left_group.gone(self)
             for out in (self._client_out, self._broker_out):
                 out.close()  # which also ends a way that its cancellation does not reach
             for way in ways:
@@ -224,6 +226,8 @@ class _Link:
         else:
             if (said := heard(frame)) is not None:
                 await self._front.left_open.asks(self, said)
+            if (of_group := spoken(frame)) is not None:
+                self._front.left_group.asks(self, of_group)
             self._asked[correlation] = _Asked(api_key, api_version, heard=said)
             if api_key == _JOIN_GROUP:
                 asyncio.get_running_loop().call_later(_JOIN_MAX_S, self._end_if_unanswered, correlation)
@@ -294,6 +298,7 @@ class Front:
         self.waiting: set[_Link] = set()  # whose fetch is held back
         self.news = 0  # how often something has happened that a fetch may wait for
         self.left_open = LeftOpen((BROKER_HOST, broker_port), ended=self.stir)
+        self.left_group = LeftGroup((BROKER_HOST, broker_port))
 
     async def listen(self) -> asyncio.Server:
         """Serve from now on, until what is returned is closed."""

@@ -313,12 +313,14 @@ def test_a_request_without_an_answer_is_forgotten_with_the_next() -> None:
 def test_a_join_that_the_broker_never_answers_ends_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that the client joins again; a connection whose join was answered stays."""
     monkeypatch.setattr(kafka_front, "_JOIN_MAX_S", 0.05)
+    # No client's id, the group, and its session's time-out.
+    joins = struct.pack(">hhih", JOIN_GROUP, 5, 7, -1) + struct.pack(">h3si", 3, b"crm", 6_000)
 
     async def play(broker: FakeBroker, forgotten: Client, answered: Client) -> None:
-        answered.ask(struct.pack(">hhi", JOIN_GROUP, 5, 7))
+        answered.ask(joins)
         assert (await answered.answer())[:4] == struct.pack(">i", 7)
         broker.silent.add(JOIN_GROUP)
-        forgotten.ask(struct.pack(">hhi", JOIN_GROUP, 5, 7))
+        forgotten.ask(joins)
         assert await asyncio.wait_for(forgotten.source.read(), 20) == b""
         answered.ask(struct.pack(">hhi", METADATA, 9, 9))
         assert (await answered.answer())[:4] == struct.pack(">i", 9)

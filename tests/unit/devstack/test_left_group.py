@@ -1,0 +1,110 @@
+"""What the front of the embedded broker does with members whose clients have gone; see left_group.py."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+
+import pytest
+
+from salmon.devstack.left_group import HEARTBEAT, JOIN_GROUP, LEAVE_GROUP, LeftGroup, spoken
+from salmon.devstack.processes import HOST
+
+FETCH, HEADER = 1, struct.Struct(">hhih")
+LEFT = ("crm-merge", "member-1")
+
+
+def text(said: str) -> bytes:
+    return struct.pack(">h", len(said)) + said.encode()
+
+
+def request(api_key: int, *, version: int = 1, group: str = LEFT[0], session_ms: int = 1) -> bytes:
+    """Header, group, and what is read of the rest."""
+    rest = struct.pack(">i", session_ms if api_key == JOIN_GROUP else 7)
+    return HEADER.pack(api_key, version, 7, 6) + b"client" + text(group) + rest + text(LEFT[1])
+
+
+def test_who_is_in_which_group_and_how_long_it_may_be_silent_is_read() -> None:
+    """The session's time-out stands in JoinGroup, the member in each heartbeat."""
+    joins, beats = spoken(request(JOIN_GROUP, version=5, session_ms=6_000)), spoken(request(HEARTBEAT))
+    assert joins is not None
+    assert (joins.group, joins.session_s) == (b"crm-merge", 6.0)
+    assert beats is not None
+    assert (beats.group, beats.member) == (b"crm-merge", b"member-1")
+
+
+@pytest.mark.parametrize(("api_key", "version"), [(FETCH, 11), (HEARTBEAT, 4), (JOIN_GROUP, 6)])
+def test_what_is_about_no_group_or_has_flexible_lengths_is_not_heard(api_key: int, version: int) -> None:
+    """librdkafka speaks older versions; nothing is guessed of others."""
+    assert spoken(request(api_key, version=version)) is None
+
+
+class Played:
+    """A broker that notes what it is asked, and clients that speak to it through LeftGroup."""
+
+    def __init__(self) -> None:
+        self.left: list[tuple[str, str]] = []
+        self.left_group: LeftGroup
+
+    async def serve(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        frame = await source.readexactly(struct.unpack(">i", await source.readexactly(4))[0])
+        assert struct.unpack_from(">hh", frame) == (LEAVE_GROUP, 0)
+        group, at = _read(frame, 10)  # behind a header without a client's id
+        self.left.append((group, _read(frame, at)[0]))
+        target.write(struct.pack(">iih", 6, 1, 0))
+        target.close()
+
+    def says(self, link: object, *api_keys: int) -> None:
+        for api_key in api_keys:
+            said = spoken(request(api_key))
+            assert said is not None
+            self.left_group.asks(link, said)
+
+    async def time_passes(self) -> None:
+        """Longer than a session, and than the broker needs."""
+        came = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_later(0.05, came.set_result, None)
+        await came
+        while self.left_group._leaving:
+            await asyncio.wait(self.left_group._leaving)
+
+
+def _read(frame: bytes, at: int) -> tuple[str, int]:
+    length = struct.unpack_from(">h", frame, at)[0]
+    return frame[at + 2 : at + 2 + length].decode(), at + 2 + length
+
+
+async def played(*steps: str) -> list[tuple[str, str]]:
+    """Who has left after a member's joining and first heartbeat, and these steps."""
+    it, link, another = Played(), object(), object()
+    server = await asyncio.start_server(it.serve, HOST, 0)
+    it.left_group = LeftGroup((HOST, server.sockets[0].getsockname()[1]))
+    it.says(link, JOIN_GROUP, HEARTBEAT)
+    for step in steps:
+        match step:
+            case "its connection ends":
+                it.left_group.gone(link)
+            case "it beats on another":
+                it.says(another, HEARTBEAT)
+            case "it leaves":
+                it.says(link, LEAVE_GROUP)
+    await it.time_passes()
+    server.close()
+    return it.left
+
+
+def test_a_member_whose_client_has_gone_leaves_after_its_session() -> None:
+    """As Apache Kafka sees to by itself."""
+    assert asyncio.run(played("its connection ends")) == [LEFT]
+
+
+@pytest.mark.parametrize("step", ["it beats on another", "it leaves"])
+def test_who_comes_back_or_has_left_is_not_taken_out(step: str) -> None:
+    """A connection may end and another begin; and to leave twice could hit a member with the same id."""
+    steps = ("its connection ends", step) if step == "it beats on another" else (step, "its connection ends")
+    assert asyncio.run(played(*steps)) == []
+
+
+def test_who_is_silent_on_an_open_connection_stays() -> None:
+    """A suspended process wakes up again."""
+    assert asyncio.run(played()) == []
