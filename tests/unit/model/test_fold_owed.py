@@ -70,6 +70,17 @@ def test_a_creation_changes_all_fields_in_which_any_earlier_one_differs() -> Non
     assert {"Name", "City"} == newest.differs & {"Name", "City", "Phone"}
 
 
+def test_so_it_is_where_only_the_oldest_of_them_differs() -> None:
+    """The newest says the same of the Name as the second: but perhaps the first one has made the document, and only that one."""
+    story = Story()
+    story.salesforce.creates(Name="Acme")
+    story.salesforce.edits(Name="Globex")
+    story.salesforce.edits(City="Oslo")
+    newest = story.writes["mongodb"]
+    assert newest.differs is not None
+    assert {"Name", "City"} == newest.differs & {"Name", "City", "Phone"}
+
+
 def test_a_creation_after_a_deletion_on_its_way_changes_all_fields() -> None:
     """What the first life has left must go."""
     story = Story()
