@@ -15,8 +15,9 @@ from salmon.salesforce.reading.doubts import Doubts
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.feed import Feed
 from salmon.salesforce.reading.rows import RowReader
+from salmon.salesforce.reading.run import Run, Why
 from salmon.salesforce.reading.sight import Sight
-from salmon.salesforce.reading.snapshot import Chunk, Failed, Run, Snapshots, Why
+from salmon.salesforce.reading.snapshot import Chunk, Failed, Snapshots
 from salmon.salesforce.reading.snapshot_runs import Schedule
 from salmon.salesforce.reading.subscription import Ended, Received, Start
 from salmon.salesforce.troubles import Troubles

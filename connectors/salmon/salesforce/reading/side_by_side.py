@@ -15,7 +15,8 @@ from typing import Any, Final
 
 from salmon.plugin.contract import WaitingObject
 from salmon.salesforce.reading.bulk_jobs import BulkReads
-from salmon.salesforce.reading.snapshot import Chunk, ChunkReader, CountingOrg, Failed, Run, Snapshots
+from salmon.salesforce.reading.run import Run
+from salmon.salesforce.reading.snapshot import Chunk, ChunkReader, CountingOrg, Failed, Snapshots
 
 AT_ONCE: Final = 3  # objects; each costs the memory of a few chunks
 

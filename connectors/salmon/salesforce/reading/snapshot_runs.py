@@ -18,16 +18,8 @@ from salmon.plugin.contract import FIRST_READ, Position, SnapshotProgress
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.polling import OVERLAP_MS, REACH_MS, Reported
-from salmon.salesforce.reading.snapshot import (
-    BULK,
-    DELETED_MARGIN_MS,
-    REST,
-    Chunk,
-    Failed,
-    Org,
-    Run,
-    Why,
-)
+from salmon.salesforce.reading.run import Run, Why
+from salmon.salesforce.reading.snapshot import BULK, DELETED_MARGIN_MS, REST, Chunk, Failed, Org
 from salmon.salesforce.reading.windows import END, Reads
 
 log = structlog.get_logger(__name__)

@@ -20,7 +20,8 @@ from salmon.salesforce.reading.bulk_jobs import BulkJob, BulkReads, NotByBulk, S
 from salmon.salesforce.reading.bulk_rule import bulk_is_cheaper
 from salmon.salesforce.reading.bulk_values import OtherColumns, ValuesOfCsv
 from salmon.salesforce.reading.rows import ReadRows, RowReader
-from salmon.salesforce.reading.snapshot import Chunk, Failed, Run, Snapshots, Why
+from salmon.salesforce.reading.run import Run, Why
+from salmon.salesforce.reading.snapshot import Chunk, Failed, Snapshots
 from salmon.salesforce.reading.windows import Window
 from salmon.salesforce.troubles import Troubles
 from support.clock import Clock

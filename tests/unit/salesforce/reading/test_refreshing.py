@@ -14,7 +14,7 @@ from salmon.salesforce.reading.refreshing import (
     has_unreported,
 )
 from salmon.salesforce.reading.rows import IDS_A_QUERY
-from salmon.salesforce.reading.snapshot import Why
+from salmon.salesforce.reading.run import Why
 from support.salesforce import MemoryOrg, payload, schema
 from support.salesforce_feed import NOW, A, B, C, Rig, read_all
 
