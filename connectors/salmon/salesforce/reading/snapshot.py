@@ -23,7 +23,8 @@ from salmon.backoff import Backoff, Tries
 from salmon.errors import RateLimited, RequestRejected, RetriableError, SalmonError
 from salmon.plugin.contract import WaitingObject
 from salmon.salesforce.reading.bulk_jobs import BulkReads, NotByBulk
-from salmon.salesforce.reading.bulk_rule import bulk_is_cheaper
+from salmon.salesforce.reading.bulk_rule import JOB_ROWS, bulk_is_cheaper
+from salmon.salesforce.reading.cutting import cuts
 from salmon.salesforce.reading.rows import ReadRows
 from salmon.salesforce.reading.run import Run, Why
 from salmon.salesforce.reading.windows import Window
@@ -36,6 +37,8 @@ log = structlog.get_logger(__name__)
 
 REST: Final = "rest"
 BULK: Final = "bulk"
+# A part costs a few calls: to find where it begins, and a page that is not full. By Bulk there are no more jobs than without parts.
+PART_ROWS: Final = {REST: 25 * PAGE_ROWS, BULK: JOB_ROWS}
 CHUNKS_AHEAD: Final = 2
 # Deletions are looked for from this long before the last event: a transaction may commit long after its stamps.
 DELETED_MARGIN_MS: Final = 15 * 60_000
@@ -68,8 +71,16 @@ class ChunkReader(Protocol):
     """What is asked of RowReader."""
 
     def after(
-        self, native_id: str, limit: int = PAGE_ROWS, floor: int = 0, since: int | None = None
+        self,
+        native_id: str,
+        limit: int = PAGE_ROWS,
+        floor: int = 0,
+        since: int | None = None,
+        to: str = "",
     ) -> ReadRows: ...
+    def count(self, after: str, to: str) -> int: ...
+    def first(self, after: str) -> str: ...
+    def last(self, to: str) -> str: ...
     def deleted(
         self, after: str = "", *, since: int | None = None, limit: int | None = PAGE_ROWS, floor: int = 0
     ) -> ReadRows: ...
@@ -92,6 +103,28 @@ class CountingOrg(Org, Protocol):
 
 class _OthersFirst(Exception):
     """A read has failed for a while, and other objects wait to be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ids:
+    """An object's Ids, to be cut."""
+
+    reader: ChunkReader
+
+    def count(self, after: str, to: str) -> int | None:
+        try:
+            return self.reader.count(after, to)
+        except RateLimited:
+            raise
+        except SalmonError as error:  # It takes too long, perhaps: the parts are less even then.
+            log.info("part_not_counted", error=str(error))
+            return None
+
+    def first(self, after: str) -> str:
+        return self.reader.first(after)
+
+    def last(self, to: str) -> str:
+        return self.reader.last(to)
 
 
 @dataclass(slots=True)
@@ -117,11 +150,19 @@ class Snapshots:
         bulk: BulkReads | None = None,
         use_bulk: Literal["auto", "always", "never"] = "auto",
         look_again: Backoff = LOOK_AGAIN,
+        parts_max: int = 1,
+        part_rows: Mapping[str, int] = PART_ROWS,
     ) -> None:
+        """
+        Args:
+            parts_max: Into how many parts a run may be cut. Who gives more than 1 begins the parts of the run that it gets back.
+            part_rows: How many records a part holds at least, by REST and by Bulk.
+        """
         self._org: Org = org
         self._sizes: CountingOrg = org
         self._bulk = None if use_bulk == "never" else bulk
         self._use_bulk, self._look_again = use_bulk, look_again
+        self._parts_max, self._part_rows = parts_max, part_rows
         self._not_by_bulk: dict[str, str] = {}  # objects that are read by REST though Bulk costs less: why
         self._in_the_org: dict[str, float] = {}  # objects whose bulk job is waited for: since when
         self._clock = clock
@@ -217,6 +258,10 @@ class Snapshots:
             if run.total is None:
                 run = replace(run, total=self._retried(job, partial(self._total, run.object)))
             run = job.run = replace(run, by=self._chosen(run))
+            found = self._retried(job, partial(self._cuts, run))
+            if found:
+                self._put(job, (job, _nothing_of(run.cut_at(found))))
+                return
         while not (run.done or job.cancelled.is_set() or self._stopped.is_set()):
             by_bulk = run.by == BULK and not run.absences
             chunk = self._retried(job, partial(self._by_bulk if by_bulk else self._by_rest, run))
@@ -232,11 +277,13 @@ class Snapshots:
             run = job.run = chunk.run
         self._in_the_org.pop(run.object, None)
         self._not_by_bulk.pop(run.object, None)
+        if job.cancelled.is_set() and self._bulk is not None and run.object not in self._latest:
+            self._bulk.give_up(run.object)
 
     def _began_now(self, job: _Job) -> Run:
         """A run that nothing but the time has begun, as it is when it begins: nobody has asked the org for a while, perhaps."""
         run = job.run
-        if run.why not in (Why.POLLED, Why.REFRESH) or run.last or run.absences:
+        if run.why not in (Why.POLLED, Why.REFRESH) or run.last or run.absences or run.to:
             return run
         self._retried(job, self._org.look_at_clock)
         return replace(run, began=max(run.began, self._org.clock.covered or 0))
@@ -250,6 +297,20 @@ class Snapshots:
         log.info("snapshot_chosen", object=run.object, by=by, records=run.total)
         return by
 
+    def _cuts(self, run: Run) -> list[str]:
+        """The Ids at which the run is cut into parts; none where it is read in a row."""
+        left = max(0, (run.total or 0) - run.read)
+        parts = min(self._parts_max, -(-left // self._part_rows[run.by]))
+        if parts < 2:
+            return []
+        try:
+            found = cuts(_Ids(self._readers[run.object]), parts, after=run.last, records=left)
+        except RequestRejected as error:
+            log.info("snapshot_not_cut", object=run.object, error=str(error))
+            return []
+        log.info("snapshot_cut", object=run.object, parts=len(found) + 1)
+        return found
+
     def _by_rest(self, run: Run) -> Chunk:
         read = self._read(run)
         return Chunk(self._told(run, read), read)
@@ -262,7 +323,7 @@ class Snapshots:
         assert self._bulk is not None
         name = run.object
         try:
-            step = self._bulk.step(name, run.job, run.last, run.began)
+            step = self._bulk.step(name, run.job, run.last, run.began, run.to)
         except NotByBulk as error:
             if self._use_bulk == "always" and error.refusal is not None:
                 raise error.refusal from error
@@ -290,8 +351,8 @@ class Snapshots:
         log.warning("snapshot_not_by_bulk", object=run.object, reason=reason)
         run = replace(run, by=REST, job=None)
         if disordered:
-            run = replace(run, last="", read=0)
-        return Chunk(run, ReadRows((), Window(run.began, run.began)))
+            run = replace(run, last=run.after, read=0)
+        return _nothing_of(run)
 
     def _look_later(self, job: _Job) -> None:
         """Ask for the bulk job again in a while; the other objects have their turn meanwhile."""
@@ -304,16 +365,14 @@ class Snapshots:
         if run.absences:
             return reader.deleted(run.last, since=run.since, limit=self._rows_a_chunk, floor=run.began)
         since = run.since if run.why is Why.POLLED else None
-        return reader.after(run.last, limit=self._rows_a_chunk, floor=run.began, since=since)
+        return reader.after(run.last, limit=self._rows_a_chunk, floor=run.began, since=since, to=run.to)
 
     def _told(self, run: Run, read: ReadRows) -> Run:
         """The run as it is when *read* is reported too."""
         count = run.read + (len(read.rows) if run.counts else 0)
         if read.go_on_after:
             return replace(run, last=read.go_on_after, read=count)
-        if run.absences or run.why is Why.FIRST or (run.why is Why.REFRESH and run.since is None):
-            return replace(run, last="", done=True, read=count)
-        return replace(run, last="", absences=True, read=count)
+        return replace(run, read=count).rows_are_reported()
 
     def _await_clock(self, job: _Job) -> None:
         """Wait until what is read from now on surely holds all that was committed up to `not_before`."""
@@ -371,3 +430,8 @@ class Snapshots:
                 continue
             self._wake()
             return
+
+
+def _nothing_of(run: Run) -> Chunk:
+    """No rows, but the run as it is from here on, to be stored."""
+    return Chunk(run, ReadRows((), Window(run.began, run.began)))
