@@ -174,12 +174,26 @@ def test_after_a_hole_each_part_is_followed_by_what_was_deleted(org: MemoryOrg, 
 
 
 def test_a_record_is_unsure_for_the_window_of_its_own_part(org: MemoryOrg, made: list[Rig]) -> None:
-    """What is not read yet has no window, though records above it have one."""
-    made.append(rig := Rig(org))
-    until(lambda: rig.take(8), "some of it is reported")
+    """A part that has ended says nothing of the records above it: they are not read yet."""
+    go_on = threading.Event()
+
+    def held_up(after: Any) -> Any:
+        def read(*where: Any, **more: Any) -> ReadRows:
+            rows: ReadRows = after(*where, **more)
+            if rows.rows and rows.rows[0].native_id in {IDS[10], IDS[22]}:
+                assert go_on.wait(30)
+            return rows
+
+        return read
+
+    made.append(rig := Rig(org, after=held_up))
+    until(lambda: rig.take(12) and rig.parts[0]["done"], "all that can be read is reported")
     covered = org.clock.covered or 0
     reported = set(rig.rows())
+    assert reported == {*IDS[:10], *IDS[20:22]}
     assert {each for each in IDS if rig.reads["Account"].unsure(each, covered + 1)} == reported
+    go_on.set()
+    until(rig.is_done, "the rest is read")
 
 
 @pytest.mark.parametrize("error", [RequestRejected("no", code="MALFORMED_QUERY"), None])
