@@ -36,8 +36,9 @@ class Part:
 
     @classmethod
     def from_position(cls, position: Mapping[str, Any]) -> Part:
-        """The inverse of asdict."""
-        return cls(**{**position, "job": BulkJob.from_position(position["job"])})
+        """The inverse of asdict. What a later version of Salmon has put into it is left."""
+        stored = {each.name: position[each.name] for each in fields(cls) if each.name in position}
+        return cls(**{**stored, "job": BulkJob.from_position(position["job"])})
 
 
 @dataclass(frozen=True, slots=True)
