@@ -174,6 +174,10 @@ class MemoryOrg:
             raise self.hides[name]
         rows = (self.deleted if deleted else self.records).get(name, {})
         found = [row for _, row in sorted(rows.items()) if _holds(soql, row)]
+        if "COUNT(Id)" in soql:
+            found = [{"expr0": len(found)}]
+        if "DESC" in words:
+            found.reverse()
         limit = int(words[words.index("LIMIT") + 1]) if "LIMIT" in words else None
         yield Page(found[:limit], OrgClock.read_until(self.now_ms // 1000 * 1000, 0))
 
@@ -188,6 +192,9 @@ def _holds(soql: str, row: Mapping[str, Any]) -> bool:
                     return False
             case ">":
                 if not row[name] > value.strip("'"):
+                    return False
+            case "<=":
+                if not row[name] <= value.strip("'"):
                     return False
             case ">=":
                 if not row[name] >= value:

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -281,45 +281,55 @@ class Source:
         return [record for record in self.told if record.key == key]
 
     def news(self) -> Iterator[SourceRecord]:
-        """
-        What was told, without what the fold's first rule knows already: events that an earlier row of their key covers,
-        and of a row that is older than an event before it, the fields that the events told of.
-        """
-        covered: dict[str, int] = {}
-        heard: dict[str, int] = {}
-        spoken: dict[str, set[str]] = {}
-        for record in self.told:
-            key, change = record.key, record.change
-            if change.as_of is None:
-                if change.commit_time <= covered.get(key, -1):
-                    continue
-                heard[key] = change.commit_time
-                spoken.setdefault(key, set()).update(change.changed or change.fields)
-            else:
-                covered[key] = max(change.as_of, covered.get(key, -1))
-                if change.op is Op.ROW and change.as_of < heard.get(key, -1):
-                    unknown = {n: v for n, v in change.fields.items() if n not in spoken[key]}
-                    old = replace(change, op=Op.UPDATE, changed=frozenset(unknown), fields=unknown)
-                    record = replace(record, change=old)  # noqa: PLW2901
-            yield record
+        """See news_of."""
+        return news_of(self.told)
 
     def view(self) -> dict[str, dict[str, Value]]:
-        """The records as somebody sees them who folds rows and events in the order told."""
-        view: dict[str, dict[str, Value]] = {}
-        for record in self.news():
-            change = record.change
-            match change.op:
-                case Op.ROW | Op.CREATE:
-                    view[record.key] = dict(change.fields)
-                case Op.UPDATE:
-                    assert change.changed is not None
-                    row = view.setdefault(record.key, {})
-                    for name in change.changed:
-                        row.pop(name, None)
-                    row.update(change.fields)
-                case Op.DELETE | Op.ABSENT:
-                    view.pop(record.key, None)
-        return view
+        """See view_of."""
+        return view_of(self.told)
+
+
+def view_of(told: Sequence[SourceRecord]) -> dict[str, dict[str, Value]]:
+    """The records as somebody sees them who folds rows and events in the order told."""
+    view: dict[str, dict[str, Value]] = {}
+    for record in news_of(told):
+        change = record.change
+        match change.op:
+            case Op.ROW | Op.CREATE:
+                view[record.key] = dict(change.fields)
+            case Op.UPDATE:
+                assert change.changed is not None
+                row = view.setdefault(record.key, {})
+                for name in change.changed:
+                    row.pop(name, None)
+                row.update(change.fields)
+            case Op.DELETE | Op.ABSENT:
+                view.pop(record.key, None)
+    return view
+
+
+def news_of(told: Sequence[SourceRecord]) -> Iterator[SourceRecord]:
+    """
+    What was told, without what the fold's first rule knows already: events that an earlier row of their key covers,
+    and of a row that is older than an event before it, the fields that the events told of.
+    """
+    covered: dict[str, int] = {}
+    heard: dict[str, int] = {}
+    spoken: dict[str, set[str]] = {}
+    for record in told:
+        key, change = record.key, record.change
+        if change.as_of is None:
+            if change.commit_time <= covered.get(key, -1):
+                continue
+            heard[key] = change.commit_time
+            spoken.setdefault(key, set()).update(change.changed or change.fields)
+        else:
+            covered[key] = max(change.as_of, covered.get(key, -1))
+            if change.op is Op.ROW and change.as_of < heard.get(key, -1):
+                unknown = {n: v for n, v in change.fields.items() if n not in spoken[key]}
+                old = replace(change, op=Op.UPDATE, changed=frozenset(unknown), fields=unknown)
+                record = replace(record, change=old)  # noqa: PLW2901
+        yield record
 
 
 class Known:

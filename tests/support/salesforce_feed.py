@@ -15,8 +15,9 @@ from salmon.salesforce.reading.doubts import Doubts
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.feed import Feed
 from salmon.salesforce.reading.rows import RowReader
+from salmon.salesforce.reading.run import Run, Why
 from salmon.salesforce.reading.sight import Sight
-from salmon.salesforce.reading.snapshot import Chunk, Failed, Run, Snapshots, Why
+from salmon.salesforce.reading.snapshot import Chunk, Failed, Snapshots
 from salmon.salesforce.reading.snapshot_runs import Schedule
 from salmon.salesforce.reading.subscription import Ended, Received, Start
 from salmon.salesforce.troubles import Troubles
@@ -82,13 +83,15 @@ class StepwiseSnapshots(Snapshots):
         if run.absences:
             read = reader.deleted(run.last, since=run.since, limit=ROWS_A_CHUNK, floor=run.began)
         else:
-            read = reader.after(run.last, limit=ROWS_A_CHUNK, floor=run.began, since=since)
+            read = reader.after(run.last, limit=ROWS_A_CHUNK, floor=run.began, since=since, to=run.to)
         self.running[name] = run = self._told(replace(run, total=0), read)
         self.ready.append(Chunk(run, read))
 
 
 class Rig:
     """A feed of Accounts (and Contacts), what it told, and what would be stored."""
+
+    snapshots_as: type[StepwiseSnapshots] = StepwiseSnapshots
 
     def __init__(
         self,
@@ -113,7 +116,7 @@ class Rig:
         objects = {one.schema.name: one for one in configured or (synced("Account"), synced("Contact"))}
         self.identity = Identity({name: one.schema for name, one in objects.items()})
         readers = {name: RowReader(self.org, one, self.identity, objects) for name, one in objects.items()}
-        self.snapshots = StepwiseSnapshots(self.org, readers)
+        self.snapshots = self.snapshots_as(self.org, readers)
         self.polled = polled or {}
         self.polls = StepwiseSnapshots(self.org, readers)
         self.troubles = Troubles(clock=lambda: self.org.now_ms / 1000)

@@ -157,6 +157,11 @@ class ObjectSchema:
         return tuple(field for field in self.fields if field.reference_to)
 
     @cached_property
+    def unreported(self) -> frozenset[str]:
+        """The fields that no event reports. Stamps are none: they come with the next event."""
+        return frozenset(field.name for field in self.fields if not (field.live or field.is_stamp))
+
+    @cached_property
     def told(self) -> frozenset[str]:
         """
         What is reported of each record: its fields; the objects that lookups point to; its kind; and what unusual markers say.
@@ -287,7 +292,9 @@ def _field_of_describe(
         kind = Kind.LONG
     if kind is Kind.DOUBLE and decimals and field.get("precision", 0) > 0:
         kind = Kind.DECIMAL
-    is_live = field["name"] in live if live is not None else _comes_by_event(field)
+    # An event may show a formula, but another record's edit changes its value without an event of this one.
+    is_formula = field["calculated"] and field.get("calculatedFormula") is not None
+    is_live = not is_formula and (field["name"] in live if live is not None else _comes_by_event(field))
     targets = tuple(field.get("referenceTo") or ())
     return FieldSchema(
         name=field["name"],

@@ -252,7 +252,7 @@ def test_results_that_are_not_in_order_are_not_used(rig: Rig, monkeypatch: pytes
     monkeypatch.setattr(
         RowReader,
         "query",
-        lambda _self, _after, _limit: f"SELECT {','.join(reader.columns)} FROM Account ORDER BY Id DESC",
+        lambda _self, _after, _limit, _to: f"SELECT {','.join(reader.columns)} FROM Account ORDER BY Id DESC",
     )
     with pytest.raises(NotByBulk, match="order"):
         list(rig.steps("Account"))

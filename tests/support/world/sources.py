@@ -21,7 +21,8 @@ from salmon.salesforce.reading.events import Report, Told
 from salmon.salesforce.reading.feed import STREAM, Feed
 from salmon.salesforce.reading.intake import Decoded
 from salmon.salesforce.reading.polling import OVERLAP_MS
-from salmon.salesforce.reading.snapshot import Chunk, Failed, Run, Snapshots, Why
+from salmon.salesforce.reading.run import Run, Why
+from salmon.salesforce.reading.snapshot import Chunk, Failed, Snapshots
 from salmon.salesforce.reading.snapshot_runs import Schedule, partition_of
 from salmon.salesforce.reading.subscription import Ended, Preset, Received, Start
 from support.world.database import Database, Document

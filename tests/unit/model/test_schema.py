@@ -264,6 +264,17 @@ def test_a_formula_is_refreshed() -> None:
     assert not field_of(formula).live
 
 
+@pytest.mark.parametrize(("text", "live"), [("Amount__c * 2", False), (None, True)])
+def test_a_formula_is_refreshed_also_where_events_show_it(text: str | None, live: bool) -> None:
+    """Another record's edit changes its value, and no event says so; a roll-up has an event of its own."""
+    described_field = described("Twice__c", "double", calculated=True, createable=False, updateable=False)
+    (field,) = schema_with({**described_field, "calculatedFormula": text}, live={"Twice__c"}).fields
+    assert field.live is live
+    assert schema_with({**described_field, "calculatedFormula": text}, live={"Twice__c"}).unreported == (
+        set() if live else {"Twice__c"}
+    )
+
+
 def test_where_the_events_schema_is_known_it_says_what_is_live() -> None:
     """The org knows better than any list of ours."""
     fields = described("Told__c", "string"), described("Untold__c", "string")

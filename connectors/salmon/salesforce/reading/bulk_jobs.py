@@ -72,7 +72,7 @@ class RowsOfResults(Protocol):
     def schema(self) -> ObjectSchema: ...
     @property
     def columns(self) -> Sequence[str]: ...
-    def query(self, after: str, limit: int) -> str: ...
+    def query(self, after: str, limit: int, to: str = "") -> str: ...
     def of_results(
         self, shown: Sequence[Mapping[str, Any]], doubtful: Collection[str], window: Window
     ) -> ReadRows: ...
@@ -125,7 +125,7 @@ class Step:
 
 
 class BulkReads:
-    """Whole objects, read by Bulk. For one thread."""
+    """Whole objects, or one part of each at a time, read by Bulk. For one thread."""
 
     def __init__(
         self,
@@ -148,19 +148,20 @@ class BulkReads:
         """Whether REST takes two calls for a page of the object."""
         return self._readers[name].wide
 
-    def step(self, name: str, job: BulkJob | None, last: str, floor: int) -> Step | None:
+    def step(self, name: str, job: BulkJob | None, last: str, floor: int, to: str = "") -> Step | None:
         """
         Take the next step, behind the record *last*; None while the org is not ready with the job.
 
         Args:
             floor: A time by the org's clock that had passed before.
+            to: The last Id that is asked for; "": there is none.
 
         Raises:
             NotByBulk: the org does not take such a query, or its results cannot be used.
             RetriableError: the same step may work later. If the job was lost, it then begins another.
         """
         if job is None or job.id in self._lost or job.version != self._queries.version:
-            return self._begin(name, last, floor)
+            return self._begin(name, last, floor, to)
         self._running[name] = job.id
         try:
             if not job.until:
@@ -176,7 +177,7 @@ class BulkReads:
             trouble = self._lose(name, job, reason, error)
             if error.code == NOT_FOUND and self._losses[name] == 1:
                 log.info("bulk_job_gone", object=name, job=job.id)  # after seven days, or somebody deleted it
-                return self._begin(name, last, floor)
+                return self._begin(name, last, floor, to)
             raise trouble from error
 
     def give_up(self, name: str) -> None:
@@ -193,12 +194,12 @@ class BulkReads:
             opened.page.close()
         self._opened.clear()
 
-    def _begin(self, name: str, last: str, floor: int) -> Step:
+    def _begin(self, name: str, last: str, floor: int, to: str) -> Step:
         self.give_up(name)  # what is left of a run that was given up
         clock = self._queries.clock
         as_of = max(floor, clock.covered or 0)
         try:
-            job_id = self._queries.begin(self._readers[name].query(last, self._rows_a_job))
+            job_id = self._queries.begin(self._readers[name].query(last, self._rows_a_job, to))
         except RequestRejected as error:
             said = f"{error.code}: {error.words}" if error.words else error.code
             raise NotByBulk(

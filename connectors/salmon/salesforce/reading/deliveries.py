@@ -331,8 +331,7 @@ class _Metered:
             return
         if isinstance(head := self._inner.peek(), Received):
             self._deliveries.took(head)
-            last = head.events[-1].replay_id if head.events else head.latest
-            self.place = last or self.place
+            self.place = head.place or self.place
         self._inner.pop()
 
     def rest(self) -> None:

@@ -104,7 +104,7 @@ def report_of(
     if op is None or header["diffFields"] or _must_be_read(op, header, payload, layout, schema):
         return Report(name, commit_time, tuple(Told(native_id, None) for native_id in ids))
     shown = dict(layout.values(payload))
-    said = _said(op, header, layout, shown)
+    said = _said(op, header, layout, shown, schema)
     by_us = header["commitUser"][:15] == our_user[:15]
     markers = schema.markers
     # An undelete brings a marker back that was acknowledged, or never will be, in the record's former life.
@@ -153,15 +153,24 @@ def _must_be_read(
     return not told & parts <= schema.by_name.keys()
 
 
-def _said(op: Op, header: Mapping[str, Any], layout: EventLayout, shown: Mapping[str, Any]) -> frozenset[str]:
-    """The REST names of the fields that the event speaks of."""
+def _said(
+    op: Op, header: Mapping[str, Any], layout: EventLayout, shown: Mapping[str, Any], schema: ObjectSchema
+) -> frozenset[str]:
+    """
+    The REST names of the fields that the event speaks of.
+
+    An enriched channel shows further fields of an update as they are when it is delivered. Of a field whose changes are events that says
+    nothing: its own event does, in its place. Of one that no event reports, it saves a reading; null says nothing, since a
+    channel that is not enriched shows that, too.
+    """
     match op:
         case Op.CREATE:
             return frozenset(name for name, value in shown.items() if value is not None)
         case Op.UPDATE:
             # A cleared field is among the changed ones; that it is in one list only would still be meant so.
             named = layout.named((*header["changedFields"], *header["nulledFields"]))
-            return named & shown.keys()
+            enriched = {name for name, value in shown.items() if value is not None}
+            return (named & shown.keys()) | (enriched & schema.unreported)
         case _:
             return frozenset()
 

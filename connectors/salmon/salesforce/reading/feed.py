@@ -343,7 +343,7 @@ class Feed:
             self._intake.pop()
             received_events += response.received
             # Only between responses: several events may share one replay id.
-            self._place = response.last.hex() or self._place
+            self._place = response.place.hex() or self._place
         self._forget_events_that_stop_the_stream()
         for reads in self._reads.values():
             reads.passed(self._commit_time)

@@ -42,11 +42,11 @@ class Decoded:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One response of the stream. *last*: the replay id behind it, b"" if it tells none."""
+    """One response of the stream. *place*: see Received."""
 
     events: Sequence[Decoded]
     received: int  # with those of other objects
-    last: bytes
+    place: bytes
 
 
 class Intake:
@@ -117,14 +117,13 @@ class Intake:
     def _response(self, received: Received) -> Response:
         schema_ids = dict.fromkeys(each.event.schema_id for each in received.events)
         schemas = {schema_id: self._schema_of(schema_id) for schema_id in schema_ids}
-        last = received.events[-1].replay_id if received.events else received.latest
         events = []
         for each in received.events:
             schema = schemas[each.event.schema_id]
             if schema.layout.object in self._is_heard:
                 self._compare(each.event.schema_id, schema)
                 events.append(Decoded(each, schema, _payload(each, schema)))
-        return Response(events, len(received.events), last)
+        return Response(events, len(received.events), received.place)
 
     def _compare(self, schema_id: str, schema: EventSchema) -> None:
         name = schema.layout.object

@@ -282,9 +282,8 @@ class _Kind:
             self._trouble, self._needs_person = None, False
             self._stream.pop()
             taken += len(received.events)
-            last = received.events[-1].replay_id if received.events else received.latest
-            if last and last != self._place:
-                self._place, self._is_stored = last, False
+            if (place := received.place) and place != self._place:
+                self._place, self._is_stored = place, False
 
     def _ended(self, error: Exception) -> None:
         self._stream = None

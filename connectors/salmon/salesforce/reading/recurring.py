@@ -16,7 +16,7 @@ from salmon.salesforce.reading.deliveries import PLACE, STREAM, Deliveries
 from salmon.salesforce.reading.doubts import Doubts, of_object
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.polling import NoEvents
-from salmon.salesforce.reading.refreshing import AfterEvents, Intervals, has_unreported
+from salmon.salesforce.reading.refreshing import AfterEvents, Intervals
 from salmon.salesforce.reading.rows import RowReader
 from salmon.salesforce.reading.sight import Sight
 from salmon.salesforce.reading.snapshot import Snapshots
@@ -90,13 +90,13 @@ class Recurring:
             may=lambda: rest.budget.may(Urgency.SPARE),
             may_compare=self.doubts.may_compare,
         )
-        unreported = [name for name in read if has_unreported(objects[name].schema)]
+        unreported = {name: fields for name in read if (fields := objects[name].schema.unreported)}
         often = Intervals(unreported, lambda name: configured[name].refresh.every_s)
         soon = Intervals(
             [name for name in unreported if name not in polled],
             lambda name: configured[name].refresh.after_events_s,
         )
-        self._after_events = AfterEvents(soon, spare=lambda: rest.budget.may(Urgency.SPARE))
+        self._after_events = AfterEvents(soon, unreported, spare=lambda: rest.budget.may(Urgency.SPARE))
         self.schedule = Schedule(polled, self._polls, often, lambda: rest.budget.may(Urgency.SPARE))
         stream = positions.get(STREAM, {})
         self._has_place = bool(stream)

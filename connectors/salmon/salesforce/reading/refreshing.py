@@ -14,18 +14,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from salmon.model.change import Op
-from salmon.model.schema import ObjectSchema
 from salmon.plugin.contract import Signal, SignalKind
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.own_requests import OwnRequests
 from salmon.salesforce.reading.rows import IDS_A_QUERY
 
 WAITING_MAX: Final = 5_000  # records of an object
-
-
-def has_unreported(schema: ObjectSchema) -> bool:
-    """Whether the object has synced fields that no event reports. Stamps are none: they come with the next event."""
-    return any(not field.live and not field.is_stamp for field in schema.fields)
 
 
 class Intervals(Mapping[str, float]):
@@ -58,17 +52,20 @@ class AfterEvents:
 
     Args:
         every_s: Object -> seconds between two batches.
+        unreported: Object -> its fields that no event reports.
         spare: Whether there are API calls for it.
     """
 
     def __init__(
         self,
         every_s: Mapping[str, float],
+        unreported: Mapping[str, frozenset[str]],
         *,
         spare: Callable[[], bool],
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._every_s, self._spare, self._monotonic_s = every_s, spare, monotonic_s
+        self._unreported = unreported
         self._waiting: dict[str, dict[str, None]] = {
             name: {} for name in every_s
         }  # in the order of their events
@@ -81,6 +78,9 @@ class AfterEvents:
         for record in harvest.records:
             waiting, change = self._waiting.get(record.object), record.change
             if waiting is None or not change.is_event or change.op is Op.DELETE or not change.native_id:
+                continue
+            if change.changed is not None and change.changed >= self._unreported[record.object]:
+                waiting.pop(change.native_id, None)  # the channel is enriched by them
                 continue
             if (every_s := self._every_s[record.object]) == math.inf:
                 continue

@@ -129,22 +129,40 @@ class RowReader:
         self.wide = rest.query_bytes(longest) > URI_BYTES
 
     def after(
-        self, native_id: str, limit: int = PAGE_ROWS, floor: int = 0, since: int | None = None
+        self,
+        native_id: str,
+        limit: int = PAGE_ROWS,
+        floor: int = 0,
+        since: int | None = None,
+        to: str = "",
     ) -> ReadRows:
         """
-        The first *limit* records whose Id is above *native_id* ("" for the first), in the order of their Ids; only those with a
-        SystemModstamp of *since* or later, where it is given.
+        The first *limit* records whose Id is above *native_id* ("" for the first), in the order of their Ids, up to the Id *to* ("":
+        to the end); only those with a SystemModstamp of *since* or later, where it is given.
 
         *floor* is a time by the org's clock that had passed before: rows hold all that was committed up to it.
         """
-        where = soql.after(native_id)
+        where = soql.between(native_id, to)
         if since is not None:
             where.append(soql.since(STAMP, since))
         return self._read(where, limit, floor)
 
-    def query(self, after: str, limit: int) -> str:
-        """The query of the first *limit* records above the Id *after*, for what takes a query of any length."""
-        return soql.select(self.columns, self.name, where=soql.after(after), limit=limit)
+    def query(self, after: str, limit: int, to: str = "") -> str:
+        """The query of the first *limit* records above the Id *after*, up to *to*, for what takes a query of any length."""
+        return soql.select(self.columns, self.name, where=soql.between(after, to), limit=limit)
+
+    def count(self, after: str, to: str) -> int:
+        """How many records there are above the Id *after*, and up to *to*."""
+        text = soql.select(["COUNT(Id)"], self.name, where=soql.between(after, to))
+        return int(self._shown(text, 0)[0][0]["expr0"])
+
+    def first(self, after: str) -> str:
+        """The first Id above that one; "" if there is none."""
+        return self._end(soql.between(after, ""), backwards=False)
+
+    def last(self, to: str) -> str:
+        """The last Id up to that one ("": of all); "" if there is none."""
+        return self._end(soql.between("", to), backwards=True)
 
     @property
     def columns(self) -> Sequence[str]:
@@ -220,6 +238,10 @@ class RowReader:
         shown, window, go_on_after = self._shown_of(where, limit, floor)
         self._resolve(shown)
         return ReadRows(tuple(self._row(row, window.as_of) for row in shown), window, go_on_after)
+
+    def _end(self, where: Sequence[str], *, backwards: bool) -> str:
+        text = soql.select(["Id"], self.name, where=where, limit=1, backwards=backwards)
+        return "".join(row["Id"] for row in self._shown(text, 0)[0])
 
     def _shown_of(
         self, where: Sequence[str], limit: int | None, floor: int

@@ -13,8 +13,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
-from enum import StrEnum
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final, Literal, Protocol
 
@@ -23,9 +22,11 @@ import structlog
 from salmon.backoff import Backoff, Tries
 from salmon.errors import RateLimited, RequestRejected, RetriableError, SalmonError
 from salmon.plugin.contract import WaitingObject
-from salmon.salesforce.reading.bulk_jobs import BulkJob, BulkReads, NotByBulk
-from salmon.salesforce.reading.bulk_rule import bulk_is_cheaper
+from salmon.salesforce.reading.bulk_jobs import BulkReads, NotByBulk
+from salmon.salesforce.reading.bulk_rule import JOB_ROWS, bulk_is_cheaper
+from salmon.salesforce.reading.cutting import cuts
 from salmon.salesforce.reading.rows import ReadRows
+from salmon.salesforce.reading.run import Run, Why
 from salmon.salesforce.reading.windows import Window
 from salmon.salesforce.troubles import Troubles, job_is_slow, reading_fails
 from salmon.salesforce.wire.budget import OverBudget, Urgency, during
@@ -36,6 +37,8 @@ log = structlog.get_logger(__name__)
 
 REST: Final = "rest"
 BULK: Final = "bulk"
+# A part costs a few calls: to find where it begins, and a page that is not full. By Bulk there are no more jobs than without parts.
+PART_ROWS: Final = {REST: 25 * PAGE_ROWS, BULK: JOB_ROWS}
 CHUNKS_AHEAD: Final = 2
 # Deletions are looked for from this long before the last event: a transaction may commit long after its stamps.
 DELETED_MARGIN_MS: Final = 15 * 60_000
@@ -45,85 +48,8 @@ SLOW_JOB_S: Final = 900.0  # the org queues jobs while it is busy; from then on 
 _NOT_READY: Final = object()
 _CLOCK_EVERY_S: Final = 0.25
 _TURN_S: Final = 10.0  # a read that fails for so long lets the other objects have their turn
-
-
-class Why(StrEnum):
-    """Why an object is read as a whole; it decides what its events may do meanwhile (see feed)."""
-
-    FIRST = "first"  # it never was
-    HOLE = "hole"  # events were lost, or have passed while it, or a field of it, was not synced
-    ASKED = "asked"  # by a signal
-    REFRESH = "refresh"  # by the clock, for fields that no event reports
-    POLLED = "polled"  # not as a whole: what has changed since another reading (see polling)
-
-
 # Events wait for the rows after a hole, so these are as urgent. All others can wait.
 _URGENCIES: Final = {Why.HOLE: Urgency.NOW, Why.REFRESH: Urgency.SPARE}
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One reading of a whole object, and how far it has been reported."""
-
-    object: str
-    why: Why
-    began: int  # ms by the org's clock: each of its rows holds all that was committed up to then
-    not_before: int = 0  # it starts when its rows surely hold all that was committed up to then
-    # Absences: deletions from then on; None: all that the recycle bin holds. POLLED: rows, too, by their stamps.
-    since: int | None = None
-    last: str = ""  # Id of the last row reported
-    absences: bool = False  # the rows are reported; now it is the deleted records' turn
-    done: bool = False
-    read: int = 0
-    total: int | None = None
-    signals: tuple[int, ...] = ()  # ids of the signals it answers
-    # The fields of which rows or events have reported everything since; none of an object that is not read as a whole.
-    covers: frozenset[str] = frozenset()
-    by: str = ""  # REST or BULK; "": it is not decided
-    job: BulkJob | None = None
-    whole: int = 0  # when the last reading of the whole object began that is complete; 0: not known
-    polled: bool = False  # what is committed after `began` will be found by polling, and not by events
-
-    @property
-    def counts(self) -> bool:
-        """Whether its rows count as records of the object; what is polled was counted when it was read as a whole."""
-        return not self.absences and self.why is not Why.POLLED
-
-    def will_report(self, native_id: str) -> bool:
-        """Whether this run will still report the record's row."""
-        return not (self.done or self.absences) and native_id > self.last
-
-    def to_position(self) -> dict[str, Any]:
-        """The run as JSON."""
-        return {
-            "why": self.why.value,
-            "began": self.began,
-            "not_before": self.not_before,
-            "since": self.since,
-            "last": self.last,
-            "absences": self.absences,
-            "done": self.done,
-            "read": self.read,
-            "total": self.total,
-            "signals": list(self.signals),
-            "covers": sorted(self.covers),
-            "by": self.by,
-            "job": None if self.job is None else self.job.to_position(),
-            "whole": self.whole,
-            "polled": self.polled,
-        }
-
-    @classmethod
-    def from_position(cls, name: str, position: Mapping[str, Any]) -> Run:
-        """The inverse of to_position. What a later version of Salmon has put into it is left."""
-        stored = {
-            **{each.name: position[each.name] for each in fields(cls) if each.name in position},
-            "why": Why(position["why"]),
-            "signals": tuple(position["signals"]),
-            "covers": frozenset(position.get("covers", ())),
-            "job": BulkJob.from_position(position.get("job")),
-        }
-        return cls(object=name, **stored)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +71,16 @@ class ChunkReader(Protocol):
     """What is asked of RowReader."""
 
     def after(
-        self, native_id: str, limit: int = PAGE_ROWS, floor: int = 0, since: int | None = None
+        self,
+        native_id: str,
+        limit: int = PAGE_ROWS,
+        floor: int = 0,
+        since: int | None = None,
+        to: str = "",
     ) -> ReadRows: ...
+    def count(self, after: str, to: str) -> int: ...
+    def first(self, after: str) -> str: ...
+    def last(self, to: str) -> str: ...
     def deleted(
         self, after: str = "", *, since: int | None = None, limit: int | None = PAGE_ROWS, floor: int = 0
     ) -> ReadRows: ...
@@ -169,6 +103,28 @@ class CountingOrg(Org, Protocol):
 
 class _OthersFirst(Exception):
     """A read has failed for a while, and other objects wait to be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ids:
+    """An object's Ids, to be cut."""
+
+    reader: ChunkReader
+
+    def count(self, after: str, to: str) -> int | None:
+        try:
+            return self.reader.count(after, to)
+        except RateLimited:
+            raise
+        except SalmonError as error:  # It takes too long, perhaps: the parts are less even then.
+            log.info("part_not_counted", error=str(error))
+            return None
+
+    def first(self, after: str) -> str:
+        return self.reader.first(after)
+
+    def last(self, to: str) -> str:
+        return self.reader.last(to)
 
 
 @dataclass(slots=True)
@@ -194,11 +150,19 @@ class Snapshots:
         bulk: BulkReads | None = None,
         use_bulk: Literal["auto", "always", "never"] = "auto",
         look_again: Backoff = LOOK_AGAIN,
+        parts_max: int = 1,
+        part_rows: Mapping[str, int] = PART_ROWS,
     ) -> None:
+        """
+        Args:
+            parts_max: Into how many parts a run may be cut. Who gives more than 1 begins the parts of the run that it gets back.
+            part_rows: How many records a part holds at least, by REST and by Bulk.
+        """
         self._org: Org = org
         self._sizes: CountingOrg = org
         self._bulk = None if use_bulk == "never" else bulk
         self._use_bulk, self._look_again = use_bulk, look_again
+        self._parts_max, self._part_rows = parts_max, part_rows
         self._not_by_bulk: dict[str, str] = {}  # objects that are read by REST though Bulk costs less: why
         self._in_the_org: dict[str, float] = {}  # objects whose bulk job is waited for: since when
         self._clock = clock
@@ -294,6 +258,10 @@ class Snapshots:
             if run.total is None:
                 run = replace(run, total=self._retried(job, partial(self._total, run.object)))
             run = job.run = replace(run, by=self._chosen(run))
+            found = self._retried(job, partial(self._cuts, run))
+            if found:
+                self._put(job, (job, _nothing_of(run.cut_at(found))))
+                return
         while not (run.done or job.cancelled.is_set() or self._stopped.is_set()):
             by_bulk = run.by == BULK and not run.absences
             chunk = self._retried(job, partial(self._by_bulk if by_bulk else self._by_rest, run))
@@ -309,11 +277,13 @@ class Snapshots:
             run = job.run = chunk.run
         self._in_the_org.pop(run.object, None)
         self._not_by_bulk.pop(run.object, None)
+        if job.cancelled.is_set() and self._bulk is not None and run.object not in self._latest:
+            self._bulk.give_up(run.object)
 
     def _began_now(self, job: _Job) -> Run:
         """A run that nothing but the time has begun, as it is when it begins: nobody has asked the org for a while, perhaps."""
         run = job.run
-        if run.why not in (Why.POLLED, Why.REFRESH) or run.last or run.absences:
+        if run.why not in (Why.POLLED, Why.REFRESH) or run.last or run.absences or run.to:
             return run
         self._retried(job, self._org.look_at_clock)
         return replace(run, began=max(run.began, self._org.clock.covered or 0))
@@ -327,6 +297,20 @@ class Snapshots:
         log.info("snapshot_chosen", object=run.object, by=by, records=run.total)
         return by
 
+    def _cuts(self, run: Run) -> list[str]:
+        """The Ids at which the run is cut into parts; none where it is read in a row."""
+        left = max(0, (run.total or 0) - run.read)
+        parts = min(self._parts_max, -(-left // self._part_rows[run.by]))
+        if parts < 2:
+            return []
+        try:
+            found = cuts(_Ids(self._readers[run.object]), parts, after=run.last, records=left)
+        except RequestRejected as error:
+            log.info("snapshot_not_cut", object=run.object, error=str(error))
+            return []
+        log.info("snapshot_cut", object=run.object, parts=len(found) + 1)
+        return found
+
     def _by_rest(self, run: Run) -> Chunk:
         read = self._read(run)
         return Chunk(self._told(run, read), read)
@@ -339,7 +323,7 @@ class Snapshots:
         assert self._bulk is not None
         name = run.object
         try:
-            step = self._bulk.step(name, run.job, run.last, run.began)
+            step = self._bulk.step(name, run.job, run.last, run.began, run.to)
         except NotByBulk as error:
             if self._use_bulk == "always" and error.refusal is not None:
                 raise error.refusal from error
@@ -367,8 +351,8 @@ class Snapshots:
         log.warning("snapshot_not_by_bulk", object=run.object, reason=reason)
         run = replace(run, by=REST, job=None)
         if disordered:
-            run = replace(run, last="", read=0)
-        return Chunk(run, ReadRows((), Window(run.began, run.began)))
+            run = replace(run, last=run.after, read=0)
+        return _nothing_of(run)
 
     def _look_later(self, job: _Job) -> None:
         """Ask for the bulk job again in a while; the other objects have their turn meanwhile."""
@@ -381,16 +365,14 @@ class Snapshots:
         if run.absences:
             return reader.deleted(run.last, since=run.since, limit=self._rows_a_chunk, floor=run.began)
         since = run.since if run.why is Why.POLLED else None
-        return reader.after(run.last, limit=self._rows_a_chunk, floor=run.began, since=since)
+        return reader.after(run.last, limit=self._rows_a_chunk, floor=run.began, since=since, to=run.to)
 
     def _told(self, run: Run, read: ReadRows) -> Run:
         """The run as it is when *read* is reported too."""
         count = run.read + (len(read.rows) if run.counts else 0)
         if read.go_on_after:
             return replace(run, last=read.go_on_after, read=count)
-        if run.absences or run.why is Why.FIRST or (run.why is Why.REFRESH and run.since is None):
-            return replace(run, last="", done=True, read=count)
-        return replace(run, last="", absences=True, read=count)
+        return replace(run, read=count).rows_are_reported()
 
     def _await_clock(self, job: _Job) -> None:
         """Wait until what is read from now on surely holds all that was committed up to `not_before`."""
@@ -448,3 +430,8 @@ class Snapshots:
                 continue
             self._wake()
             return
+
+
+def _nothing_of(run: Run) -> Chunk:
+    """No rows, but the run as it is from here on, to be stored."""
+    return Chunk(run, ReadRows((), Window(run.began, run.began)))

@@ -18,16 +18,8 @@ from salmon.plugin.contract import FIRST_READ, Position, SnapshotProgress
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.polling import OVERLAP_MS, REACH_MS, Reported
-from salmon.salesforce.reading.snapshot import (
-    BULK,
-    DELETED_MARGIN_MS,
-    REST,
-    Chunk,
-    Failed,
-    Org,
-    Run,
-    Why,
-)
+from salmon.salesforce.reading.run import Run, Why
+from salmon.salesforce.reading.snapshot import BULK, DELETED_MARGIN_MS, REST, Chunk, Failed, Org
 from salmon.salesforce.reading.windows import END, Reads
 
 log = structlog.get_logger(__name__)
@@ -312,7 +304,7 @@ class Runs:
 
     def _add_rows(self, chunk: Chunk, harvest: Harvest) -> None:
         name, window = chunk.run.object, chunk.read.window
-        run, reads = self._runs[name], self._reads[name]
+        run, reads = self._runs[name].piece(chunk.run.part), self._reads[name]
         rows = chunk.read.rows[self._rows_added : self._rows_added + ROWS_A_POLL]
         self._rows_added += len(rows)
         ends = self._rows_added == len(chunk.read.rows)
@@ -324,7 +316,7 @@ class Runs:
             if not ends:
                 to = rows[-1].native_id
             else:
-                to = END if chunk.run.absences or chunk.run.done else chunk.run.last
+                to = (run.to or END) if chunk.run.absences or chunk.run.done else chunk.run.last
             if to > run.last:
                 reads.read_range(run.last, to, window)
         for row in rows:
@@ -342,11 +334,15 @@ class Runs:
             read = run.read + len(rows) if run.counts else run.read
             self._progressed(replace(run, last=rows[-1].native_id, read=read, total=chunk.run.total), harvest)
 
-    def _progressed(self, run: Run, harvest: Harvest) -> None:
+    def _progressed(self, reported: Run, harvest: Harvest) -> None:
+        run = self._runs[reported.object].with_piece(reported)
         if run.done and run.why is not Why.POLLED:
             run = replace(run, whole=run.began)
         self._runs[run.object] = run
         self._dirty.add(run.object)
+        # It was cut into parts, or its last part has ended and absences are next: what is read of it now begins there.
+        if not run.done and bool(run.parts) != (reported.part is not None):
+            self._who_reads(run).begin(run)
         if run.done and run.why is Why.POLLED:
             reads = self._reads[run.object]
             assert isinstance(reads, Reported)

@@ -30,6 +30,7 @@ from salmon.errors import (
     StartAgain,
 )
 from salmon.salesforce.reading.demand import Requests
+from salmon.salesforce.reading.split_events import SplitEvents
 from salmon.salesforce.wire import pubsub_api_pb2 as pb2
 from salmon.salesforce.wire.auth import Token
 from salmon.salesforce.wire.pubsub import PubSub, TokenRefused
@@ -63,10 +64,23 @@ Start = Preset | bytes  # bytes: after this replay id
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One response. Without events it is a keepalive, and *latest* a position that may be stored."""
+    """
+    One response. Without events it is a keepalive, and *latest* a position that may be stored.
+
+    Args:
+        whole: The replay id behind which to go on, if it is not the last that came; b"" if it tells none.
+    """
 
     events: Sequence[Any]  # ConsumerEvent
     latest: bytes
+    whole: bytes | None = None
+
+    @property
+    def place(self) -> bytes:
+        """The replay id behind which to go on once it is taken; b"" if it tells none."""
+        if self.whole is not None:
+            return self.whole
+        return self.events[-1].replay_id if self.events else self.latest
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +136,7 @@ class Subscription:
         self._pubsub = pubsub
         self._topic = topic
         self._resume: Start = start
+        self._split = SplitEvents(topic, start if isinstance(start, bytes) else b"")
         self._fetch_size = fetch_size
         self._silence_max_s = silence_max_s
         self._wake = wake
@@ -237,13 +252,18 @@ class Subscription:
                 self._pubsub.heard()
                 # Before it is handed over: whoever takes it may keep this thread waiting.
                 requests.answered(len(response.events), response.pending_num_requested)
-                self._put(Received(tuple(response.events), response.latest_replay_id))
+                place = self._split.place(
+                    [each.replay_id for each in response.events],
+                    response.latest_replay_id,
+                    response.pending_num_requested,
+                )
+                self._put(Received(tuple(response.events), response.latest_replay_id, place))
                 self._last_response_s = time.monotonic()
                 # In-process, a stream goes on after what came last, taken or not.
-                if response.events:
-                    self._resume = response.events[-1].replay_id
-                elif response.latest_replay_id:
-                    self._resume = response.latest_replay_id
+                if place:
+                    self._resume = place
+                elif response.events and self._resume is Preset.LATEST:
+                    self._resume = response.events[-1].replay_id  # the latest by then would be a later one
         finally:
             requests.close()
             call.cancel()

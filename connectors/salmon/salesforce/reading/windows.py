@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any, Final
 
 END: Final = "~"  # sorts after every Id: the last chunk's window also holds for records created after it
@@ -49,21 +50,13 @@ class Reads:
     def read_range(self, after: str, to: str, window: Window) -> None:
         """Note that a chunk was read: the records with after < Id <= to."""
         self.changed = True
-        last = self.ranges[-1] if self.ranges else None
-        if last is not None and last.to == after and last.window == window:
-            self.ranges[-1] = _Range(last.after, to, window)
-        else:
-            self.ranges.append(_Range(after, to, window))
+        for at, known in enumerate(self.ranges):
+            if known.to == after and known.window == window:
+                self.ranges[at] = _Range(known.after, to, window)
+                return
+        self.ranges.append(_Range(after, to, window))
         if len(self.ranges) > RANGES_MAX:
-            first, second, *rest = self.ranges
-            self.ranges = [
-                _Range(
-                    min(first.after, second.after),
-                    max(first.to, second.to),
-                    first.window.joined(second.window),
-                ),
-                *rest,
-            ]
+            self._join_two()
 
     def read_records(self, native_ids: Iterable[str], window: Window) -> None:
         """Note that these records were read by Id."""
@@ -133,6 +126,15 @@ class Reads:
             whole=Window(*position["whole"]) if position["whole"] else None,
         )
 
+    def _join_two(self) -> None:
+        """Join the oldest two neighbours. Parts that are read at the same time take turns, so these need not be noted one after the other."""
+        pairs = combinations(self.ranges, 2)
+        two = next((pair for pair in pairs if _are_neighbours(*pair)), (self.ranges[0], self.ranges[1]))
+        rest = [known for known in self.ranges if known not in two]
+        one, other = two
+        joined = _Range(min(one.after, other.after), max(one.to, other.to), one.window.joined(other.window))
+        self.ranges = [joined, *rest]
+
     def _of(self, native_id: str) -> Iterable[Window]:
         for known in self.ranges:
             if known.after < native_id <= known.to:
@@ -141,6 +143,10 @@ class Reads:
             yield self.records[native_id]
         if self.whole is not None:
             yield self.whole
+
+
+def _are_neighbours(one: _Range, other: _Range) -> bool:
+    return one.to == other.after or other.to == one.after
 
 
 def _pair(window: Window) -> list[int]:

@@ -211,9 +211,13 @@ def _values_and_changed(
 
 
 def _changed(schema: EventSchema, before: Row, after: Row, *, system: bool) -> Iterable[Slot]:
+    # The event of a lead's conversion does not show when (Change Data Capture Developer Guide, "Change Event Body Fields").
+    is_conversion = bool(after.get("IsConverted")) and not before.get("IsConverted")
     for slot in schema.slots:
         # A user's save sets LastModifiedDate, also within the second of the save before, where both stamps look
         # the same. The system's own writes (geocoding; they have no origin) leave it alone.
         stamped = slot.row_field == "LastModifiedDate" and not system
+        if stamped and is_conversion:
+            continue
         if (stamped or before.get(slot.row_field) != after.get(slot.row_field)) and slot.is_of(after):
             yield slot

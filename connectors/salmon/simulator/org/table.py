@@ -112,9 +112,10 @@ class Table:
             return [str(value)] if value in self.live else []
         return sorted(self._indexes[field.name].get(field.index_key(value), ()))
 
-    def rows(self, *, with_deleted: bool = False, after: str = "") -> list[Row]:
-        """All rows whose id is greater than *after*, by id."""
-        return list(self._rows(self._ids[bisect_right(self._ids, after) :], with_deleted))
+    def rows(self, *, with_deleted: bool = False, after: str = "", to: str | None = None) -> list[Row]:
+        """All rows whose id is greater than *after*, and not greater than *to*, by id."""
+        end = len(self._ids) if to is None else bisect_right(self._ids, to)
+        return list(self._rows(self._ids[bisect_right(self._ids, after) : end], with_deleted))
 
     def rows_of(self, ids: Iterable[str], *, with_deleted: bool = False) -> list[Row]:
         """The rows with these ids, by id; ids without a row are passed over."""

@@ -309,7 +309,7 @@ class _Plan:
 
     def _candidates(self) -> Iterable[Row]:
         """The rows that may match, by Id: as few as the indexes make possible."""
-        after = ""
+        after, to = "", None
         for condition in _conjuncts(self._query.where):
             if isinstance(condition, SemiJoin):
                 found = self._of_join(condition)
@@ -333,7 +333,10 @@ class _Plan:
             if condition.operator in {">", ">="} and field.type == "id":
                 bound = value(field, condition.values[0], at, fold=False)
                 after = max(after, bound if condition.operator == ">" else "")
-        return self._table.rows(with_deleted=self._with_deleted, after=after)
+            if condition.operator in {"<", "<="} and field.type == "id":
+                bound = value(field, condition.values[0], at, fold=False)
+                to = bound if to is None else min(to, bound)
+        return self._table.rows(with_deleted=self._with_deleted, after=after, to=to)
 
     def _of_join(self, join: SemiJoin) -> Iterable[Row] | None:
         """The rows that a semi-join leaves over, if an index knows them."""

@@ -20,7 +20,8 @@ from salmon.salesforce.reading.bulk_jobs import BulkJob, BulkReads, NotByBulk, S
 from salmon.salesforce.reading.bulk_rule import bulk_is_cheaper
 from salmon.salesforce.reading.bulk_values import OtherColumns, ValuesOfCsv
 from salmon.salesforce.reading.rows import ReadRows, RowReader
-from salmon.salesforce.reading.snapshot import Chunk, Failed, Run, Snapshots, Why
+from salmon.salesforce.reading.run import Run, Why
+from salmon.salesforce.reading.snapshot import Chunk, Failed, Snapshots
 from salmon.salesforce.reading.windows import Window
 from salmon.salesforce.troubles import Troubles
 from support.clock import Clock
@@ -101,7 +102,7 @@ class Bulk(BulkReads):
     def is_wide(self, name: str) -> bool:
         return False
 
-    def step(self, name: str, job: BulkJob | None, last: str, floor: int) -> Step | None:
+    def step(self, name: str, job: BulkJob | None, last: str, floor: int, to: str = "") -> Step | None:
         self.asked.append((job, last))
         step = self.steps.pop(0)
         if isinstance(step, Exception):
@@ -214,6 +215,30 @@ def test_what_is_not_in_order_is_read_again_from_the_beginning(
     assert (first.run.last, restarted.run.last, restarted.run.by) == (C, "", "rest")
     assert ids(rest) == [A, B, C]
     assert rest.run.done
+
+
+def test_a_part_that_is_not_in_order_is_read_again_from_its_own_beginning(
+    reading: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other parts keep what they have reported."""
+    monkeypatch.setattr("salmon.salesforce.reading.snapshot.bulk_is_cheaper", lambda *_, **__: True)
+    one = reading(Step(JOB, B, NO_ROWS), NotByBulk("the order", disordered=True), use="auto")
+    run = replace(RUN, by="bulk", total=3).cut_at([A, B])
+    one.snapshots.begin(run.piece(1))
+    first, restarted, rest = one.chunk(), one.chunk(), one.chunk()
+    assert (first.run.last, restarted.run.last, restarted.run.by) == (B, A, "rest")
+    assert ids(rest) == [B]
+    parts = run.with_piece(rest.run).parts
+    assert [(each.by, each.done) for each in parts] == [("bulk", False), ("rest", True), ("bulk", False)]
+
+
+def test_the_bulk_job_of_a_run_that_is_given_up_is_aborted(reading: Begin) -> None:
+    """Perhaps no other reading of the object begins here, which would do it."""
+    one = reading(Step(JOB, "", NO_ROWS), *[None] * 50)
+    one.snapshots.begin(RUN)
+    assert one.chunk().run.job == JOB
+    one.snapshots.give_up("Account")
+    until(lambda: one.bulk.given_up == ["Account"], "the org is told")
 
 
 def test_events_do_not_wait_for_a_job_that_the_org_is_slow_with(

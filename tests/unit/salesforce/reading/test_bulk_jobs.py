@@ -84,7 +84,7 @@ class Reader:
     def __init__(self) -> None:
         self.shown: list[str] = []
 
-    def query(self, after: str, limit: int) -> str:
+    def query(self, after: str, limit: int, to: str = "") -> str:
         return after
 
     def of_results(

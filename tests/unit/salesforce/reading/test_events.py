@@ -154,6 +154,30 @@ def test_enriched_fields_of_an_update_were_not_said() -> None:
     assert (gone.op, dict(gone.fields)) == (Op.DELETE, {})
 
 
+def test_an_enriched_field_that_no_event_reports_is_said() -> None:
+    """It saves a reading of the record. Null says nothing: a channel that is not enriched by it shows that, too."""
+    whole = schema("Account")
+    unreported = replace(
+        whole, fields=tuple(replace(each, live=each.name != "Website") for each in whole.fields)
+    )
+
+    def said(**shown: Any) -> Change:
+        (told,) = report_of(
+            payload("UPDATE", ID, changed=bits("Account", "Phone"), Phone="1", Industry="as it is", **shown),
+            EventId(b""),
+            layout=layout("Account"),
+            schema=unreported,
+            identity=Identity({"Account": unreported}),
+            our_user=OUR_USER,
+        ).told
+        assert told.change is not None
+        return told.change
+
+    assert said(Website="w").changed == frozenset({"Phone", "Website"})
+    assert said(Website="w").fields == {"Phone": "1", "Website": "w"}
+    assert said().changed == frozenset({"Phone"})
+
+
 def test_a_contacts_name_comes_apart() -> None:
     """Name.FirstName is REST's FirstName; the name put together is not synced."""
     told = change(

@@ -14,7 +14,7 @@ from salmon.plugin.contract import Signal, SignalKind
 from salmon.salesforce.config import ApiBudget, EventBudget
 from salmon.salesforce.reading.polling import OVERLAP_MS, REPORTED_MAX, NoEvents, Reported
 from salmon.salesforce.reading.rows import Row
-from salmon.salesforce.reading.snapshot import Why
+from salmon.salesforce.reading.run import Why
 from salmon.salesforce.reading.source import SalesforceSourceTask
 from salmon.salesforce.reading.windows import Window
 from support.salesforce import MemoryOrg, payload

@@ -11,10 +11,9 @@ from salmon.salesforce.reading.refreshing import (
     WAITING_MAX,
     AfterEvents,
     Intervals,
-    has_unreported,
 )
 from salmon.salesforce.reading.rows import IDS_A_QUERY
-from salmon.salesforce.reading.snapshot import Why
+from salmon.salesforce.reading.run import Why
 from support.salesforce import MemoryOrg, payload, schema
 from support.salesforce_feed import NOW, A, B, C, Rig, read_all
 
@@ -114,7 +113,10 @@ class Clocked:
         self.spare = True
         self.asked: list[Signal] = []
         self.after = AfterEvents(
-            {"Account": SOON_S}, spare=lambda: self.spare, monotonic_s=lambda: self.now_s
+            {"Account": SOON_S},
+            {"Account": frozenset({"Rank__c"})},
+            spare=lambda: self.spare,
+            monotonic_s=lambda: self.now_s,
         )
 
     def turn(self, *records: SourceRecord, after_s: float = 0.0, answered: set[int] | None = None) -> Harvest:
@@ -128,8 +130,10 @@ class Clocked:
         return [signal.native_ids for signal in self.asked]
 
 
-def told(native_id: str, op: Op = Op.UPDATE, name: str = "Account") -> SourceRecord:
-    return SourceRecord(name, native_id, Change(SALESFORCE, op, native_id=native_id))
+def told(
+    native_id: str, op: Op = Op.UPDATE, name: str = "Account", changed: frozenset[str] | None = None
+) -> SourceRecord:
+    return SourceRecord(name, native_id, Change(SALESFORCE, op, native_id=native_id, changed=changed))
 
 
 def test_records_with_events_are_read_again_together_and_once() -> None:
@@ -174,9 +178,18 @@ def test_nothing_is_read_after_events_while_few_calls_are_left() -> None:
 
 def test_only_objects_with_such_fields_are_read() -> None:
     """An Opportunity has derived fields; an object all of whose fields events report costs nothing."""
-    assert has_unreported(schema("Opportunity"))
+    assert schema("Opportunity").unreported
     account = schema("Account")
-    assert not has_unreported(type(account)("X", tuple(each for each in account.fields if each.live)))
+    assert not type(account)("X", tuple(each for each in account.fields if each.live)).unreported
+
+
+def test_a_record_whose_event_says_it_all_is_not_read_again() -> None:
+    """Its channel is enriched by the fields that no event reports; a creation, and an event that lacks one of them, is no such event."""
+    clocked = Clocked()
+    clocked.turn(told(A), told(B), told(A, changed=frozenset({"Name", "Rank__c"})))
+    clocked.turn(told(C, Op.CREATE), told(A, changed=frozenset({"Name", "Rank__c"})))
+    clocked.turn(after_s=SOON_S)
+    assert clocked.ids == [(B, C)]
 
 
 def test_an_interval_that_becomes_shorter_counts_for_what_waits_already() -> None:
@@ -184,7 +197,12 @@ def test_an_interval_that_becomes_shorter_counts_for_what_waits_already() -> Non
     every_s: dict[str, float | None] = {"Account": None, "Contact": A_DAY_S}
     clock, asked = [0.0], list[Signal]()
     intervals = Intervals(every_s, every_s.get)
-    after = AfterEvents(intervals, spare=lambda: True, monotonic_s=lambda: clock[0])
+    after = AfterEvents(
+        intervals,
+        dict.fromkeys(every_s, frozenset({"Rank__c"})),
+        spare=lambda: True,
+        monotonic_s=lambda: clock[0],
+    )
 
     def event(name: str, native_id: str) -> Harvest:
         change = Change(SALESFORCE, Op.UPDATE, native_id=native_id)

@@ -16,7 +16,8 @@ from salmon.salesforce.catalog import SyncedObject
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading import rows
 from salmon.salesforce.reading.rows import BadRow, Row, RowReader, key_batches
-from salmon.salesforce.reading.snapshot import Chunk, Failed, Run, Snapshots, Why
+from salmon.salesforce.reading.run import Run, Why
+from salmon.salesforce.reading.snapshot import Chunk, Failed, Snapshots
 from salmon.salesforce.troubles import Troubles
 from salmon.salesforce.wire.budget import OverBudget, Urgency, asked_as
 from salmon.salesforce.wire.rest import Page

@@ -9,10 +9,12 @@ from dataclasses import replace
 import pytest
 
 from salmon.backoff import Backoff
+from salmon.errors import Unavailable
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.rows import ReadRows, RowReader
+from salmon.salesforce.reading.run import Run, Why
 from salmon.salesforce.reading.side_by_side import SideBySide
-from salmon.salesforce.reading.snapshot import Chunk, Run, Why
+from salmon.salesforce.reading.snapshot import Chunk
 from support.salesforce import MemoryOrg, synced
 from support.waiting import until
 
@@ -43,9 +45,11 @@ class Rig:
     def _slow(self, reader: RowReader) -> None:
         after = reader.after
 
-        def waiting(native_id: str, limit: int = 1, floor: int = 0, since: int | None = None) -> ReadRows:
+        def waiting(
+            native_id: str, limit: int = 1, floor: int = 0, since: int | None = None, to: str = ""
+        ) -> ReadRows:
             assert self.go_on.wait(30)
-            return after(native_id, limit, floor, since)
+            return after(native_id, limit, floor, since, to)
 
         reader.after = waiting  # type: ignore[method-assign]
 
@@ -115,3 +119,42 @@ def test_an_object_that_is_given_up_is_reported_no_more(made: list[Rig]) -> None
     rig.readings.begin(replace(RUN, object="Contact"))
     until(lambda: rig.done("Contact"), "another one is read")
     assert rig.ids("Account") == []
+
+
+def test_more_parts_than_readers_are_all_read(made: list[Rig]) -> None:
+    """Whoever has ended one goes on with the next; other objects have a reader of their own meanwhile."""
+    rig = Rig("Account", at_once=2)
+    made.append(rig)
+    rig.readings.begin(replace(RUN, by="rest").cut_at([A, B]))
+    rig.readings.begin(replace(RUN, object="Contact"))
+    until(lambda: rig.done("Contact"), "the other one is read")
+    rig.go_on.set()
+    until(lambda: rig.done("Account") and len(rig.ids("Account")) == 3, "all parts are read")
+    assert rig.ids("Account") == [A, B, C]
+    ended = [chunk.run.part for chunk in rig.taken if chunk.run.object == "Account" and chunk.run.done]
+    assert ended == [0, 1, 2]
+
+
+def test_an_object_in_parts_that_is_given_up_is_reported_no_more(made: list[Rig]) -> None:
+    """None of its parts is, those that nobody reads yet neither."""
+    rig = Rig("Account", at_once=3)
+    made.append(rig)
+    rig.readings.begin(replace(RUN, by="rest").cut_at([A, B]))
+    rig.readings.begin(replace(RUN, why=Why.ASKED, by="rest"))
+    rig.go_on.set()
+    until(lambda: rig.done("Account"), "the new run is read")
+    assert rig.ids("Account") == [A, B, C]
+    assert {chunk.run.why for chunk in rig.taken} == {Why.ASKED}
+
+
+def test_an_object_whose_parts_all_fail_waits_once(made: list[Rig]) -> None:
+    """People are told what waits, and not how it is read."""
+    rig = Rig(at_once=3)
+    made.append(rig)
+    rig.org.fails_with = Unavailable("away")
+    rig.readings.begin(replace(RUN, by="rest").cut_at([A]))
+    until(lambda: len([each for each in rig.readings._all if each.waiting()]) == 2, "both fail")
+    assert [each.object for each in rig.readings.waiting()] == ["reading Account"]
+    rig.org.fails_with = None
+    until(lambda: rig.done("Account") and len(rig.ids("Account")) == 3, "all parts are read")
+    assert rig.readings.waiting() == []

@@ -209,6 +209,29 @@ def test_a_stream_that_ends_is_opened_again_after_the_last_event(end: grpc.RpcEr
         assert (request.replay_preset, request.replay_id) == (pb2.ReplayPreset.CUSTOM, (2).to_bytes(8, "big"))
 
 
+@pytest.mark.parametrize(
+    ("start", "preset", "replay_id"),
+    [
+        ((1).to_bytes(8, "big"), pb2.ReplayPreset.CUSTOM, (1).to_bytes(8, "big")),
+        (Preset.EARLIEST, pb2.ReplayPreset.EARLIEST, b""),
+        (Preset.LATEST, pb2.ReplayPreset.CUSTOM, (2).to_bytes(8, "big")),
+    ],
+)
+def test_a_stream_that_is_torn_between_events_of_one_replay_id_goes_on_before_them(
+    start: Start, preset: int, replay_id: bytes
+) -> None:
+    """The rest of them would not come behind it. Only the latest place of all is not asked for again: what came since would be missed."""
+    with Rig(start) as rig:
+        call = rig.server.call()
+        call.say(response(2, 2))
+        call.say(Broken())
+        request = asked(rig.server.call())
+        assert (request.replay_preset, request.replay_id) == (preset, replay_id)
+        item = rig.next()
+        assert isinstance(item, Received)
+        assert item.place == (start if isinstance(start, bytes) else b"")
+
+
 def test_a_keepalive_tells_a_position_to_go_on_from() -> None:
     """The latest replay id of an empty response."""
     with Rig() as rig:

@@ -14,7 +14,7 @@ from salmon.plugin.contract import Position, Signal
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.rows import RowReader
-from salmon.salesforce.reading.snapshot import Run, Why
+from salmon.salesforce.reading.run import Run, Why
 from salmon.salesforce.reading.vanished import PORTION, Vanished
 from salmon.salesforce.wire.rest import Deleted, Page
 from support.salesforce import MemoryOrg, schema, synced

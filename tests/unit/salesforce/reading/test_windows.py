@@ -106,3 +106,26 @@ def test_too_many_single_reads_become_one_window_for_all() -> None:
     assert reads.records == {}
     assert reads.unsure(A, 2000)
     assert not reads.unsure(A, 3001)
+
+
+def test_parts_that_are_read_in_turns_keep_a_window_for_each_of_their_chunks() -> None:
+    """Where there are too many, neighbours are joined: what lies between two parts and was not read stays without a window."""
+    reads = Reads()
+    ids = [f"0010000000{number:05}AAA" for number in range(3 * RANGES_MAX)]
+    begins = [0, RANGES_MAX, 2 * RANGES_MAX]
+    for step in range(RANGES_MAX // 2):
+        for begin in begins:
+            reads.read_range(ids[begin + step], ids[begin + step + 1], Window(1000 + step, 3000 + step))
+    assert len(reads.ranges) <= RANGES_MAX
+    for number in range(len(ids)):
+        was_read = 0 < number % RANGES_MAX <= RANGES_MAX // 2
+        assert reads.unsure(ids[number], 2000) == was_read, number
+
+
+def test_chunks_of_one_bulk_job_share_a_window_whatever_is_read_between() -> None:
+    """Another part's chunks come between them."""
+    reads = Reads()
+    for step in range(10):
+        reads.read_range(f"A{step}", f"A{step + 1}", Window(1, 2))
+        reads.read_range(f"B{step}", f"B{step + 1}", Window(3, 4))
+    assert len(reads.ranges) == 2

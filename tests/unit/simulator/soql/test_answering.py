@@ -100,6 +100,22 @@ def test_keyset_paging_by_id_meets_every_record_once(at_hand: OrgAtHand) -> None
     assert met == ["Acme", "bolt", "100%_sure\\"]
 
 
+def test_a_range_of_ids_holds_its_upper_end_where_it_says_so(at_hand: OrgAtHand) -> None:
+    """The way parts of a large object are read; a second bound narrows it, whichever is given first."""
+    first, second, third = (record["Id"] for record in found(at_hand, "SELECT Id FROM Account ORDER BY Id"))
+
+    def between(condition: str) -> list[str]:
+        return [record["Id"] for record in found(at_hand, f"SELECT Id FROM Account WHERE {condition}")]
+
+    assert between(f"Id > '{first}' AND Id <= '{second}'") == [second]
+    assert between(f"Id > '{first}' AND Id < '{third}'") == [second]
+    assert between(f"Id <= '{third}' AND Id < '{second}'") == [first]
+    assert between(f"Id < '{second}' AND Id <= '{third}'") == [first]
+    assert between(f"Id < '{second}' OR Id = '{third}'") == [first, third], (
+        "a bound of an alternative is none"
+    )
+
+
 def test_parents_come_inline_with_attributes_of_their_own(at_hand: OrgAtHand) -> None:
     """And null where there is none; several steps are possible."""
     result = run_query(
