@@ -1,8 +1,8 @@
-"""A filter, a mask, a constant and a path of its own, on real processes; and another filter while they run."""
+"""A filter, a mask, a constant, a path of its own and a computed field, on real processes; and others while they run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -91,3 +91,31 @@ def test_another_filter_has_every_record_judged_again(ring: Ring) -> None:
     ring.wait_gone("contacts", web)
     ring.wait_equal()
     assert ring.row("Contact", web)["IsDeleted"] is False
+
+
+def test_a_computed_field_follows_the_record_and_another_expression(ring: Ring) -> None:
+    """It is added while the sync runs, in documents that exist; an edit of it is set right again, and comes nowhere."""
+    key = ring.sf.Contact.create({**ANN, "FirstName": "Ann", "LeadSource": "Phone Inquiry"})["id"]
+    ring.wait_document("contacts", key, arrived)
+
+    def is_shown(name: str) -> Callable[[Document], bool]:
+        return lambda document: bool(document.get("names") == {"full": name})
+
+    for expression, name in (
+        ("FirstName + ' ' + LastName", "Ann Lee"),
+        ("LastName + ', ' + FirstName", "Lee, Ann"),
+    ):
+        told: dict[str, Any] = yaml.safe_load(ring.config_path.read_text())
+        fields = told["objects"]["Contact"]["fields"]
+        fields["computed"], fields["rename"]["FullName"] = {"FullName": expression}, "names.full"
+        ring.config_path.write_text(yaml.safe_dump(told))
+        ring.reload()
+        ring.stop()
+        ring.start()
+        ring.wait_document("contacts", key, is_shown(name))
+        ring.wait_equal()
+    ring.db.contacts.update_one({"_id": key}, {"$set": {"names.full": "mine", "FirstName": "Anna"}})
+    ring.wait_row("Contact", key, lambda row: row["FirstName"] == "Anna")
+    ring.wait_document("contacts", key, is_shown("Lee, Anna"))
+    ring.wait_equal()
+    assert ring.conflicts == 0

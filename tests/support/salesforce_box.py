@@ -190,6 +190,7 @@ def configured(
             assignment_rules=assignment_rules,
             paths={},
             markers=SimpleNamespace(names=markers),
+            computed=lambda _: (),
         )
         for name in names
     }

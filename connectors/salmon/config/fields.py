@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from salmon.config.matching import FieldName
+from salmon.errors import ConfigError
 from salmon.mongodb.paths import clashes_in, moved_names, usable_path
+from salmon.transforms.computed import Computed
+
+COMPUTED_MAX: Final = 50
 
 
 class FieldsConfig(BaseModel):
@@ -23,6 +29,26 @@ class FieldsConfig(BaseModel):
         "it is changed later, mongodb-source moves the values in all documents.",
     )
 
+    computed: dict[FieldName, str] = Field(
+        default_factory=dict,
+        max_length=COMPUTED_MAX,
+        description="Fields that documents have and Salesforce has not: name -> expression, e.g. FullName: FirstName + ' ' + "
+        "LastName. An edit of such a field in MongoDB is set right again. With another expression, all records get the new value.",
+    )
+
+    @field_validator("computed")
+    @classmethod
+    def _expressions(cls, value: dict[str, str]) -> dict[str, str]:
+        faults = []
+        for name, text in value.items():
+            try:
+                Computed(name, text).checked()
+            except ConfigError as error:
+                faults.append(f"{name} {error}")
+        if faults:
+            raise ValueError("; ".join(faults))
+        return value
+
     @model_validator(mode="after")
     def _paths_apart(self) -> FieldsConfig:
         faults = []
@@ -34,13 +60,19 @@ class FieldsConfig(BaseModel):
         unsynced = [
             name
             for name in self.rename
-            if name in self.exclude or (self.include is not None and name not in self.include)
+            if name not in self.computed
+            and (name in self.exclude or (self.include is not None and name not in self.include))
         ]
         if unsynced:
             faults.append(
                 f"rename: {', '.join(unsynced)} is not synced, by include or exclude: remove it here or there"
             )
+        if taken := sorted(self.computed.keys() & {*(self.include or ()), *self.exclude}):
+            faults.append(
+                f"computed: {', '.join(taken)} is named in include or exclude, too: remove it there"
+            )
         others = {name: name for name in self.include or () if name not in self.exclude}
+        others |= {name: name for name in self.computed}
         faults += [f"rename: {each}" for each in clashes_in({**others, **self.rename})]
         if faults:
             raise ValueError("; ".join(faults))

@@ -43,9 +43,10 @@ from salmon.config.rest import RestConfig
 from salmon.config.saving import SavingConfig
 from salmon.config.texts import SECRET_PROPERTY
 from salmon.config.together import SOBJECT
-from salmon.config.transforming import TRANSFORMS_MAX, TransformConfig, chosen, flow_of
+from salmon.config.transforming import TRANSFORMS_MAX, TransformConfig, chosen, computed_of, flow_of
 from salmon.config.verifying import VerifyConfig
 from salmon.kafka.topics import Topics
+from salmon.model.schema import FieldSchema, ObjectSchema
 from salmon.mongodb.config import MongoConfig
 from salmon.plugin.marks import LIVE
 from salmon.runtime import policies
@@ -223,7 +224,12 @@ class ObjectConfig(SavingConfig, SidedObject):
     def flow(self, name: str) -> Flow:
         """Its transforms, ready to be bound to its schema. *name*: of the object."""
         at = f"objects.{name}.transforms"
-        return flow_of([(f"{at}.{n}", each) for n, each in enumerate(self.transforms)], self.direction)
+        made = computed_of(f"objects.{name}", self.fields, self.numbers)
+        return flow_of([(f"{at}.{n}", each) for n, each in enumerate(self.transforms)], self.direction, made)
+
+    def computed(self, schema: ObjectSchema) -> tuple[FieldSchema, ...]:
+        """The fields that Salmon adds to those of the org. Raises ConfigError: they do not fit them."""
+        return self.flow(schema.name).computed(schema)
 
     @property
     def paths(self) -> dict[str, str]:

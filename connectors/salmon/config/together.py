@@ -20,6 +20,10 @@ from salmon.salesforce.config import missing_for
 # Object Reference for the Salesforce Platform, API names: letters, digits, underscores.
 SOBJECT: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 KeyPath = tuple[str, ...]
+_ONE_COLLECTION: Final = (
+    "is not possible: an object has one collection, since a document that is moved to another one could not be told from one that "
+    "is deleted. Set `collection`; for a part of the records, add a filter to `transforms`, or make views in MongoDB."
+)
 
 
 def faults_together(raw: Mapping[Any, Any]) -> Iterator[tuple[KeyPath, str]]:
@@ -29,6 +33,8 @@ def faults_together(raw: Mapping[Any, Any]) -> Iterator[tuple[KeyPath, str]]:
     for name, each in objects.items():
         if str(name).isprintable() and not SOBJECT.fullmatch(str(name)):  # otherwise see texts
             yield ("objects", str(name)), "must be the API name of an sObject, e.g. Account or Invoice__c."
+        if "collections" in mapping(each):
+            yield ("objects", str(name), "collections"), _ONE_COLLECTION
         collection = mapping(each).get("collection")
         if not isinstance(collection, str):
             continue
@@ -37,7 +43,7 @@ def faults_together(raw: Mapping[Any, Any]) -> Iterator[tuple[KeyPath, str]]:
         else:
             yield (
                 ("objects", str(name), "collection"),
-                f"is the collection of {first}, too. Give each object its own.",
+                f"is the collection of {first}, too: an `_id` would not say of which object a document is. Give each object its own.",
             )
     events = dict(_events(mapping(raw.get("events"))))
     synced = {str(name): collections.get(str(name), "") for name in objects}

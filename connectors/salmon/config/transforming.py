@@ -19,6 +19,7 @@ from pydantic import (
 from salmon.config.fields import FieldsConfig
 from salmon.errors import ConfigError
 from salmon.model.change import MONGODB, SALESFORCE
+from salmon.transforms.computed import Computed
 from salmon.transforms.connect import (
     TAKES,
     predicate_refused,
@@ -243,15 +244,26 @@ class TransformConfig(BaseModel):
         return value
 
 
-def flow_of(at: Sequence[tuple[str, TransformConfig]], direction: str) -> Flow:
+def flow_of(
+    at: Sequence[tuple[str, TransformConfig]], direction: str, made: Sequence[Transform] = ()
+) -> Flow:
     """
     Put the transforms of one object together.
 
     Args:
         at: Each with the path of its key.
         direction: Of the object.
+        made: Its computed fields.
     """
-    return Flow(tuple(each for path, config in at for each in config.transforms(path, direction)))
+    return Flow((*made, *(each for path, config in at for each in config.transforms(path, direction))))
+
+
+def computed_of(at: str, fields: FieldsConfig, numbers: str) -> tuple[Transform, ...]:
+    """An object's computed fields. *at*: the path of the object's key."""
+    return tuple(
+        Transform(f"{at}.fields.computed.{name}", Computed(name, text, numbers == "decimal"))
+        for name, text in fields.computed.items()
+    )
 
 
 def faults_of_flows(raw: Mapping[Any, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -274,14 +286,25 @@ def faults_of_flows(raw: Mapping[Any, Any]) -> Iterator[tuple[tuple[str, ...], s
             *_usable(("objects", str(name), "transforms"), own),
             *_usable(("transforms", str(name)), top.get(name)),
         ]
-        flow = flow_of([(".".join(path), config) for path, config in steps], str(direction))
-        key = ("objects", str(name), "transforms") if own else ("transforms", str(name))
+        made = _computed_in(f"objects.{name}", mapping(each).get("fields"))
+        flow = flow_of([(".".join(path), config) for path, config in steps], str(direction), made)
+        if steps:
+            key = ("objects", str(name), "transforms") if own else ("transforms", str(name))
+        else:
+            key = ("objects", str(name), "fields")
         faults = (
             *flow.faults(),
             *_faults_of_direction(flow, str(direction)),
             *_faults_of_fields(mapping(each).get("fields"), flow),
         )
         yield from ((key, f"{fault}.") for fault in faults)
+
+
+def _computed_in(at: str, raw: Any) -> tuple[Transform, ...]:
+    try:
+        return computed_of(at, FieldsConfig.model_validate(raw or {}), "double")
+    except ValidationError:
+        return ()  # its own faults are reported by its model
 
 
 def _usable(key: tuple[str, ...], raw: Any) -> Iterator[tuple[tuple[str, ...], TransformConfig]]:
@@ -315,7 +338,7 @@ def _faults_of_direction(flow: Flow, direction: str) -> Iterator[str]:
     if direction not in {"to_mongodb", "to_salesforce"}:
         return
     for each in flow.transforms:
-        if isinstance(each.step, Filter | Mask | Constant) and f"to_{each.to}" != direction:
+        if isinstance(each.step, Filter | Mask | Constant | Computed) and f"to_{each.to}" != direction:
             yield (
                 f"{each.at} is for {each.to}, but the direction of the object is {direction}. Remove it, or correct `to` or `direction`"
             )

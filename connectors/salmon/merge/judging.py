@@ -1,5 +1,5 @@
 """
-Has every record judged again after the filters or masks of its object have changed.
+Has every record judged again after the filters, masks or computed fields of its object have changed.
 
 An idle record has no changes of its own, so merge writes one for it into `changes`: an operator's RETRY without a write, which
 changes nothing but that the record is folded once more (salmon.model.steps.admission). That goes through a partition's states
@@ -8,7 +8,7 @@ not held up for long, and memory stays flat.
 
 How far it has come is part of merge's position, and committed with those changes:
 
-    views    the filters and masks by which the records of the partition were judged, or are being judged
+    views    the filters, masks and computed fields by which the records of the partition were judged, or are being judged
     judged   the last key that was asked for; missing when all were
 
 So a restart, or another owner of the partition, goes on there. A record that is folded meanwhile is judged by that, and left out.
@@ -103,7 +103,7 @@ class Judging:
         self._tell()
 
     def position(self, place: Place) -> dict[str, str]:
-        """What the position of the partition says about the pass; nothing if the object has no filters and masks."""
+        """What the position of the partition says about the pass; nothing if no side has a view of the object."""
         now = self._passes.get(place)
         if now is None:
             return {}
@@ -124,8 +124,8 @@ class Judging:
                 WaitingObject(
                     name,
                     self.clock() - began,
-                    f"{name}: its filters or masks have changed, so all of its records are judged by them again; {left[name]} "
-                    f"partitions of merge are left. It goes on by itself; until then, records that nobody edits may be on a side "
+                    f"{name}: its filters, masks or computed fields have changed, so all of its records are judged by them "
+                    f"again; {left[name]} partitions of merge are left. It goes on by itself; until then, records that nobody edits may be on a side "
                     f"as they were before.",
                 )
                 for name, began in sorted(since.items())
@@ -141,7 +141,10 @@ def _changes(place: Place, now: _Pass, rows: list[tuple[str, bytes]]) -> Iterato
             OPERATOR,
             Op.RETRY,
             committed_at=round(time.time() * 1000),
-            source={"by": "merge", "reason": "the filters or masks of the object have changed"},
+            source={
+                "by": "merge",
+                "reason": "the filters, masks or computed fields of the object have changed",
+            },
         )
     )
     for key, data in rows:

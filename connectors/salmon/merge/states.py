@@ -110,7 +110,8 @@ class States(Codec):
         ]
 
     def _side_datum(self, state: State, name: str, side: SideState) -> dict[str, Any]:
-        row: Mapping[str, Value] = state.canonical if side.exists else {}
+        agreed = self._rules.had_by(name, state.canonical)
+        row: Mapping[str, Value] = agreed if side.exists else {}
         differs = [] if side.shadow == row and not side.unknown else _differs(side.shadow, row, side.unknown)
         return {
             "side": name,
@@ -123,7 +124,7 @@ class States(Codec):
             "as_of": side.as_of,
             "marker": side.marker,
             "settled": side.settled,
-            "sent": [self._sent_datum(seq, sent, state.canonical) for seq, sent in side.sent.items()],
+            "sent": [self._sent_datum(seq, sent, agreed) for seq, sent in side.sent.items()],
             "burst": side.burst,
             "row_since_write": side.row_since_write,
             "standing": side.standing,
@@ -257,7 +258,7 @@ class States(Codec):
         fields = {name: value for name, value in self._fields(datum["fields"]).items() if name in names}
         if not datum["like_row"]:
             return fields
-        return {name: value for name, value in {**row, **fields}.items() if value is not None}
+        return {n: value for n, value in {**row, **fields}.items() if value is not None and n in names}
 
     def _fields(self, data: Iterable[Mapping[str, Any]]) -> dict[str, Value]:
         return {each["name"]: self._value(each["name"], each["value"]) for each in data}

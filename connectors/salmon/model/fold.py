@@ -27,7 +27,7 @@ from dataclasses import replace
 from salmon.model.change import OPERATOR, OWNED_BY_MERGE, Change, Op, Value, WriteOp
 from salmon.model.rules import SEQ_MAX, Rules
 from salmon.model.state import NEVER, Sent, SideState, State
-from salmon.model.steps import admission, went_back
+from salmon.model.steps import admission, computed, went_back
 from salmon.model.steps.consequences import is_consequence
 from salmon.model.steps.doubles import with_known_digits
 from salmon.model.steps.life import ends, lives
@@ -88,6 +88,7 @@ def fold(
         work.report(Fact.TWIN)
     else:
         _told(work)
+    computed.settle(work)
     work.breaker.settle()
     # A row has the time of the last edit, which may be years ago. That is not our lag.
     edited_at = change.committed_at if change.is_event else 0

@@ -23,7 +23,7 @@ from salmon.model.people import BUSINESS, FLAG, JOINED, LAST_NAME, NAME, PARTS, 
 from salmon.model.policies import LAST_WRITER_WINS, Policy
 from salmon.model.schema import Kind, ObjectSchema
 from salmon.model.state import Sent
-from salmon.model.views import View
+from salmon.model.views import Compute, View
 
 # Most writes of one side and key without an answer since its last row; beyond that, the next answer emits all that is owed.
 IN_FLIGHT_MAX: Final = 8
@@ -94,13 +94,14 @@ class Rules:
     @cached_property
     def names(self) -> Mapping[str, frozenset[str]]:
         """Side -> all fields of a record there, including merge's own properties of a document."""
-        own = frozenset(self.schema.by_name)
-        return {side: own | {SALESFORCE_ID, ERROR} if side == MONGODB else own for side in self.sides}
+        every = frozenset(self.schema.by_name)
+        own = {SALESFORCE: every - self.schema.computed, MONGODB: every | {SALESFORCE_ID, ERROR}}
+        return {side: own.get(side, every) for side in self.sides}
 
     @cached_property
     def live(self) -> Mapping[str, frozenset[str]]:
         """Side -> the fields whose changes come as events; the others are refreshed by rows."""
-        in_events = frozenset(field.name for field in self.schema.fields if field.live)
+        in_events = frozenset(field.name for field in self.schema.of_org.fields if field.live)
         return {side: in_events if side == SALESFORCE else self.names[side] for side in self.sides}
 
     @cached_property
@@ -157,7 +158,20 @@ class Rules:
     def seen_by(self, side: str, record: Mapping[str, Value]) -> Mapping[str, Value]:
         """The agreed record as *side* is to hold it."""
         view = self.views.get(side)
-        return record if view is None else view.of(record)
+        seen = record if view is None else view.of(record)
+        return self.had_by(side, seen)
+
+    def had_by(self, side: str, record: Mapping[str, Value]) -> Mapping[str, Value]:
+        """The record without the fields that *side* does not have."""
+        if side != SALESFORCE or not self.schema.computed:
+            return record
+        return {name: value for name, value in record.items() if name not in self.schema.computed}
+
+    @cached_property
+    def computed(self) -> Mapping[str, Compute]:
+        """Field -> how its value is made from the agreed ones."""
+        made = {name: of for view in self.views.values() for name, of in view.computed.items()}
+        return {name: of for name, of in made.items() if name in self.schema.computed}
 
     def shown_to(self, side: str, name: str, value: Value) -> Value:
         """What *side* is to hold in the field if *value* is agreed on."""
@@ -171,7 +185,7 @@ class Rules:
 
     @cached_property
     def views_digest(self) -> str:
-        """Says by which filters and masks records are judged; empty if there are none."""
+        """Says by which filters and masks records are judged, and what is made of them; empty if there are none."""
         return " ".join(f"{side}={view.digest}" for side, view in sorted(self.views.items()))
 
     @cached_property

@@ -7,7 +7,7 @@ Salesforce. So all processes get an object's schema from the schema registry alo
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
@@ -119,6 +119,7 @@ class FieldSchema:
     only: str = (
         ""  # the kind of records that can be given it, "person" or "business"; "": all (salmon.model.people)
     )
+    computed: bool = False  # Salmon makes its values from other fields; Salesforce has no such field
     # The generation of the object's schema that added it, or added it again; 0: it was there from the beginning.
     since: int = field(default=0, compare=False)
 
@@ -151,6 +152,22 @@ class ObjectSchema:
     @cached_property
     def by_name(self) -> Mapping[str, FieldSchema]:
         return {field.name: field for field in self.fields}
+
+    @cached_property
+    def computed(self) -> frozenset[str]:
+        """The fields that Salesforce does not have: Salmon makes their values from others."""
+        return frozenset(field.name for field in self.fields if field.computed)
+
+    @cached_property
+    def of_org(self) -> ObjectSchema:
+        """The schema without them: what Salesforce has."""
+        return (
+            replace(self, fields=tuple(f for f in self.fields if not f.computed)) if self.computed else self
+        )
+
+    def with_computed(self, fields: Iterable[FieldSchema]) -> ObjectSchema:
+        """The schema with these fields that Salesforce does not have, and no others."""
+        return replace(self, fields=(*self.of_org.fields, *fields))
 
     @cached_property
     def references(self) -> tuple[FieldSchema, ...]:
@@ -334,7 +351,7 @@ def _avro_field(field: FieldSchema) -> dict[str, Any]:
         "name": field.name,
         "type": ["null", _avro_type(field)],
         "default": None,
-        "doc": f"{field.label or field.name} ({_described_type(field)} in Salesforce)."
+        "doc": f"{field.label or field.name} ({_described_type(field)} {'made by Salmon' if field.computed else 'in Salesforce'})."
         + (" The value is TYPE:KEY." if field.is_polymorphic else ""),
         "salmon": {
             "type": field.type,
@@ -353,6 +370,7 @@ def _avro_field(field: FieldSchema) -> dict[str, Any]:
         | ({} if field.nillable else {"nillable": False})
         | ({"prefixes": dict(field.prefixes)} if field.prefixes else {})
         | ({"only": field.only} if field.only else {})
+        | ({"computed": True} if field.computed else {})
         | ({"since": field.since} if field.since else {}),
     }
 
@@ -415,6 +433,7 @@ def _field_of_avro(field: Mapping[str, Any]) -> FieldSchema:
         scale=ours["scale"],
         compound=ours["compound"],
         only=ours.get("only", ""),
+        computed=ours.get("computed", False),
         since=ours.get("since", 0),
     )
 

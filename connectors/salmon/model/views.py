@@ -16,25 +16,29 @@ Wants = Callable[
     [Mapping[str, Value]], bool
 ]  # an agreed record, without nulls -> whether the side is to have it
 Mask = Callable[[Value], Value]  # an agreed value, never null -> what the side holds in its place
+Compute = Callable[[Mapping[str, Value]], Value]  # an agreed record, without nulls -> a value made from it
 
 
 @dataclass(frozen=True, slots=True)
 class View:
     """
-    One side's filter and masks. Both must be pure; otherwise the same log would not give the same state.
+    One side's filter and masks, and the fields that are made for it. All must be pure; otherwise the same log would not give
+    the same state.
 
     Args:
         digest: Says which settings it was made of. With another digest, each record is judged again, so it must depend on
-            nothing but the filter and the masks (of a mask with a key: on the key as well). Never empty.
+            nothing but these settings (of a mask with a key: on the key as well). Never empty.
         wants: The filter; None: every record.
         masks: Field -> its mask. Edits of such a field on this side are overruled.
         text: The filter as it is configured, for people.
+        computed: Field that the org does not have -> how its value is made (salmon.model.steps.computed).
     """
 
     digest: str
     wants: Wants | None = None
     masks: Mapping[str, Mask] = field(default_factory=dict)
     text: str = ""
+    computed: Mapping[str, Compute] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         assert self.digest, "the empty digest is that of a side without a view"

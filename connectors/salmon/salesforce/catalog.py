@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from salmon.errors import ConfigError, RequestRejected, SchemaMismatch, SetupError
-from salmon.model.schema import ObjectSchema, schema_of_describe
+from salmon.model.schema import FieldSchema, ObjectSchema, schema_of_describe
 from salmon.salesforce.marker_fields import Named, Queries, apart_in, fault_of, fault_of_move
 from salmon.salesforce.wire.layout import channel_of, layout_of
 
@@ -91,6 +91,10 @@ class ObjectConfig(Protocol):
         """both, to_mongodb or to_salesforce."""
         ...
 
+    def computed(self, schema: ObjectSchema) -> tuple[FieldSchema, ...]:
+        """The fields that Salmon adds to those of the org. Raises ConfigError: they do not fit them."""
+        ...
+
 
 class Describes(Queries, Protocol):
     """Where a describe comes from: Rest."""
@@ -114,15 +118,23 @@ class SyncedObject:
     schema: ObjectSchema
     names: frozenset[str]  # every field that can be selected, also those that are not synced
     heard: frozenset[str] = frozenset()  # every field that change events had when it was described
+    computed: tuple[FieldSchema, ...] = ()  # what Salmon makes of its fields, and the org does not have
 
     @property
     def name(self) -> str:
         return self.schema.name
 
+    @property
+    def registered(self) -> ObjectSchema:
+        """Its schema for all others."""
+        return self.schema.with_computed(self.computed)
+
 
 def as_registered(schema: ObjectSchema) -> SyncedObject:
     """An object that cannot be described. It is not read before it can be."""
-    return SyncedObject(schema, frozenset(schema.by_name) | {"Id"})
+    own = schema.of_org
+    made = tuple(field for field in schema.fields if field.computed)
+    return SyncedObject(own, frozenset(own.by_name) | {"Id"}, computed=made)
 
 
 def synced_object(
@@ -202,11 +214,12 @@ def _synced_object(
             markers=markers,
             apart=apart_in(objects),
         )
+        computed = config.computed(schema)
     except ConfigError as error:
         raise ObjectUnusable(
             name, f"{error} Correct the configuration, or let the integration user read the field."
         ) from error
-    return SyncedObject(schema, frozenset(fields), live or frozenset())
+    return SyncedObject(schema, frozenset(fields), live or frozenset(), computed)
 
 
 def is_polled(config: ObjectConfig) -> bool:

@@ -40,4 +40,5 @@ def views_of(state: State, name: str, rules: Rules) -> Mapping[str, Any]:
             "is_current": state.sides[name].viewed_by == view.digest,
         },
         "masked": sorted(view.masks),
+        "computed": sorted(view.computed),
     }

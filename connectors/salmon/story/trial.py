@@ -81,7 +81,7 @@ def schema_from(name: str, path: Path | None, config: ObjectConfig) -> ObjectSch
                 f"--schema is missing: the fields of {name} are not known without asking the org. Give the answer of GET"
                 f" /services/data/v64.0/sobjects/{name}/describe as a file."
             )
-        return _selected(ObjectSchema.from_avro(avro), config)
+        return _with_computed(_selected(ObjectSchema.from_avro(avro), config), config)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         described = (
@@ -102,7 +102,11 @@ def schema_from(name: str, path: Path | None, config: ObjectConfig) -> ObjectSch
         ) from None
     if described.name != name:
         raise ConfigError(f"--schema {path}: is of {described.name}, not of {name}.")
-    return described
+    return _with_computed(described, config)
+
+
+def _with_computed(schema: ObjectSchema, config: ObjectConfig) -> ObjectSchema:
+    return schema.with_computed(config.computed(schema))
 
 
 def _selected(schema: ObjectSchema, config: ObjectConfig) -> ObjectSchema:
@@ -129,7 +133,12 @@ def tried(settings: SyncConfig, schema: ObjectSchema, text: str, *, origin: str)
     config = settings.objects[schema.name]
     rules = rules_of(schema, config)
     shape = shape_of(settings.objects, schema.name, schema)
-    key, record, notes = _read(text, schema, shape, origin)
+    key, told, notes = _read(text, schema, shape, origin)
+    record = _with_made(told, rules)
+    if overruled := sorted(
+        name for name in rules.computed if name in told and told[name] != record.get(name)
+    ):
+        notes.append(f"computed, so what the record has is set right again: {', '.join(overruled)}")
     if rules.one_way_to == origin:
         notes.append(f"{origin} is not read: the direction of {schema.name} is {config.direction}.")
         return Trial(schema.name, origin, {}, (), notes)
@@ -168,15 +177,15 @@ def _read(
         if others:
             notes.append(f"not synced, since they belong to the application: {', '.join(others)}")
         return key, {name: value for name, value in fields.items() if value is not None}, notes
-    fields = {}
+    fields, own = {}, schema.of_org.by_name
     for name, value in content.items():
-        if name not in schema.by_name:
+        if name not in own:
             continue
         try:
-            fields[name] = from_rest(schema.by_name[name], value)
+            fields[name] = from_rest(own[name], value)
         except DataError as misfit:
             notes.append(str(misfit))
-    others = sorted(content.keys() - schema.by_name.keys() - {"Id", "attributes"})
+    others = sorted(content.keys() - own.keys() - {"Id", "attributes"})
     if others:
         notes.append(
             f"not synced, since {schema.name} has no such field, or `fields` leaves it out: {', '.join(others)}"
@@ -188,6 +197,12 @@ def _read(
     )
 
 
+def _with_made(record: Mapping[str, Value], rules: Rules) -> Mapping[str, Value]:
+    """The record, with what is made of its other values."""
+    made = {name: of(record) for name, of in rules.computed.items()}
+    return {name: value for name, value in {**record, **made}.items() if value is not None}
+
+
 def _for_mongodb(
     place: str, key: str, record: Mapping[str, Value], rules: Rules, shape: DocumentShape
 ) -> ForSide:
@@ -196,7 +211,10 @@ def _for_mongodb(
     except DataError as error:
         return ForSide(MONGODB, place, None, (f"its document cannot be made: {error}",))
     shown = json.loads(dumps({**document, "_salmon": {"seq": 1}}, json_options=RELAXED_JSON_OPTIONS))
-    return ForSide(MONGODB, place, shown, _masks(rules, MONGODB, record))
+    why = _masks(rules, MONGODB, record)
+    if made := sorted(rules.computed.keys() & record.keys()):
+        why.append(f"computed, so one-way: {', '.join(made)}")
+    return ForSide(MONGODB, place, shown, why)
 
 
 def _for_salesforce(schema: ObjectSchema, record: Mapping[str, Value], rules: Rules) -> ForSide:
@@ -204,7 +222,7 @@ def _for_salesforce(schema: ObjectSchema, record: Mapping[str, Value], rules: Ru
     seen = rules.seen_by(SALESFORCE, record)
     given = {name: to_rest(schema.by_name[name], value) for name, value in seen.items() if name in may}
     why = _masks(rules, SALESFORCE, record)
-    if refused := sorted(record.keys() - may):
+    if refused := sorted(seen.keys() - may):
         why.append(f"Salesforce sets these itself: {', '.join(refused)}")
     missing = sorted(each.name for each in schema.fields if each.required and each.name not in given)
     if missing:

@@ -6,6 +6,8 @@ What merge needs is per target side, and is judged on the agreed record, because
 - `wants`: whether the side is to have the record. All filters of a side must let it pass.
 - `masks`: field -> what the side gets instead of its value. A masked field is one-way to that side.
 
+- `computed`: fields that Salesforce does not have, made from those that it has.
+
 What a MongoDB document is to look like is for the MongoDB side alone: `forms` (types) and `constants`.
 A filter sees the agreed values, wherever in the list it stands: a mask before it hides nothing from it.
 """
@@ -14,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
@@ -22,8 +24,9 @@ from typing import Any, Final
 from salmon.errors import ConfigError
 from salmon.model.change import MONGODB, SIDES
 from salmon.model.schema import FieldSchema, ObjectSchema
-from salmon.model.views import View
+from salmon.model.views import Compute, View
 from salmon.transforms import forms as of_documents
+from salmon.transforms.computed import Computed
 from salmon.transforms.expressions import Expression, Record, condition
 from salmon.transforms.forms import Form
 from salmon.transforms.masks import Mask, Masked, masked
@@ -72,7 +75,7 @@ class Choose:
     renames: Mapping[str, str] = field(default_factory=dict)
 
 
-Step = Filter | Mask | Cast | Timestamps | Constant | Choose
+Step = Filter | Mask | Cast | Timestamps | Constant | Choose | Computed
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,20 +134,56 @@ class Flow:
             ]
             formed |= names
         names_of_constants = [step.name for _, step in self.of(Constant)]
+        found += self._faults_of_computed({name for name, sides in masks.items() if MONGODB in sides})
         found += [
             f"{name} is a constant twice: remove one"
             for name in sorted({each for each in names_of_constants if names_of_constants.count(each) > 1})
         ]
         return found
 
+    def _faults_of_computed(self, masked: set[str]) -> Iterator[str]:
+        """*masked*: the fields that documents do not show."""
+        made = {step.name: each.at for each, step in self.of(Computed)}
+        for _, step in self.of(Constant):
+            if step.name in made:
+                yield f"{made[step.name]} is a constant, too: remove one"
+        for each, step in self.of(Computed):
+            named = step.checked().fields
+            if again := sorted(named & made.keys()):
+                yield f"{each.at} names {', '.join(again)}, which is computed itself: write its expression in that place"
+            if hidden := sorted(named & masked):
+                yield f"{each.at} would show what is masked in documents ({', '.join(hidden)}): remove it here, or the mask"
+
+    def computed(self, schema: ObjectSchema) -> tuple[FieldSchema, ...]:
+        """
+        The fields that the sync adds to those of the org.
+
+        Raises:
+            ConfigError: an expression does not fit the object; all such faults, each with its key.
+        """
+        return tuple(field for field, _ in self._made(schema))
+
+    def _made(self, schema: ObjectSchema) -> list[tuple[FieldSchema, Compute]]:
+        made, faults = [], []
+        for each, step in self.of(Computed):
+            try:
+                made.append(step.bound(schema))
+            except ConfigError as error:
+                faults.append(f"{each.at}: {error}.")
+        if faults:
+            raise ConfigError("\n  ".join(faults))
+        return made
+
     def bound(self, schema: ObjectSchema) -> Bound:
         """
-        Bind the flow to the object's schema.
+        Bind the flow to the object's schema, as the org has it or as the sync has registered it.
 
         Raises:
             ConfigError: a field does not exist, or is of a type that a transform cannot work with; all such faults, each with its
                 key.
         """
+        registered, made = schema.computed, self._made(schema)
+        schema = schema.with_computed(field for field, _ in made)
         faults: list[str] = []
         filters = []
         masks: dict[str, dict[str, Masked]] = {}
@@ -171,7 +210,9 @@ class Flow:
         if faults:
             raise ConfigError("\n  ".join(faults))
         constants = {step.name: step.value for _, step in self.of(Constant)}
-        return Bound(tuple(filters), masks, shapes, constants, self.digests, self.document_form)
+        computed = {field.name: of for field, of in made if field.name in registered}
+        digests = self.digests(registered)
+        return Bound(tuple(filters), masks, shapes, constants, computed, digests, self.document_form)
 
     @cached_property
     def document_form(self) -> str:
@@ -183,11 +224,13 @@ class Flow:
             return ""
         return hashlib.sha256(json.dumps([casts, times, constants]).encode()).hexdigest()[:16]
 
-    @cached_property
-    def digests(self) -> Mapping[str, str]:
+    def digests(self, registered: Collection[str] = ()) -> Mapping[str, str]:
         """
         Side -> a short text that differs if the side is to get other values than before: then what it has must be judged again.
-        Empty for a side without filters and masks.
+        Empty for a side without filters, masks and computed fields.
+
+        Args:
+            registered: The computed fields that the sync has begun to know: before that, they cannot be made.
         """
         said: dict[str, list[Any]] = {side: [] for side in SIDES}
         for each in self.transforms:
@@ -196,6 +239,8 @@ class Flow:
                     said[side].append(["filter", each.step.when, each.step.drops])
                 elif isinstance(each.step, Mask):
                     said[side].append(["mask", sorted(each.step.fields), each.step.fingerprint])
+                elif isinstance(each.step, Computed) and each.step.name in registered:
+                    said[side].append(["computed", each.step.name, each.step.text])
         return {
             side: hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16] if parts else ""
             for side, parts in said.items()
@@ -225,6 +270,7 @@ class Bound:
     masks: Mapping[str, Mapping[str, Masked]] = field(default_factory=dict)  # side -> field -> mask
     forms: Mapping[str, Form] = field(default_factory=dict)  # field -> its form in documents
     constants: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    computed: Mapping[str, Compute] = field(default_factory=dict)  # registered field -> how its value is made
     digests: Mapping[str, str] = field(default_factory=dict)
     document_form: str = ""
 
@@ -237,9 +283,12 @@ class Bound:
 
     @cached_property
     def views(self) -> Mapping[str, View]:
-        """What merge needs: for each side that has a filter or a mask, its view."""
+        """What merge needs: for each side that has a filter, a mask or computed fields, its view."""
+        computed = {MONGODB: self.computed}
         return {
-            side: View(digest, self.wants(side), self.masks.get(side, {}), self._text(side))
+            side: View(
+                digest, self.wants(side), self.masks.get(side, {}), self._text(side), computed.get(side, {})
+            )
             for side, digest in self.digests.items()
             if digest
         }

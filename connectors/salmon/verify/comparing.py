@@ -96,7 +96,7 @@ def terms_of(rules: Rules, further: Collection[str] = ()) -> Mapping[str, Terms]
     every = frozenset(rules.schema.by_name)
     settable = frozenset(name for op in _SETTING for name in rules.sink_may_set(SALESFORCE, op))
     compared = {
-        SALESFORCE: settable if rules.one_way_to == SALESFORCE else every,
+        SALESFORCE: settable if rules.one_way_to == SALESFORCE else every - rules.schema.computed,
         MONGODB: every if rules.one_way_to == SALESFORCE else every | {SALESFORCE_ID},
     }
     later = {SALESFORCE: rules.stamps | (every - rules.live[SALESFORCE]), MONGODB: rules.stamps}

@@ -287,4 +287,4 @@ class _Run:
 def _synced(rest: Rest, rules: Rules) -> SyncedObject:
     """Return the object with the fields of the sync; other fields of the org are not compared."""
     described = rest.describe(rules.schema.name)
-    return SyncedObject(rules.schema, frozenset(field["name"] for field in described["fields"]))
+    return SyncedObject(rules.schema.of_org, frozenset(field["name"] for field in described["fields"]))

@@ -128,7 +128,8 @@ class Cuts:
 
 def _written(change: Change, codecs: ObjectCodecs) -> bytes:
     """The change as its source wrote it: one that was read before a field was taken out still has it."""
+    made = tuple(field for field in codecs.rules.schema.fields if field.computed)
     if change.knows is not None:  # by a source that has not begun anew yet
-        return codecs_of(Rules(SCHEMA)).changes.encode(change)
+        return codecs_of(Rules(SCHEMA.with_computed(made))).changes.encode(change)
     grown = ADDED in change.fields
-    return (codecs_of(Rules(GROWN)) if grown else codecs).changes.encode(change)
+    return (codecs_of(Rules(GROWN.with_computed(made))) if grown else codecs).changes.encode(change)

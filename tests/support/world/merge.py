@@ -285,7 +285,8 @@ class Merge:
         if out.state.lives != state.lives:
             yield f"{key}: lives {state.lives}, and then {out.state.lives}"
         yield from (f"{key}.{conflict.contest.field} is in conflict" for conflict in out.conflicts)
-        for name in sorted(self.rules.schema.by_name.keys() - x.unknown - self.rules.only_of(change.origin)):
+        told = self.rules.schema.of_org.by_name.keys() - x.unknown
+        for name in sorted(told - self.rules.only_of(change.origin)):
             if out.state.canonical.get(name) != state.canonical.get(name):
                 yield f"{key}.{name}"
 

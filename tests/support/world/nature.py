@@ -11,7 +11,7 @@ from salmon.model.change import MONGODB, SALESFORCE, SIDES, Value
 from salmon.model.policies import POLICIES
 from salmon.model.rules import Rules
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
-from support.world.views import CHANGES, views_of
+from support.world.views import CHANGES, LABEL, views_of
 
 OBJECT = "Account"
 THIRD = "third"
@@ -37,6 +37,7 @@ FIELDS = (
 )
 SCHEMA = ObjectSchema(OBJECT, FIELDS, "001")
 GROWN = ObjectSchema(OBJECT, (*FIELDS, _text(ADDED)), "001")
+_LABEL = _text(LABEL, create=False, update=False, live=False, computed=True)
 
 
 @dataclass
@@ -89,6 +90,7 @@ class Knobs:
     masks: str | None = None  # a side that holds a field in another form
     views_change: str = ""  # how filter and mask change while the sync runs; see support.world.views
     keeps: str | None = None  # a side that keeps what is deleted on the other
+    computes: bool = False  # documents have a field that is made of others, which users set as well
 
 
 def any_knobs(random: Random) -> Knobs:
@@ -162,6 +164,9 @@ def _add_views(knobs: Knobs, random: Random) -> None:
     knobs.filters = filters if random.random() < 0.15 else None
     knobs.masks = masks if random.random() < 0.1 else None
     knobs.views_change = random.choice(CHANGES) if knobs.filters or knobs.masks else ""
+    knobs.computes = knobs.one_way_to != SALESFORCE and random.random() < 0.15
+    if knobs.computes and not knobs.views_change and random.random() < 0.3:
+        knobs.views_change = "another"
     if knobs.filters == SALESFORCE:
         knobs.follows = 0  # what the org does by itself as a record leaves is told in another place
     if knobs.masks == SALESFORCE:
@@ -265,6 +270,8 @@ class Nature:
 
     def rules(self, schema: ObjectSchema) -> Rules:
         knobs = self.knobs
+        if knobs.computes:
+            schema = schema.with_computed((_LABEL,))
         if knobs.polled:
             schema = replace(schema, fields=tuple(replace(each, live=True) for each in schema.fields))
         return Rules(

@@ -39,7 +39,7 @@ from support.world.nature import (
 from support.world.org import Org
 from support.world.sinks import DatabaseTask, OrgTask, Sink, Task
 from support.world.sources import DatabaseSource, OrgSource
-from support.world.views import MASKED, judge_again
+from support.world.views import LABEL, MASKED, judge_again
 
 _ROUNDS_MAX = 600
 _ROUNDS_AT_REST = 3
@@ -483,8 +483,15 @@ class World:
             and self.databases[side].backups
         ):
             self._restore(side, self.nature.random.choice(self.databases[side].backups))
+        elif knobs.computes and side != SALESFORCE and self.nature.chance(0.2):
+            self._somebody_labels(side, self.nature.random.choice(keys))
         else:
             self._somebody_edits(side, self.nature.random.choice(keys))
+
+    def _somebody_labels(self, side: str, key: str) -> None:
+        """Which is nobody's edit: the label is made, and is set right again."""
+        label = self.nature.random.choice(("mine", 7, None))
+        self.databases[side].set(key, {LABEL: label})
 
     @property
     def org_ids(self) -> set[str]:

@@ -18,7 +18,7 @@ from salmon.mongodb.documents import owned_of
 from support.world.cuts import Cuts
 from support.world.nature import ADDED, EDITABLE, LINK, RANK, History, other
 from support.world.play import World
-from support.world.views import MASKED, deaths_of_nobody, hidden, is_wanted
+from support.world.views import LABEL, MASKED, deaths_of_nobody, hidden, is_wanted, mislabelled
 
 _CUT_EVERY: Final = 16  # schedules: folding through the codecs takes as long as all the rest
 
@@ -36,6 +36,7 @@ def broken(world: World) -> list[str]:
         *(f"false conflict: {text}" for text in conflicts_with_defaults(world)),
         *(f"false conflict: {text}" for text in world.merge.of_nobody),
         *(f"astray: {text}" for text in world.merge.gate.astray),
+        *(f"mislabelled: {text}" for text in mislabelled(world)),
         *(f"astray: {text}" for text in deaths_of_nobody(world)),
         *(f"said twice: {text}" for text in world.merge.said_twice),
         *(f"set aside: {text}" for text in unexplained(world)),
@@ -99,16 +100,17 @@ def _differs(world: World, state: State, side: str, key: str) -> Iterator[str]:
 def _fields_differ(world: World, state: State, side: str, fields: dict[str, Value]) -> Iterator[str]:
     rules = world.merge.rules
     alone = left_alone(state, state.sides[side])
-    compared = rules.live[SALESFORCE] - rules.stamps - state.sides[side].parked.keys() - alone
+    compared = rules.live[SALESFORCE] - rules.stamps
+    compared |= rules.computed.keys() & rules.names[side]
+    compared -= state.sides[side].parked.keys() | alone
     for name in sorted(alone & rules.schema.by_name.keys()):
         if not isinstance(fields.get(name), int):
             yield f"{name} {fields.get(name)!r}, known as what could not be taken"
     if side == world.knobs.one_way_to == SALESFORCE:
         compared -= rules.only_of(MONGODB) - set(EDITABLE)
     if side != SALESFORCE and state.sides[SALESFORCE].exists is not True:
-        compared &= rules.sink_may_set(
-            SALESFORCE, WriteOp.CREATE
-        )  # the rest is not cleared before Salesforce tells
+        # The rest is not cleared before Salesforce tells.
+        compared &= rules.sink_may_set(SALESFORCE, WriteOp.CREATE) | rules.computed.keys()
     shows_masked = MASKED in rules.masked(side) and MASKED in state.canonical
     if MASKED in rules.masked(side) and not shows_masked and state.sides[other(side)].exists is None:
         compared -= {MASKED}  # what its own side alone has ever told is not cleared
@@ -159,7 +161,7 @@ def _turned_often(world: World, key: str, name: str) -> bool:
         if told == key and change.origin in editors and change.is_event and change.ack is None
     ]
     often = sum(name in (change.changed or {name}) for change in edits) >= world.merge.rules.breaker_rounds
-    return often and (is_masked or (world.knobs.normalise and name == "Phone") or name == RANK)
+    return often and (is_masked or (world.knobs.normalise and name == "Phone") or name in (RANK, LABEL))
 
 
 # Edits.

@@ -175,8 +175,8 @@ class OrgSource:
         polled = {OBJECT: POLL_EVERY_S} if self.nature.knobs.polled else {}
         self.feed = WorldFeed(
             org=self.org,
-            objects={OBJECT: SyncedObject(self.rules.schema, names)},
-            whole={OBJECT: frozenset(self.rules.schema.by_name)},
+            objects={OBJECT: SyncedObject(self.rules.schema.of_org, names)},
+            whole={OBJECT: names},
             readers={OBJECT: reader},  # type: ignore[dict-item]
             identity=self.identity,
             load_identities=self._load,

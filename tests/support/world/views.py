@@ -1,23 +1,24 @@
-"""Filters and masks of the World, which may change while the sync runs; and what must hold of them."""
+"""Filters, masks and a computed field of the World, which may change while the sync runs; and what must hold of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from salmon.model.change import OPERATOR, SIDES, Change, Op, Value, WriteOp
+from salmon.model.change import MONGODB, OPERATOR, SIDES, Change, Op, Value, WriteOp
 from salmon.model.fold import Folded
 from salmon.model.rules import Rules
 from salmon.model.state import State
 from salmon.model.steps.admission import is_current
-from salmon.model.views import View, Wants
+from salmon.model.views import Compute, View, Wants
 
 if TYPE_CHECKING:
     from support.world.nature import Knobs
     from support.world.play import World
 
 MASKED: Final = "Phone"
+LABEL: Final = "Label"  # made of Name and City, if anything is
 # A record is not wanted whose Name begins with the first of these; after the filter has changed, with the second.
 _UNWANTED: Final = ("k", "a")
 CHANGES: Final = ("", "another", "ends", "begins")
@@ -25,6 +26,34 @@ CHANGES: Final = ("", "another", "ends", "begins")
 
 def views_of(knobs: Knobs, *, changed: bool) -> Mapping[str, View]:
     """The views of all sides, before or after they have *changed*."""
+    made = _filters_and_masks(knobs, changed=changed)
+    if not knobs.computes:
+        return made
+    sign = "+" if changed and knobs.views_change else "-"
+    plain = made.get(MONGODB) or View("label")
+    return {
+        **made,
+        MONGODB: replace(plain, digest=f"{plain.digest} {sign}", computed={LABEL: _labelled(sign)}),
+    }
+
+
+def _labelled(sign: str) -> Compute:
+    def label(record: Mapping[str, Value]) -> Value:
+        name, city = record.get("Name"), record.get("City")
+        return None if name is None else f"{name}{sign}{city or ''}"
+
+    return label
+
+
+def mislabelled(world: World) -> Iterator[str]:
+    """Records whose label is not made of what is agreed on."""
+    for key, state in world.merge.states.items():
+        for name, of in world.merge.rules.computed.items():
+            if state.lives and state.canonical.get(name) != of(state.canonical):
+                yield f"{key}: {name} is {state.canonical.get(name)!r}"
+
+
+def _filters_and_masks(knobs: Knobs, *, changed: bool) -> Mapping[str, View]:
     if (knobs.views_change == "ends" and changed) or (knobs.views_change == "begins" and not changed):
         return {}
     letter = _UNWANTED[changed and knobs.views_change == "another"]

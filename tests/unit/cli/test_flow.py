@@ -146,3 +146,15 @@ def test_what_is_no_record_is_refused(run: Try, record: str, said: str) -> None:
     refused = run(record)
     assert refused["exit"] == 2
     assert said in refused["said"]
+
+
+def test_a_computed_field_is_shown_in_the_document_alone(run: Try) -> None:
+    """Made of the record; what a document has in it says nothing, and is set right again."""
+    fields = {"computed": {"FullName": "FirstName + ' ' + LastName"}}
+    shown = run(RECORD, [], fields=fields)
+    assert of(shown, "mongodb")["gets"]["FullName"] == shown["agreed"]["FullName"] == "Ann Lee"
+    assert of(shown, "mongodb")["why"] == ["computed, so one-way: FullName"]
+    document = {"_id": "x", "FirstName": "Ann", "LastName": "Lee", "FullName": "mine"}
+    shown = run(document, [], "--from", "mongodb", fields=fields)
+    assert "FullName" not in of(shown, "salesforce")["gets"]
+    assert shown["notes"] == ["computed, so what the record has is set right again: FullName"]

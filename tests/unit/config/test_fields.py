@@ -48,3 +48,34 @@ def test_two_fields_may_swap_their_names() -> None:
     """A field's own name is free where it is itself elsewhere."""
     swapped = {"A": "B", "B": "A"}
     assert FieldsConfig.model_validate({"rename": swapped, "include": ["A", "B"]}).paths == swapped
+
+
+def test_a_computed_field_may_be_renamed_like_any_other() -> None:
+    """It is no field of the org, so `include` need not name it."""
+    fields = {
+        "include": ["FirstName"],
+        "computed": {"FullName": "FirstName"},
+        "rename": {"FullName": "name.full"},
+    }
+    assert FieldsConfig.model_validate(fields).paths == {"FullName": "name.full"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"computed": {"A": "B ="}}, "A has a single =: write =="),
+        ({"computed": {"A": "null"}}, "A is always null"),
+        ({"computed": {"_id": "B"}}, "String should match pattern"),
+        ({"computed": {"A": "B"}, "include": ["A"]}, "computed: A is named in include or exclude, too"),
+        ({"computed": {"A": "B"}, "exclude": ["A"]}, "computed: A is named in include or exclude, too"),
+        ({"computed": {"A": "B"}, "rename": {"C": "A"}}, "A and C have the same path, A"),
+        ({"computed": {"A": "B"}, "rename": {"C": "A.c"}}, "C would be at A.c, within A, where A is"),
+    ],
+)
+def test_a_computed_field_that_cannot_work_is_refused_with_the_reason(
+    fields: dict[str, Any], told: str
+) -> None:
+    """An expression at its character; a name or place that is taken, by the other field."""
+    with pytest.raises(ValidationError) as caught:
+        FieldsConfig.model_validate(fields)
+    assert told in str(caught.value)

@@ -370,6 +370,16 @@ def test_what_does_not_fit_is_told_although_something_else_is_wrong(write: Write
         assert told in message, message
 
 
+def test_several_collections_for_one_object_are_refused_with_the_reason(write: Write) -> None:
+    """And not as an unknown key: it is said what to do instead. So is one collection for several objects."""
+    places = [{"collection": "customers", "filter": "Type == 'Customer'"}, {"collection": "partners"}]
+    message = refused(write(changed(objects__Account={"collection": "accounts", "collections": places})))
+    assert "objects.Account.collections: is not possible: an object has one collection" in message
+    assert "unknown key" not in message
+    message = refused(write(changed(objects__Contact={"collection": "accounts"})))
+    assert "an `_id` would not say of which object a document is" in message
+
+
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     """With the option that names it."""
     message = refused(tmp_path / "none.yaml")

@@ -12,6 +12,7 @@ import yaml
 from salmon.config.models import SyncConfig, checked_raw
 from salmon.config.shown import HIDDEN, shown
 from salmon.ops.logs import secrets_of
+from salmon.transforms.computed import Computed
 from salmon.transforms.flow import Cast, Constant, Filter, Step, Timestamps
 from salmon.transforms.masks import Mask
 from support.sync_config import sync_config
@@ -201,3 +202,41 @@ def test_the_key_of_a_mask_is_a_secret(tmp_path: Path) -> None:
     assert keys["objects.Contact.transforms.0.mask.key"] == "${env:MASK_KEY}"
     assert keys["transforms.Contact.0.mask.key"] == HIDDEN
     assert {KEY, "another key of ours"} <= secrets_of(config)
+
+
+def test_computed_fields_come_before_all_transforms() -> None:
+    """Which may name them. With decimals, their numbers are some."""
+    made = {"FullName": "FirstName", "Next": "Age + 1"}
+    content = raw([{"mask": {"fields": ["FullName"]}}], fields={"computed": made}, numbers="decimal")
+    assert [step for step, _ in steps(content)] == [
+        Computed("FullName", "FirstName", decimal=True),
+        Computed("Next", "Age + 1", decimal=True),
+        Mask(("FullName",)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("own", "settings", "key", "sentence"),
+    [
+        (None, {"fields": {"computed": {"A": "B", "B": "C"}}}, "fields", "names B, which is computed itself"),
+        (
+            [{"mask": {"fields": ["B"]}}],
+            {"fields": {"computed": {"A": "B"}}},
+            "transforms",
+            "objects.Contact.fields.computed.A would show what is masked",
+        ),
+        ([{"constant": {"A": 1}}], {"fields": {"computed": {"A": "B"}}}, "transforms", "is a constant, too"),
+        (
+            None,
+            {"fields": {"computed": {"A": "B"}}, "direction": "to_salesforce"},
+            "fields",
+            "fields.computed.A is for mongodb, but the direction",
+        ),
+    ],
+)
+def test_a_computed_field_that_does_not_go_with_the_rest_is_refused(
+    own: Any, settings: dict[str, Any], key: str, sentence: str
+) -> None:
+    """Said with both keys, when the configuration is read."""
+    _, faults = checked(raw(own, **settings))
+    assert sentence in faults["objects", "Contact", key]

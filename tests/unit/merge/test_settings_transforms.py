@@ -50,3 +50,16 @@ def test_a_transform_that_does_not_fit_the_schema_is_refused() -> None:
     """With the key and the mend, before a record is judged by it."""
     with pytest.raises(ConfigError, match=r"objects\.Contact\.transforms\.0: names Mail.*did you mean Email"):
         rules({"filter": "Mail != null"})
+
+
+def test_computed_fields_are_made_once_their_schema_is_registered() -> None:
+    """Until then the rules are as they were: the source of the org registers them as it starts."""
+    config = ObjectConfig.model_validate(
+        {"collection": "contacts", "fields": {"computed": {"Mail": "lower(Email)"}}}
+    )
+    registered = SCHEMA.with_computed(config.computed(SCHEMA))
+    assert rules_of(SCHEMA, config).views == {}
+    made = rules_of(registered, config)
+    assert made.computed["Mail"]({"Email": "Ann@Acme.example"}) == "ann@acme.example"
+    assert made.names["salesforce"] == {"Email", "Phone"}
+    assert "Mail" in made.names["mongodb"]

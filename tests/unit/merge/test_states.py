@@ -15,7 +15,7 @@ from salmon.model.fold import fold
 from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
-from salmon.model.state import Overwritten, Park, Parked, Sent, SideState, new_state
+from salmon.model.state import NEVER, Overwritten, Park, Parked, Sent, SideState, new_state
 from support.registries import MemoryRegistry
 from support.world.nature import ADDED, GROWN, SCHEMA
 
@@ -210,3 +210,20 @@ def _without_misfits(node: Any) -> Any:
 
 def _is_misfits(node: Any) -> bool:
     return isinstance(node, dict) and node.get("name") == "misfits"
+
+
+def test_what_the_org_does_not_have_takes_no_place_in_its_part_of_the_state() -> None:
+    """A computed field is told of documents alone, and so is a creation that is on its way."""
+    label = FieldSchema("Label", "string", Kind.STRING, create=False, update=False, computed=True)
+    rules = Rules(SCHEMA.with_computed([label]))
+    state, codec = new_state(rules.names), States(rules, MemoryRegistry(), TOPIC)
+    state.canonical = {"Name": "Acme", "Label": "ACME"}
+    state.versions = dict.fromkeys(state.canonical, NEVER)
+    org, documents = state.sides[SALESFORCE], state.sides[MONGODB]
+    org.exists, org.shadow, org.unknown = True, {"Name": "Acme"}, frozenset()
+    org.sent = {7: Sent(WriteOp.CREATE, {"Name": "Acme"})}
+    documents.exists, documents.shadow, documents.unknown = True, dict(state.canonical), frozenset()
+    data = codec.encode(state)
+    assert codec.decode(data) == state
+    sides = {side["side"]: side for side in codec.decode_datum(data)["sides"]}
+    assert sides[SALESFORCE]["differs"] == sides[SALESFORCE]["sent"][0]["fields"] == []

@@ -370,3 +370,16 @@ def test_a_schema_of_which_more_is_told_than_before_has_its_records_read_again()
     assert people.told - frozenset(people.by_name) == {":kind"}
     account = schema_of_describe(load_describes()["Account"])
     assert account.told == frozenset(account.by_name)
+
+
+def test_a_computed_field_is_read_back_as_one() -> None:
+    """The org's own schema is the rest, whichever computed fields there were before."""
+    label = FieldSchema("Label", "string", Kind.STRING, create=False, update=False, computed=True)
+    own = schema_of_describe(describe("Contact"))
+    schema = own.with_computed([label])
+    avro = schema.to_avro()
+    assert ObjectSchema.from_avro(avro) == schema
+    assert avro["fields"][-1]["doc"] == "Label (string made by Salmon)."
+    assert schema.computed == {"Label"}
+    assert schema.of_org == own
+    assert schema.with_computed([]) == own

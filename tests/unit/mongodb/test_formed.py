@@ -13,6 +13,7 @@ from salmon.model.change import Value
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.writing.validators import validator_of
+from salmon.transforms.computed import Computed
 from salmon.transforms.flow import Cast, Constant, Flow, Timestamps, Transform
 
 SCHEMA = ObjectSchema(
@@ -81,3 +82,23 @@ def test_the_validator_expects_the_forms_and_keeps_which_they_are() -> None:
     assert schema["description"] == FLOW.document_form
     plain = validator_of(DocumentShape(SCHEMA, frozenset({"Contact"})))["$jsonSchema"]
     assert "description" not in plain
+
+
+def test_a_computed_field_is_in_documents_and_their_validator_like_any_other() -> None:
+    """With its type, at its path, in a form if it has one, and cleared where it cannot be made."""
+    flow = Flow(
+        (
+            Transform("a", Computed("Next", "Age + 1")),
+            Transform("b", Computed("Adult", "Age >= 18")),
+            Transform("c", Cast({"Next": "string"})),
+        )
+    )
+    schema = SCHEMA.with_computed(flow.computed(SCHEMA))
+    shape = DocumentShape(schema, frozenset({"Contact"}), {"Adult": "is.adult"}, flow.bound(schema))
+    document = shape.document("003000000000001AAA", {"Next": 31.0, "Adult": True}, 7)
+    assert (document["Next"], document["is"]) == ("31.0", {"adult": True})
+    assert shape.reading(document).fields.items() >= {("Next", 31.0), ("Adult", True)}
+    assert shape.update({"Adult": None}, 8)["$unset"] == {"is.adult": ""}
+    described = validator_of(shape)["$jsonSchema"]["properties"]
+    assert described["Next"] == {"bsonType": ["string", "null"]}
+    assert described["is"]["properties"] == {"adult": {"bsonType": ["bool", "null"]}}

@@ -9,9 +9,10 @@ from typing import Any, cast
 
 import pytest
 
-from salmon.errors import RequestRejected, Unavailable
+from salmon.errors import ConfigError, RequestRejected, Unavailable
 from salmon.model.markers import USUAL
-from salmon.salesforce.catalog import ObjectUnusable, synced_object
+from salmon.model.schema import FieldSchema, Kind, ObjectSchema
+from salmon.salesforce.catalog import ObjectUnusable, as_registered, synced_object
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.identities import load_identities
 from salmon.salesforce.troubles import Rechecks, Troubles, described
@@ -174,6 +175,7 @@ CONFIGURED = SimpleNamespace(
     numbers="double",
     capture=SimpleNamespace(mode="cdc"),
     markers=SimpleNamespace(names=USUAL),
+    computed=lambda _: (),
 )
 
 
@@ -269,3 +271,20 @@ def test_a_read_that_works_ends_the_count_of_those_that_failed() -> None:
         clock.now_s += 60
         troubles.over("Account")
     assert troubles.report() == []
+
+
+def test_computed_fields_are_registered_and_never_asked_of_the_org() -> None:
+    """Also those of an object that cannot be described at the moment; one that does not fit is a fault of that object."""
+    label = FieldSchema("Label", "string", Kind.STRING, create=False, update=False, computed=True)
+    with_label = SimpleNamespace(**{**vars(CONFIGURED), "computed": lambda _: (label,)})
+    found = synced_object("Account", {"Account": with_label}, Describing(described_with("")))
+    for each in (found, as_registered(found.registered)):
+        assert each.registered.computed == {"Label"}
+        assert "Label" not in each.schema.by_name.keys() | each.names
+
+    def unfit(_: ObjectSchema) -> Any:
+        raise ConfigError("objects.Account.fields.computed.Label: names Nobody.")
+
+    broken = SimpleNamespace(**{**vars(CONFIGURED), "computed": unfit})
+    with pytest.raises(ObjectUnusable, match="names Nobody"):
+        synced_object("Account", {"Account": broken}, Describing(described_with("")))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from salmon.model.change import MONGODB
+from salmon.model.change import MONGODB, SALESFORCE
 from salmon.model.rules import Rules
+from salmon.model.schema import FieldSchema, Kind
 from salmon.model.views import View
 from support.stories import SCHEMA, Story, born_in_mongodb, in_step
 from support.told import now_of, told_of
@@ -64,3 +65,17 @@ def test_it_says_that_a_side_keeps_its_record_after_the_deletion() -> None:
     story = in_step(Rules(SCHEMA, keeps={MONGODB: ""}), Name="Acme")
     story.salesforce.deletes()
     assert "is deleted, and no longer synced; MongoDB keeps its record" in now_of(story).sentence
+
+
+def test_it_names_what_is_computed_and_the_org_is_in_sync_without_it() -> None:
+    """Also after an application has entered something there: the value was set right again."""
+    label = FieldSchema("Label", "string", Kind.STRING, create=False, update=False, computed=True)
+    view = View("label", computed={"Label": lambda record: f"{record['Name']}!"})
+    rules = Rules(SCHEMA.with_computed([label]), views={MONGODB: view})
+    story = in_step(rules, Name="Acme", Label="Acme!")
+    story.mongodb.edits(Label="mine")
+    story.come_to_rest()
+    now = now_of(story)
+    assert now.sentence.endswith("is in sync: both sides have the agreed values.")
+    assert now.sides[MONGODB]["computed"] == ["Label"]
+    assert now.sides[SALESFORCE]["differs"] == {}

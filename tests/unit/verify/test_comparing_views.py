@@ -64,3 +64,15 @@ def test_digests_say_the_same_as_the_comparison() -> None:
     sums = Sums()
     sums.add(7, NOWHERE)
     assert sums.total == 0
+
+
+def test_a_computed_field_is_compared_where_it_is() -> None:
+    """The org has none; a document with another value differs."""
+    label = FieldSchema("Label", "string", Kind.STRING, create=False, update=False, computed=True)
+    terms = terms_of(Rules(SCHEMA.with_computed([label])))
+    agreed = {**AGREED, "Label": "ACME"}
+    document = Seen(KEY, {**agreed, SALESFORCE_ID: KEY})
+    seen = {SALESFORCE: IN_ORG, MONGODB: document}
+    assert not any(found.differs for found in findings(KEY, agreed, seen, terms).values())
+    edited = {**seen, MONGODB: replace(document, fields={**document.fields, "Label": "mine"})}
+    assert findings(KEY, agreed, edited, terms)[MONGODB].fields == {"Label"}

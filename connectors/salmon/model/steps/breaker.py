@@ -97,6 +97,7 @@ class Breaker:
         agreed = self.state.canonical.get(name)
         return all(
             side.exists is not True
+            or name not in self.rules.names[each]
             or (name not in side.unknown and side.shadow.get(name) == self.rules.shown_to(each, name, agreed))
             for each, side in self.state.sides.items()
         )

@@ -318,6 +318,6 @@ def _is_decided(state: State, name: str, field: str, rules: Rules) -> bool:
     if name == SALESFORCE or SALESFORCE not in state.sides or field not in rules.schema.by_name:
         return True
     salesforce = state.sides[SALESFORCE]
-    if field in state.canonical or rules.schema.by_name[field].settable:
+    if field in state.canonical or rules.schema.by_name[field].settable or field in rules.computed:
         return True
     return salesforce.exists is not None and field not in salesforce.unknown

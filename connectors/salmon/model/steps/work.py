@@ -156,14 +156,21 @@ class Work:
 
     def take(self, name: str, value: Value, version: Version) -> None:
         """Make *value* canonical. What was refused together with it may be tried again."""
-        _put(self.state.canonical, name, value)
         standing = self.state.versions.get(name, NEVER)
+        self._agree(name, value, version)
+        if self.breaker.taken(name, standing, version):
+            self.report(Fact.OSCILLATING, name)
+
+    def make(self, name: str, value: Value) -> None:
+        """Let what was made from other values be agreed on. It is nobody's edit, and so no turn of two automations."""
+        self._agree(name, value, self.version)
+
+    def _agree(self, name: str, value: Value, version: Version) -> None:
+        _put(self.state.canonical, name, value)
         self.state.versions[name] = version
         self.state.unpublished = True
         for side in self.state.sides.values():
             _unpark(side, name)
-        if self.breaker.taken(name, standing, version):
-            self.report(Fact.OSCILLATING, name)
 
     def keep(self, name: str, value: Value) -> None:
         """The side has *value* in a field that is on hold, by what it did itself: that is what it keeps."""

@@ -192,8 +192,8 @@ class SalesforceSourceTask:
         return self._registered[name]
 
     def schemas(self) -> Mapping[str, ObjectSchema]:
-        """The schema of each object, as the org has it now. After `connect`."""
-        return {name: synced.schema for name, synced in self._objects.items()}
+        """The schema of each object, as the org has it now, with the fields that Salmon adds. After `connect`."""
+        return {name: synced.registered for name, synced in self._objects.items()}
 
     def api_calls(self) -> Mapping[str, int]:
         """API calls made so far, by resource."""
@@ -262,7 +262,7 @@ class SalesforceSourceTask:
             org=rest,
             objects=self._objects,
             # The target of a one-way object is not asked what it has.
-            whole={name: schema.told for name, schema in self.schemas().items() if self._is_read_whole(name)},
+            whole={n: each.schema.told for n, each in self._objects.items() if self._is_read_whole(n)},
             readers=readers,
             identity=identity,
             load_identities=lambda: load_identities(rest, self._objects, identity, troubles, worked),

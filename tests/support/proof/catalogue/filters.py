@@ -1,4 +1,4 @@
-"""Filters, masks, and sides that keep what is deleted elsewhere: DESIGN 4, what is said after rule 7."""
+"""Filters, masks, computed fields, and sides that keep what is deleted elsewhere: DESIGN 4, what is said after rule 7."""
 
 from __future__ import annotations
 
@@ -7,6 +7,42 @@ from typing import Final
 from support.proof.mutants import Mutant
 
 FILTERS: Final = (
+    Mutant(
+        "a computed value stays as it was first made",
+        "Computed fields: documents have what is made of the agreed values",
+        "model.steps.computed",
+        "        if value != work.state.canonical.get(name):\n",
+        "        if name not in work.state.canonical:\n",
+    ),
+    Mutant(
+        "what an application enters in a computed field stays there",
+        "Computed fields: an edit is overruled, and set right again",
+        "model.rules",
+        "        own = {SALESFORCE: every - self.schema.computed, MONGODB: every | {SALESFORCE_ID, ERROR}}\n",
+        "        made = every - self.schema.computed\n"
+        "        own = {SALESFORCE: made, MONGODB: made | {SALESFORCE_ID, ERROR}}\n",
+    ),
+    Mutant(
+        "the org is taken to lack what is computed",
+        "Computed fields: Salesforce does not have them",
+        "model.rules",
+        "        own = {SALESFORCE: every - self.schema.computed, MONGODB: every | {SALESFORCE_ID, ERROR}}\n",
+        "        own = {SALESFORCE: every, MONGODB: every | {SALESFORCE_ID, ERROR}}\n",
+    ),
+    Mutant(
+        "edits in turn of what a value is made of are taken for an oscillation of it",
+        "Computed fields: what is made of edits is nobody's edit",
+        "model.steps.work",
+        "        self._agree(name, value, self.version)\n",
+        "        self.take(name, value, self.version)\n",
+    ),
+    Mutant(
+        "a value that can no longer be made stays in a document of which the org knows nothing",
+        "Computed fields: what cannot be made is cleared",
+        "model.steps.owed",
+        " or field in rules.computed:\n",
+        ":\n",
+    ),
     Mutant(
         "what does not match is sent all the same",
         "Filters: a record that a side does not want costs no write",

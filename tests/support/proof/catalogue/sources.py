@@ -109,9 +109,9 @@ SOURCES: Final = (
     Mutant(
         "after a hole absences are not told",
         "5: the lost window is read anew, absences included",
-        "salesforce.reading.snapshot",
-        "        if run.absences or run.why is Why.FIRST or ",
-        "        if True or ",
+        "salesforce.reading.run",
+        "        if self.absences or no_absences:\n",
+        "        if True:\n",
     ),
     Mutant(
         "a key dies with the record that carried it before",
