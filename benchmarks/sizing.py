@@ -27,6 +27,11 @@ _KEPT_DAYS: Final = 7  # `changes`
 _UNCLEANED: Final = 2.0
 # Of merge's working copies, measured once: 24 of them with 50 rows each, opened and opened again in one process.
 _COPY_MIB, _COPY_FILES, _COPY_CPU_MS = 0.28, 7, 7.3
+# What comes of an edit: it and the answer of its write are changes, and each of the org's changes is a delivery: an edit there, or an answer of
+# ours. tests/property/test_sizing.py counts them in the World.
+CHANGES_AN_EDIT: Final = 2
+WRITES_AN_EDIT: Final = 1
+DELIVERIES_AN_EDIT: Final = 1
 _CALLS_A_BULK_JOB, _ROWS_A_JOB, _ROWS_A_PAGE = 10, 250_000, 10_000  # salesforce/reading/bulk_rule.py
 
 
@@ -144,7 +149,7 @@ def needs(case: Case, each: Costs) -> dict[str, float]:
     edits = case.records * case.edited  # of one org, in a day
     peak_a_s = edits / _DAY_S * case.peak
     tables = case.records * (each.row_bytes + each.state_bytes) * _UNCLEANED
-    changes = edits * 2 * each.edit_bytes * _KEPT_DAYS
+    changes = edits * CHANGES_AN_EDIT * each.edit_bytes * _KEPT_DAYS
     load_us = each.load_us + each.created_us
     edit_us = each.edit_us + each.answer_us
     return {
@@ -164,8 +169,12 @@ def needs(case: Case, each: Costs) -> dict[str, float]:
         "edits_a_s_at_peak": peak_a_s * case.orgs,
         "merge_cores_at_peak": case.orgs * peak_a_s * edit_us / 1e6,
         "source_cores_at_peak": case.orgs * peak_a_s * each.event_ms / 1e3,
-        "calls_a_day_an_org": edits / 2 * each.calls_a_1000 / 1000,
-        "events_a_day_an_org": edits,  # half are edits there, half the echoes of ours
+        "calls_a_day_an_org": edits
+        / 2
+        * WRITES_AN_EDIT
+        * each.calls_a_1000
+        / 1000,  # half are edits in MongoDB
+        "events_a_day_an_org": edits * DELIVERIES_AN_EDIT,
         "restart_s": each.restart_s + held * _COPY_CPU_MS / 1e3,
         "rebuild_s": case.records / case.merges / each.rebuilt_a_s,
     }
