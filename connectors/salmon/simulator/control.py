@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from salmon.simulator.events.eventbus import EventBus, TopicNotFound
 from salmon.simulator.org.clock import datetime_text
 from salmon.simulator.org.faults import BadFault, UnknownFault
 from salmon.simulator.org.org import APIS, Org
@@ -33,8 +34,8 @@ _WIDTH: Final = 100
 class ControlServer:
     """The application is `app`. *endpoints* are shown by GET /state."""
 
-    def __init__(self, org: Org, endpoints: Mapping[str, Any]) -> None:
-        self._org = org
+    def __init__(self, org: Org, bus: EventBus, endpoints: Mapping[str, Any]) -> None:
+        self._org, self._bus = org, bus
         self._endpoints = dict(endpoints)
         self.app = Starlette(
             routes=[Route(each.path, partial(each.answer, self), methods=[each.method]) for each in RESOURCES]
@@ -224,6 +225,13 @@ class ControlServer:
         self._org.define_event(describe)
         return JSONResponse({"events": list(self._org.platform_events.names)}, 201)
 
+    async def _published(self, request: Request) -> JSONResponse:
+        try:
+            return JSONResponse({"published": self._bus.published(request.path_params["event"])})
+        except TopicNotFound:
+            names = ", ".join(self._org.platform_events.names) or "none"
+            return JSONResponse({"error": f"event must be a platform event of the org: {names}"}, 404)
+
     async def _add_fault(self, request: Request) -> JSONResponse:
         body = await _object(request)
         if body is None or not isinstance(body.get("fault"), str):
@@ -354,6 +362,13 @@ RESOURCES: Final = (
         "Make a platform event, or give one other fields. Types are Text, LongTextArea, Number, Checkbox, Date and DateTime. "
         'Or {"describe": ...}, the answer of /sobjects/X__e/describe of an org. Describe files can have events, too.',
         ControlServer._add_event,
+    ),
+    Resource(
+        "GET",
+        "/events/{event}",
+        "",
+        "What anybody has published of a platform event, the last 10,000, also what subscribers can no longer have.",
+        ControlServer._published,
     ),
     Resource(
         "POST",

@@ -176,7 +176,7 @@ class Simulator:
             undo.callback(rest.stop)
             for name in () if change_events else filter(can_be_selected, org.objects):
                 org.faults.set("cdc", {"object": name, "on": False})
-            control = ControlServer(org, endpoints.as_dict())
+            control = ControlServer(org, bus, endpoints.as_dict())
             servers = (
                 _Server("rest", rest.app, rest_socket, certificates),
                 _Server("control", control.app, control_socket, None),

@@ -64,6 +64,17 @@ def test_published_events_are_heard_in_their_order_with_their_own_ids(client: Cl
     }
 
 
+def test_the_control_api_shows_what_anybody_has_published(box: Box, client: Client) -> None:
+    """By the Pub/Sub API and over REST, with the fields of each: so that a test knows, and need not subscribe. Unknown events are named."""
+    client.publish(ORDERS, client.event(ORDERS, "id-shown", Order_Number__c="17"))
+    box.call("POST", "sobjects/Order_Event__e", {"Order_Number__c": "18"})
+    shown = box.control("GET", "/events/Order_Event__e").json()["published"][-2:]
+    assert [each["Order_Number__c"] for each in shown] == ["17", "18"]
+    assert shown[0]["EventUuid"] == "id-shown"
+    unknown = box.control("GET", "/events/Other__e")
+    assert (unknown.status_code, "Order_Event__e" in unknown.json()["error"]) == (404, True)
+
+
 def test_an_event_without_an_id_gets_one(client: Client) -> None:
     """The result and the subscriber have the same."""
     start = position(client)

@@ -13,6 +13,7 @@ Chaos: the five real processes under load from stock clients, one fault after th
     hands.py      the clients of an editor, and the journal that sees every edit
     editors.py    people and applications
     events.py     platform events that are published meanwhile, and what became of each
+    outbox.py     documents that the sync publishes as platform events meanwhile, and what became of each
     watching.py   canaries, readiness and quiet: when everything is well again
     reading.py    what stands on both sides and in the topics, by stock clients
     verifying.py  what `salmon verify` says, for the judge to compare with

@@ -112,10 +112,14 @@ class Hands:
             self._org = reading.person(self._world.stage.org)
         return self._org
 
-    def _collection(self, object_name: str) -> Any:
+    @property
+    def database(self) -> Any:
         if self._documents is None:
             self._documents = reading.application(self._world.stage.mongodb_uri)
-        return reading.database(self._documents)[COLLECTIONS[object_name]]
+        return reading.database(self._documents)
+
+    def _collection(self, object_name: str) -> Any:
+        return self.database[COLLECTIONS[object_name]]
 
     def _set(self, edit: Edit) -> None:
         assert edit.key is not None

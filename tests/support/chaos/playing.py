@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from salmon.errors import SetupError
 from salmon.kafka.topics import CONNECTORS
-from support.chaos import plan, reading, results
+from support.chaos import outbox, plan, reading, results
 from support.chaos.crew import Crew
 from support.chaos.editors import Editors
 from support.chaos.events import Publisher, verdict_on
@@ -123,7 +123,8 @@ def _play(run: _Run, enough: threading.Event) -> Outcome:
     canary = Canary(world, run.crew, world.keys["Account"].pop(0))
     editors = Editors(world, wanted.seed)
     publisher = Publisher(world, wanted.seed)
-    editors.everyone.append(publisher)
+    sender = outbox.Sender(world, wanted.seed)
+    editors.everyone += [publisher, sender]
     striker = Striker(run.stage, run.crew, world.keys)
     began = time.monotonic()
     timer = threading.Timer(wanted.seconds, enough.set)
@@ -150,6 +151,7 @@ def _play(run: _Run, enough: threading.Event) -> Outcome:
         repaired = salmon_verify(run.stage, "--repair").says
     quiet, verdict, conflicts = _judged(run)
     events = verdict_on(run.stage, publisher, within_s=_EVENTS_MAX_S)
+    sent = outbox.verdict_on(run.stage, sender, within_s=_EVENTS_MAX_S)
     letters = reading.dead_letters(run.stage)
     verified = salmon_verify(run.stage)
     edits = world.journal.edits()
@@ -171,6 +173,7 @@ def _play(run: _Run, enough: threading.Event) -> Outcome:
         "editors_failed": editors.failures,
         **results.of_verdict(verdict),
         **events.as_outcome(),
+        **sent.as_outcome(),
         "true_conflicts": conflicts - len(verdict.false_conflicts),
         "dead_letters": len(letters),
         "dead_letters_say": letters[:10],

@@ -32,6 +32,9 @@ _SUMMED: Final = {
     "events_lost": "published events that did not arrive, and of which nobody was told: {}",
     "events_repeated": "published events that arrived more than once: {}",
     "events_invented": "events that arrived and that nobody published: {}",
+    "documents_lost": "documents of the outbox that were not published: {}",
+    "documents_with_two_events": "documents of the outbox of which there are two events: {}",
+    "documents_invented": "events of the outbox that no document has: {}",
     "restarted_by_hand": "processes that did not come back by themselves: {}",
 }
 _OF_RECORDS: Final = ("lost", "divergent", "invented")
@@ -130,6 +133,6 @@ def _sum(runs: Sequence[Outcome]) -> Outcome:
         "faults_but_kills": faults.total() - faults["kill"] - faults["server-kill"],
         "faults_by_kind": dict(sorted(faults.items())),
         "edits": sum(run["edits"]["acknowledged"] for run in runs),
-        # Runs from before events were published have no word of them.
+        # Runs from before events and outboxes were played have no word of them.
         **{name: sum(run.get(name, 0) for run in runs) for name in _SUMMED},
     }

@@ -33,6 +33,9 @@ NAME: Final = "chaos"
 EVENT: Final = "Chaos_Shipped__e"
 EVENT_FIELD: Final = "Number__c"
 SHIPMENTS: Final = "chaos_shipments"
+# ... and one that it publishes: the documents of an outbox.
+SENT: Final = "Chaos_Sent__e"
+OUTBOX: Final = "chaos_outbox"
 # Where Kafka's clients are sent: the proxy, on the broker's own port. Embedded, the broker itself is on 127.0.0.2.
 _KAFKA_PROXY_HOST: Final = "127.0.0.3"
 _RECORDS: Final[Mapping[str, int]] = {"Account": 120, "Contact": 80, "Opportunity": 50}
@@ -66,9 +69,15 @@ class Stage:
         """Switch a fault of the simulator on."""
         self._control("POST", "faults", {"fault": fault, **params})
 
-    def define_event(self) -> None:
-        """Let the org have the platform event."""
-        self._control("POST", "events", {"event": EVENT, "fields": {EVENT_FIELD: "Text"}})
+    def define_events(self) -> None:
+        """Let the org have the platform events."""
+        for name in (EVENT, SENT):
+            self._control("POST", "events", {"event": name, "fields": {EVENT_FIELD: "Text"}})
+
+    def published(self, event: str) -> list[dict[str, Any]]:
+        """What the org was given to publish: EventUuid and fields of each event."""
+        found: list[dict[str, Any]] = self._control("GET", f"events/{event}", {})["published"]
+        return found
 
     def calm_org(self) -> None:
         """Switch all faults of the simulator off."""
@@ -78,11 +87,13 @@ class Stage:
         """Move the org's clock on, for good: no org's clock goes back."""
         self._control("POST", "clock", {"advance_s": seconds})
 
-    def _control(self, method: str, path: str, body: Mapping[str, Any]) -> None:
+    def _control(self, method: str, path: str, body: Mapping[str, Any]) -> Any:
         with requests.Session() as session:
             session.trust_env = False
             url = f"{self.org['control_url']}/{path}"
-            session.request(method, url, json=body, timeout=_CONTROL_MAX_S).raise_for_status()
+            answer = session.request(method, url, json=body, timeout=_CONTROL_MAX_S)
+            answer.raise_for_status()
+            return answer.json()
 
 
 @contextmanager
@@ -139,7 +150,7 @@ def running_stage(stack: str, folder: Path, seed: int) -> Iterator[Stage]:
         stage = Stage(
             folder, config, proxies, suspends, kills, org, mongodb.uri, bootstrap_servers, registry_url
         )
-        stage.define_event()
+        stage.define_events()
         yield stage
 
 
@@ -194,7 +205,10 @@ def _write_config(
     for settings in said["objects"].values():
         # Editors delete a larger share of these few records than people would.
         settings["delete_guard"] = {"beyond": "allow"}
-    said["events"] = {EVENT: {"collection": SHIPMENTS}}
+    said["events"] = {
+        EVENT: {"collection": SHIPMENTS},
+        SENT: {"direction": "to_salesforce", "collection": OUTBOX, "fields": {EVENT_FIELD: "number"}},
+    }
     file.write_text(yaml.safe_dump(said, sort_keys=False), encoding="utf-8")
 
 

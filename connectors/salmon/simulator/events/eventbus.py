@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 
 from salmon.simulator.events.bus_org import BusOrg
 from salmon.simulator.events.cdc import events_of
@@ -32,6 +33,7 @@ _RENUMBERING: Final = 1_000_000_000
 _TRIM_AT: Final = (
     4096  # expired entries are dropped in portions: cutting the head off a list moves all the rest
 )
+_PUBLISHED_KEPT: Final = 10_000  # of each platform event, for the control API
 _MARK_EVERY_MS: Final = 1000
 
 
@@ -149,6 +151,9 @@ class EventBus:
         self._expired_below = 0  # ordinals below are out of the window, whatever their age
         self._schemas = Schemas(org.describe, org.platform_events.describe)
         self._subscriptions: set[Subscription] = set()
+        self._published: dict[str, deque[tuple[str, str, bytes]]] = defaultdict(
+            lambda: deque(maxlen=_PUBLISHED_KEPT)
+        )
         self._silent_until_s = 0.0  # time.monotonic()
         self._go_back_next = 0  # events, for the next stream that opens
         self._faults = EventFaults(self, org.faults, lambda: org.objects)
@@ -180,10 +185,23 @@ class EventBus:
         with self.changed:
             now_ms = self._org.clock.now_ms()
             self._append(now_ms, BusEvent(event_id, topic, schema_id, payload))
+            self._published[topic].append((event_id, schema_id, payload))
             replay_id = self.replay_id(self._head + len(self._entries) - 1)
             self._trim(now_ms)
             self.changed.notify_all()
             return replay_id
+
+    def published(self, name: str) -> list[dict[str, Any]]:
+        """
+        The last events of a platform event that anybody has published, the oldest first, also those that have expired: EventUuid
+        and fields of each. Raises TopicNotFound.
+        """
+        with self.changed:
+            self.platform_schema(PREFIX + name)
+            return [
+                {"EventUuid": event_id, **self._schemas.fields_of(schema_id, payload)}
+                for event_id, schema_id, payload in self._published[PREFIX + name]
+            ]
 
     def platform_schema(self, topic: str) -> PlatformSchema:
         """The schema that the events of a platform event's topic have now. Raises TopicNotFound."""

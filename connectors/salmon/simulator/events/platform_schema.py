@@ -51,6 +51,11 @@ class PlatformSchema:
         fastavro.schemaless_writer(buffer, self.parsed, body)
         return buffer.getvalue()
 
+    def fields_of(self, payload: bytes) -> Mapping[str, Any]:
+        """The values in an event of this schema."""
+        found: Any = fastavro.schemaless_reader(io.BytesIO(payload), self.parsed, None)
+        return dict(found)
+
     def check(self, payload: bytes) -> None:
         """Raises BadPayload unless the bytes are one event of this schema, and nothing else."""
         buffer = io.BytesIO(payload)

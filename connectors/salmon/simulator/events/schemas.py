@@ -23,6 +23,7 @@ class Schemas:
         self._events: dict[str, tuple[Mapping[str, Any], PlatformSchema]] = {}
         self._texts: dict[str, str] = {}
         self._by_id: dict[str, EventSchema] = {}
+        self._events_by_id: dict[str, PlatformSchema] = {}
 
     def of_changes(self, entity: str) -> EventSchema:
         """That of an object's change events now."""
@@ -35,11 +36,16 @@ class Schemas:
         """That of a platform event now. Raises KeyError if there is no such event."""
         schema = _made(self._events, name, self._of_event(name), platform_schema)
         self._texts[schema.schema_id] = schema.schema_json
+        self._events_by_id[schema.schema_id] = schema
         return schema
 
     def known(self, schema_id: str) -> EventSchema:
         """A schema that change events were made by. Raises KeyError."""
         return self._by_id[schema_id]
+
+    def fields_of(self, schema_id: str, payload: bytes) -> Mapping[str, Any]:
+        """What a platform event tells that was published by this schema: Avro's values by field. Raises KeyError."""
+        return self._events_by_id[schema_id].fields_of(payload)
 
     def text(self, schema_id: str) -> str | None:
         """The Avro schema with this id, if any event or topic ever had it."""
