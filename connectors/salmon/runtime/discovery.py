@@ -1,17 +1,25 @@
-"""Finds sides and their task classes by entry point. The tasks of Salmon's own sides are found in the same way."""
+"""
+Finds what packages offer by entry point: sides and their task classes, transforms and predicates. The tasks of Salmon's own sides are
+found in the same way.
+"""
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
+
+from pydantic import BaseModel
 
 from salmon.errors import ConfigError
 from salmon.plugin.contract import SinkFactory, SourceFactory
 from salmon.plugin.sides import SidePlugin
+from salmon.plugin.transforms import SHOWN_AS, PredicatePlugin, TransformPlugin
 
 SOURCES: Final = "salmon.sources"
 SINKS: Final = "salmon.sinks"
 SIDES: Final = "salmon.sides"
+TRANSFORMS: Final = "salmon.transforms"
+PREDICATES: Final = "salmon.predicates"
 
 
 def source_factory(side: str) -> SourceFactory:
@@ -42,9 +50,65 @@ def side_plugin(name: str) -> SidePlugin:
     return found
 
 
+def transforms() -> tuple[str, ...]:
+    """List the transforms and predicates that installed packages offer."""
+    return tuple(
+        sorted({each.name for group in (TRANSFORMS, PREDICATES) for each in entry_points(group=group)})
+    )
+
+
+def transform_plugin(name: str) -> TransformPlugin[Any] | PredicatePlugin[Any]:
+    """
+    Return what a package says of its transform or predicate. A transform comes first, if one name is both.
+
+    Raises:
+        ConfigError: no package offers it, or it cannot be used.
+    """
+    group = TRANSFORMS if entry_points(group=TRANSFORMS, name=name) else PREDICATES
+    wanted = TransformPlugin if group == TRANSFORMS else PredicatePlugin
+    found = _loaded(group, name)
+    if not isinstance(found, wanted):
+        raise ConfigError(
+            f"{name!r} is a {type(found).__name__}, but must be a salmon.plugin.{wanted.__name__}. Correct the plugin's entry point "
+            f"(group {group})."
+        )
+    if wrong := "; ".join(_faults_of(found)):
+        raise ConfigError(
+            f"{name!r} cannot be used: {wrong}. Correct the plugin (entry point group {group})."
+        )
+    return found
+
+
+def version_of_transform(name: str) -> str:
+    """The version of the package that offers a transform or predicate; empty, if it does not say."""
+    found = next(
+        iter(entry_points(group=TRANSFORMS, name=name) or entry_points(group=PREDICATES, name=name)), None
+    )
+    return found.dist.version if found is not None and found.dist is not None else ""
+
+
+def _faults_of(plugin: TransformPlugin[Any] | PredicatePlugin[Any]) -> list[str]:
+    settings = plugin.settings
+    if not (isinstance(settings, type) and issubclass(settings, BaseModel)):
+        return ["`settings` must be a pydantic model"]
+    faults = [
+        f"its setting {name} has no description"
+        for name, field in settings.model_fields.items()
+        if not field.description
+    ]
+    if settings.model_config.get("extra") != "forbid":
+        faults.append('the model of its settings must refuse unknown keys (extra="forbid")')
+    if isinstance(plugin, TransformPlugin) and plugin.kind is not None:
+        if plugin.reads is None:
+            faults.append("without `reads`, it gives values of the field's own kind: it must have no `kind`")
+        if plugin.kind not in SHOWN_AS:
+            faults.append(f"`kind` must be one of {', '.join(sorted(SHOWN_AS))}")
+    return faults
+
+
 def _loaded(group: str, name: str) -> Any:
     """Import what an entry point names. Raises ConfigError: no package offers it, or its import fails."""
-    found = list(entry_points(group=group, name=name))
+    found: list[EntryPoint] = list(entry_points(group=group, name=name))
     if not found:
         known = ", ".join(sorted(entry_points(group=group).names)) or "none"
         raise ConfigError(
@@ -52,7 +116,7 @@ def _loaded(group: str, name: str) -> Any:
         )
     try:
         return found[0].load()
-    except (ImportError, AttributeError) as error:
+    except Exception as error:
         raise ConfigError(
-            f"{group}: {found[0].value} cannot be imported ({error}). Install it again."
+            f"{group}: {found[0].value} cannot be imported ({type(error).__name__}: {error}). Install it again."
         ) from error

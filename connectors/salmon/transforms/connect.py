@@ -6,7 +6,7 @@ Apache Kafka 4.0, org.apache.kafka.connect.transforms; the names and config keys
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from salmon.errors import ConfigError
@@ -46,9 +46,12 @@ _PREDICATES: Final[Mapping[str, str]] = {
 }
 
 
-def transform_named(written: str) -> str:
+def transform_named(written: str, plugins: Collection[str] = ()) -> str:
     """
     Return the plain name of a transform, e.g. MaskField of org.apache.kafka.connect.transforms.MaskField$Value.
+
+    Args:
+        plugins: The names of those that packages offer. Kafka Connect's come first.
 
     Raises:
         ConfigError: there is none of that name here; a sentence that follows on the key, with the reason.
@@ -60,12 +63,13 @@ def transform_named(written: str) -> str:
             f" remove it"
         )
     name = name.removesuffix(VALUE)
-    if name in TAKES:
+    if name in TAKES or (name in plugins and name not in _NOT_HERE):
         return name
     if name in _NOT_HERE:
         raise ConfigError(f"is a transform that makes no sense for a sync of records: {_NOT_HERE[name]}")
     raise ConfigError(
-        f"is not a transform that is known here{nearest(name, [*TAKES, *_NOT_HERE])}. Known: {', '.join(TAKES)}"
+        f"is not a transform that is known here{nearest(name, [*TAKES, *plugins, *_NOT_HERE])}. Known: "
+        f"{', '.join([*TAKES, *plugins])}"
     )
 
 
