@@ -22,6 +22,7 @@ from salmon.config.fields import FieldsConfig
 from salmon.config.plugging import keys_of, settings_read, step_of
 from salmon.errors import ConfigError
 from salmon.model.change import MONGODB, SALESFORCE
+from salmon.model.sides import OWN_ROSTER
 from salmon.runtime import discovery
 from salmon.transforms.connect import (
     TAKES,
@@ -32,6 +33,7 @@ from salmon.transforms.connect import (
 )
 from salmon.transforms.expressions import condition
 from salmon.transforms.flow import (
+    BOTH,
     Cast,
     Choose,
     Constant,
@@ -94,9 +96,10 @@ class TransformConfig(BaseModel):
         min_length=1,
         description="Properties with the same value in each document that Salmon writes: name -> value.",
     )
-    to: Literal["mongodb", "salesforce", "both"] | None = Field(
+    to: str | None = Field(
         default=None,
-        description="For which side a filter or a mask is. Default: mongodb; for an object with direction: to_salesforce, salesforce.",
+        description="For which side a filter or a mask is: mongodb, salesforce, a further side, or both (MongoDB and Salesforce). Default: "
+        "mongodb; for an object with direction: to_salesforce, salesforce.",
     )
     type: str | None = Field(
         default=None,
@@ -162,6 +165,14 @@ class TransformConfig(BaseModel):
     def _is_condition(cls, value: str | None) -> str | None:
         if value is not None:
             _as_value_error(condition, value)
+        return value
+
+    @field_validator("to")
+    @classmethod
+    def _a_side(cls, value: str | None) -> str | None:
+        known = (*OWN_ROSTER.names, BOTH, *discovery.further_sides())
+        if value is not None and value not in known:
+            raise ValueError(f"is text (str), but must be one of {', '.join(known)}")
         return value
 
     @field_validator("constant")
@@ -315,9 +326,11 @@ def faults_of_flows(raw: Mapping[Any, Any]) -> Iterator[tuple[tuple[str, ...], s
         ]
         flow = flow_of([(".".join(path), config) for path, config in steps], str(direction))
         key = ("objects", str(name), "transforms") if own else ("transforms", str(name))
+        sides = _sides_of(_mapping(each), raw)
         faults = (
-            *flow.faults(),
+            *flow.faults(sides),
             *_faults_of_direction(flow, str(direction)),
+            *_faults_of_sides(flow, sides),
             *_faults_of_fields(_mapping(each).get("fields"), flow),
         )
         yield from ((key, f"{fault}.") for fault in faults)
@@ -357,6 +370,27 @@ def _faults_of_direction(flow: Flow, direction: str) -> Iterator[str]:
         if is_told and f"to_{each.to}" != direction:
             yield (
                 f"{each.at} is for {each.to}, but the direction of the object is {direction}. Remove it, or correct `to` or `direction`"
+            )
+
+
+def _sides_of(config: Mapping[Any, Any], raw: Mapping[Any, Any]) -> tuple[str, ...]:
+    """The sides that have an object, as it is written."""
+    if config.get("direction", "both") != "both":
+        return OWN_ROSTER.names
+    chosen = config.get("sides")
+    further = (
+        str(name) for name in _mapping(raw.get("sides")) if not isinstance(chosen, list) or name in chosen
+    )
+    return (*OWN_ROSTER.names, *further)
+
+
+def _faults_of_sides(flow: Flow, sides: Sequence[str]) -> Iterator[str]:
+    """What is meant for a side that does not have the object."""
+    for each in flow.transforms:
+        if strange := sorted(set(each.sides) - set(sides)):
+            yield (
+                f"{each.at} is for {', '.join(strange)}, which does not have this object. Name one of {', '.join(sides)}, or correct"
+                f" `sides`"
             )
 
 

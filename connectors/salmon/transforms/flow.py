@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
@@ -110,7 +110,7 @@ def is_of_a_side(step: Step) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Transform:
-    """One entry of `transforms`. *at*: where it is in the configuration, for errors. *to*: a side, or both."""
+    """One entry of `transforms`. *at*: where it is in the configuration, for errors. *to*: a side; or both: Salesforce and MongoDB."""
 
     at: str
     step: Step
@@ -134,8 +134,8 @@ class Flow:
         """The transforms of one kind: each with its step."""
         return ((each, each.step) for each in self.transforms if isinstance(each.step, kind))
 
-    def faults(self) -> list[str]:
-        """What is wrong with them together, whatever the schema is: sentences with the key in front."""
+    def faults(self, sides: Collection[str] = SIDES) -> list[str]:
+        """What is wrong with them together, whatever the schema is: sentences with the key in front. *sides*: that have the object."""
         found: list[str] = []
         masks: dict[str, set[str]] = {}
         for each in self.transforms:
@@ -147,8 +147,8 @@ class Flow:
                 masks[name] |= set(each.sides)
         found += [
             f"{name} is masked on all sides, so nobody would have its value: mask it on one side, or exclude it from `fields`"
-            for name, sides in masks.items()
-            if sides == set(SIDES)
+            for name, of in masks.items()
+            if of.issuperset(sides)
         ]
         formed: set[str] = set()
         for each in self.transforms:
@@ -230,10 +230,11 @@ class Flow:
         said: dict[str, list[Any]] = {side: [] for side in SIDES}
         for each in self.transforms:
             for side in each.sides:
+                parts = said.setdefault(side, [])
                 if isinstance(each.step, Filter):
-                    said[side].append(["filter", each.step.fingerprint, each.step.drops])
+                    parts.append(["filter", each.step.fingerprint, each.step.drops])
                 elif isinstance(each.step, Mask | Plugged) and (names := masked_by(each.step)):
-                    said[side].append(["mask", sorted(names), each.step.fingerprint])
+                    parts.append(["mask", sorted(names), each.step.fingerprint])
         return {
             side: hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16] if parts else ""
             for side, parts in said.items()
