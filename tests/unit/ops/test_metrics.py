@@ -130,6 +130,7 @@ def used(objects: int) -> Metrics:
     metrics.watch_writes(lambda: dict.fromkeys(names, 1_000))
     metrics.watch_positions(lambda: [StreamAge("stream", 1.0, 2.0)])
     metrics.count_api_calls(lambda: {"query": 1})
+    metrics.count_former_paths(lambda: dict.fromkeys(names, 1))
     metrics.certificate_ends(2e9)
     for name in names:
         for op in Op:
