@@ -60,10 +60,10 @@ class Plugged:
         held = replace(of, kind=self.plugin.kind or of.kind)
 
         def back(shown: Value) -> Value:
-            return _fitting(of, _called(read, shown))
+            return _fitting(of, _called(self.name, read, shown))
 
         def shown(value: Value) -> Any:
-            made = _fitting(held, _called(show, value))
+            made = _fitting(held, _called(self.name, show, value))
             if made is None or back(made) != value:
                 raise ValueError
             if held.kind is of.kind and made != value and _is_mistaken(back, value):
@@ -102,10 +102,10 @@ class PluggedPredicate:
         holds = _made(self.name, schema.name, lambda: self.plugin.holds(self.settings, schema))
 
         def evaluate(record: Record) -> bool:
-            found = _called(holds, MappingProxyType(record))
+            found = _called(self.name, holds, MappingProxyType(record))
             if not isinstance(found, bool):
                 raise SchemaMismatch(
-                    f"the predicate {self.name} has answered with a {type(found).__name__}, but must say true or false. Correct the plugin."
+                    f"{self.name} has answered with a {type(found).__name__}, but must say true or false. Correct the plugin."
                 )
             return found
 
@@ -129,12 +129,12 @@ def _made(name: str, of: str, make: Callable[[], T]) -> T:
     return made
 
 
-def _called(function: Callable[[Any], T], given: Any) -> T:
+def _called(name: str, function: Callable[[Any], T], given: Any) -> T:
     """Call a package's function. Raises SchemaMismatch: it has failed; without what it said, which may quote the value."""
     try:
         return function(given)
     except Exception as error:  # noqa: BLE001 - a fault in a package concerns one value, and does not stop a process
-        raise SchemaMismatch(f"the plugin has failed ({type(error).__name__}). Correct it.") from None
+        raise SchemaMismatch(f"{name} has failed ({type(error).__name__}). Correct the plugin.") from None
 
 
 def _fitting(of: FieldSchema, value: Value) -> Value:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
-from configparser import ConfigParser
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +15,7 @@ from typer.testing import CliRunner
 
 from salmon.cli.main import app
 from salmon.config.models import SyncConfig, settings
+from support.connect_keys import keys_of_connect
 
 ROOT: Final = Path(__file__).parents[3]
 PAGE: Final = (ROOT / "deploy" / "from-kafka-connect.md").read_text(encoding="utf-8")
@@ -35,14 +35,6 @@ def rows(section: str) -> Iterator[tuple[list[str], str]]:
     """The keys of each row, and what they are here."""
     for keys, here in re.findall(r"^\| (`.*?) \| (.*) \|$", SECTIONS[section], re.MULTILINE):
         yield re.findall(r"`([^`]+)`", keys), here
-
-
-def keys_of_connect() -> list[tuple[str, str]]:
-    """Section and key: see the file."""
-    found = ConfigParser(allow_no_value=True, delimiters=("=",))
-    found.optionxform = str  # type: ignore[assignment,method-assign]
-    found.read(Path(__file__).with_name("connect_keys.ini"), encoding="utf-8")
-    return [(section, key) for section in found.sections() for key in found[section]]
 
 
 @pytest.fixture

@@ -12,8 +12,9 @@ import yaml
 from typer.testing import CliRunner
 
 from salmon.cli.main import app, exit_code_of
+from salmon.runtime import discovery
 from support.describes import describe
-from support.plugins import install_example
+from support.plugins import install, install_example
 from support.sync_config import sync_config
 
 Try = Callable[..., dict[str, Any]]
@@ -193,3 +194,19 @@ def test_a_side_that_does_not_have_the_object_is_refused(
     refused = with_files(RECORD, "--from", side, **settings)
     assert refused["exit"] == 2
     assert f"--from {side}: must be one of salesforce, mongodb" in refused["said"]
+
+
+def test_a_predicate_that_fails_is_told_and_not_taken_for_no(
+    run: Try, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a package; merge would leave the side as it is, and the error does not quote the record."""
+    (tmp_path / "broken_predicate.py").write_text(
+        "from salmon.plugin import NoSettings, PredicatePlugin\n"
+        "BROKEN = PredicatePlugin(NoSettings, lambda settings, schema: lambda record: record['Shoe'])\n"
+    )
+    install(monkeypatch, tmp_path, discovery.PREDICATES, broken="broken_predicate:BROKEN")
+    got = of(run(RECORD, [{"type": "broken"}]), "mongodb")
+    assert got["gets"] is None
+    assert got["why"] == [
+        "its filter cannot say whether it is to have the record: broken has failed (KeyError). Correct the plugin."
+    ]
