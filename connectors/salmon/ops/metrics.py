@@ -29,6 +29,7 @@ from salmon.ops.connect_metrics import CALL_BUCKETS_S, TASK, ConnectMetrics
 from salmon.ops.health import HealthReport
 from salmon.ops.rates import Timed
 from salmon.plugin.contract import BudgetState, SharedBudget, SnapshotProgress
+from salmon.plugin.failures import FAILURES
 
 __all__ = ["TASK", "Metrics"]
 
@@ -217,6 +218,12 @@ class Metrics(ConnectMetrics):
             "Records in our topics that another program wrote. They were skipped; the log says where they are.",
             "topic",
             FOREIGN.counts,
+        )
+        self._count(
+            "salmon_plugin_failures",
+            "Values and records for which a transform or predicate of an installed package has failed; the log names the error.",
+            "plugin",
+            FAILURES.counts,
         )
 
     # What happens, in one call each.

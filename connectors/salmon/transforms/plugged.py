@@ -14,6 +14,7 @@ from salmon.errors import ConfigError, SchemaMismatch
 from salmon.model.change import SALESFORCE, Value
 from salmon.model.convert import from_document, from_json, to_document, to_json
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
+from salmon.plugin.failures import FAILURES
 from salmon.plugin.transforms import Convert, PredicatePlugin, TransformPlugin
 from salmon.transforms.expressions import Expression, Record
 from salmon.transforms.forms import BSON_TYPES, Form
@@ -50,7 +51,16 @@ class Plugged:
                 f"is for {of.name}, which Salesforce does not let anybody set: remove it there, or choose another side"
             )
         show = self._made(self.plugin.shows, of)
-        return lambda value: None if value is None else _fitting(of, show(value))
+
+        def mask(value: Value) -> Value:
+            made = _called(self.name, show, value)
+            try:
+                return _fitting(of, made)
+            except (SchemaMismatch, ValueError, ArithmeticError):
+                FAILURES.count(self.name, f"gave a {type(made).__name__} for a {of.type}")
+                raise
+
+        return lambda value: None if value is None else mask(value)
 
     def form(self, of: FieldSchema) -> Form:
         """Return how documents hold a field, both ways. Raises ConfigError: a sentence that follows on the key."""
@@ -60,7 +70,7 @@ class Plugged:
         held = replace(of, kind=self.plugin.kind or of.kind)
 
         def back(shown: Value) -> Value:
-            return _fitting(of, _called(self.name, read, shown))
+            return _fitting(of, _called(self.name, read, shown, may_refuse=True))
 
         def shown(value: Value) -> Any:
             made = _fitting(held, _called(self.name, show, value))
@@ -104,6 +114,7 @@ class PluggedPredicate:
         def evaluate(record: Record) -> bool:
             found = _called(self.name, holds, MappingProxyType(record))
             if not isinstance(found, bool):
+                FAILURES.count(self.name, f"gave a {type(found).__name__} for true or false")
                 raise SchemaMismatch(
                     f"{self.name} has answered with a {type(found).__name__}, but must say true or false. Correct the plugin."
                 )
@@ -129,12 +140,27 @@ def _made(name: str, of: str, make: Callable[[], T]) -> T:
     return made
 
 
-def _called(name: str, function: Callable[[Any], T], given: Any) -> T:
-    """Call a package's function. Raises SchemaMismatch: it has failed; without what it said, which may quote the value."""
+def _called(name: str, function: Callable[[Any], T], given: Any, *, may_refuse: bool = False) -> T:
+    """
+    Call a package's function.
+
+    Raises:
+        SchemaMismatch: it has failed; without what it said, which may quote the value.
+        ValueError: it has refused what it was given, which it *may*.
+    """
     try:
         return function(given)
+    except ValueError as error:
+        if may_refuse:
+            raise ValueError from None
+        raise _failed(name, error) from None
     except Exception as error:  # noqa: BLE001 - a fault in a package concerns one value, and does not stop a process
-        raise SchemaMismatch(f"{name} has failed ({type(error).__name__}). Correct the plugin.") from None
+        raise _failed(name, error) from None
+
+
+def _failed(name: str, error: Exception) -> SchemaMismatch:
+    FAILURES.count(name, type(error).__name__)
+    return SchemaMismatch(f"{name} has failed ({type(error).__name__}). Correct the plugin.")
 
 
 def _fitting(of: FieldSchema, value: Value) -> Value:

@@ -64,7 +64,7 @@ def run(tmp_path: Path) -> Try:
             assert isinstance(done.exception, Exception)
             return {"exit": exit_code_of(done.exception), "said": str(done.exception)}
         assert done.exit_code == 0, done.output
-        shown: dict[str, Any] = json.loads(done.output)
+        shown: dict[str, Any] = json.loads(done.stdout)
         return shown
 
     return run

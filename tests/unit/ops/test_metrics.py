@@ -49,6 +49,7 @@ CLOSED: Final = {
     "resource": "the kinds of calls, as salesforce.wire names them",
     "peer": "Peer",
     "topic": "our topics",
+    "plugin": "the transforms and predicates of the configuration",
     "stream": "the stream of changes, and one for each event of the configuration",
 }
 

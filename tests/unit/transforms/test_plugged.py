@@ -14,7 +14,9 @@ from salmon.model.change import Value
 from salmon.model.rules import Rules
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from salmon.model.views import View
+from salmon.ops.metrics import Metrics
 from salmon.plugin import NoSettings, PredicatePlugin, TransformPlugin
+from salmon.plugin.failures import Failures
 from salmon.transforms.flow import Cast, Filter, Flow, Transform
 from salmon.transforms.masks import Mask
 from salmon.transforms.plugged import Plugged, PluggedPredicate
@@ -115,10 +117,35 @@ def test_one_way_a_side_gets_what_the_plugin_shows_and_cannot_edit_it() -> None:
     assert rules.shown_to("mongodb", "Phone", None) is None
 
 
-@pytest.mark.parametrize("shows", [lambda _: 5, lambda text: text["no"]])
-def test_one_way_a_fault_in_the_plugin_shows_nothing(shows: Callable[[Any], Any]) -> None:
-    """What the field could not hold would stop the codec of `writes`, and the value itself is not to be shown."""
-    assert view(plugged(shows)).of({"Phone": "555", "Age": 5}) == {"Age": 5}
+@pytest.fixture(autouse=True)
+def failures(monkeypatch: pytest.MonkeyPatch) -> Failures:
+    """Of this test alone."""
+    found = Failures()
+    monkeypatch.setattr("salmon.transforms.plugged.FAILURES", found)
+    monkeypatch.setattr("salmon.ops.metrics.FAILURES", found)
+    return found
+
+
+@pytest.mark.parametrize("shows", [lambda _: 5, lambda text: text["no"], int])
+def test_one_way_a_fault_in_the_plugin_shows_nothing(shows: Callable[[Any], Any], failures: Failures) -> None:
+    """What the field could not hold would stop the codec of `writes`, and the value itself is not to be shown. It is counted."""
+    assert view(plugged(shows)).of({"Phone": "+1 555", "Age": 5}) == {"Age": 5}
+    assert failures.counts() == {"swap": 1}
+    told = Metrics("merge").registry.get_sample_value(
+        "salmon_plugin_failures_total", {"connector": "merge", "plugin": "swap"}
+    )
+    assert told == 1
+
+
+def test_what_a_plugin_may_refuse_is_no_failure(failures: Failures) -> None:
+    """A plain value in a document, which is taken as it is; any other error is a fault of the package."""
+    step = plugged(lambda text: f"tel:{text}", unmarked).form(PHONE)
+    with pytest.raises(SchemaMismatch):
+        step.value(PHONE, "555")
+    assert failures.counts() == {}
+    with pytest.raises(SchemaMismatch):
+        plugged(lambda text: text, lambda text: {}[text]).form(PHONE).value(PHONE, "555")
+    assert failures.counts() == {"swap": 1}
 
 
 @pytest.mark.parametrize(
@@ -182,11 +209,14 @@ def test_a_predicate_is_a_filter() -> None:
 @pytest.mark.parametrize(
     "holds", [lambda _: 1, lambda record: record["no"], lambda record: record.pop("Age")]
 )
-def test_a_predicate_that_fails_neither_gives_nor_takes_a_record(holds: Callable[[Any], Any]) -> None:
+def test_a_predicate_that_fails_neither_gives_nor_takes_a_record(
+    holds: Callable[[Any], Any], failures: Failures
+) -> None:
     """One that does not answer yes or no, or that wants to change the record, fails."""
     record: dict[str, Value] = {"Age": 5}
     bound = flow(Filter(predicate(holds))).bound(SCHEMA)
     assert bound.views["mongodb"].admits(record) is None
+    assert failures.counts() == {"adult": 1}
     assert record == {"Age": 5}
     with pytest.raises(DataError):
         bound.why_not("mongodb", record)
