@@ -170,10 +170,10 @@ class TransformConfig(BaseModel):
     @field_validator("to")
     @classmethod
     def _a_side(cls, value: str | None) -> str | None:
-        known = (*OWN_ROSTER.names, BOTH, *discovery.further_sides())
-        if value is not None and value not in known:
-            raise ValueError(f"is text (str), but must be one of {', '.join(known)}")
-        return value
+        own = (*OWN_ROSTER.names, BOTH)
+        if value is None or value in own or value in (further := discovery.further_sides()):
+            return value
+        raise ValueError(f"is text (str), but must be one of {', '.join([*own, *further])}")
 
     @field_validator("constant")
     @classmethod
@@ -185,7 +185,7 @@ class TransformConfig(BaseModel):
     @field_validator("type")
     @classmethod
     def _here(cls, value: str | None) -> str | None:
-        return None if value is None else _as_value_error(transform_named, value, discovery.transforms())
+        return None if value is None else _as_value_error(transform_named, value, discovery.transforms)
 
     @field_validator("settings")
     @classmethod

@@ -6,7 +6,7 @@ Apache Kafka 4.0, org.apache.kafka.connect.transforms; the names and config keys
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from salmon.errors import ConfigError
@@ -46,12 +46,12 @@ _PREDICATES: Final[Mapping[str, str]] = {
 }
 
 
-def transform_named(written: str, plugins: Collection[str] = ()) -> str:
+def transform_named(written: str, plugins: Callable[[], Collection[str]] = tuple) -> str:
     """
     Return the plain name of a transform, e.g. MaskField of org.apache.kafka.connect.transforms.MaskField$Value.
 
     Args:
-        plugins: The names of those that packages offer. Kafka Connect's come first.
+        plugins: Looks for the names of those that packages offer, which takes a while. Kafka Connect's come first.
 
     Raises:
         ConfigError: there is none of that name here; a sentence that follows on the key, with the reason.
@@ -63,13 +63,15 @@ def transform_named(written: str, plugins: Collection[str] = ()) -> str:
             f" remove it"
         )
     name = name.removesuffix(VALUE)
-    if name in TAKES or (name in plugins and name not in _NOT_HERE):
+    if name in TAKES:
         return name
     if name in _NOT_HERE:
         raise ConfigError(f"is a transform that makes no sense for a sync of records: {_NOT_HERE[name]}")
+    if name in (offered := plugins()):
+        return name
     raise ConfigError(
-        f"is not a transform that is known here{nearest(name, [*TAKES, *plugins, *_NOT_HERE])}. Known: "
-        f"{', '.join([*TAKES, *plugins])}"
+        f"is not a transform that is known here{nearest(name, [*TAKES, *offered, *_NOT_HERE])}. Known: "
+        f"{', '.join([*TAKES, *offered])}"
     )
 
 
