@@ -5,7 +5,9 @@ found in the same way.
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points
+import sys
+from functools import lru_cache
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import Any, Final
 
 from pydantic import BaseModel
@@ -34,9 +36,20 @@ def sink_factory(side: str) -> SinkFactory:
     return factory
 
 
+def offered(group: str, name: str | None = None) -> list[EntryPoint]:
+    """Return what installed packages offer in a group, under this name or any."""
+    return [each for each in _offered(group, tuple(sys.path)) if name in (None, each.name)]
+
+
+@lru_cache(maxsize=32)
+def _offered(group: str, _path: tuple[str, ...]) -> EntryPoints:
+    """To look through all packages takes milliseconds, and a configuration asks for each of its transforms."""
+    return entry_points(group=group)
+
+
 def further_sides() -> tuple[str, ...]:
     """List the sides that installed packages offer, beside Salmon's own."""
-    return tuple(sorted(entry_points(group=SIDES).names))
+    return tuple(sorted({each.name for each in offered(SIDES)}))
 
 
 def side_plugin(name: str) -> SidePlugin:
@@ -52,9 +65,7 @@ def side_plugin(name: str) -> SidePlugin:
 
 def transforms() -> tuple[str, ...]:
     """List the transforms and predicates that installed packages offer."""
-    return tuple(
-        sorted({each.name for group in (TRANSFORMS, PREDICATES) for each in entry_points(group=group)})
-    )
+    return tuple(sorted({each.name for group in (TRANSFORMS, PREDICATES) for each in offered(group)}))
 
 
 def transform_plugin(name: str) -> TransformPlugin[Any] | PredicatePlugin[Any]:
@@ -64,7 +75,7 @@ def transform_plugin(name: str) -> TransformPlugin[Any] | PredicatePlugin[Any]:
     Raises:
         ConfigError: no package offers it, or it cannot be used.
     """
-    group = TRANSFORMS if entry_points(group=TRANSFORMS, name=name) else PREDICATES
+    group = TRANSFORMS if offered(TRANSFORMS, name) else PREDICATES
     wanted = TransformPlugin if group == TRANSFORMS else PredicatePlugin
     found = _loaded(group, name)
     if not isinstance(found, wanted):
@@ -81,9 +92,7 @@ def transform_plugin(name: str) -> TransformPlugin[Any] | PredicatePlugin[Any]:
 
 def version_of_transform(name: str) -> str:
     """The version of the package that offers a transform or predicate; empty, if it does not say."""
-    found = next(
-        iter(entry_points(group=TRANSFORMS, name=name) or entry_points(group=PREDICATES, name=name)), None
-    )
+    found = next(iter(offered(TRANSFORMS, name) or offered(PREDICATES, name)), None)
     return found.dist.version if found is not None and found.dist is not None else ""
 
 
@@ -108,9 +117,9 @@ def _faults_of(plugin: TransformPlugin[Any] | PredicatePlugin[Any]) -> list[str]
 
 def _loaded(group: str, name: str) -> Any:
     """Import what an entry point names. Raises ConfigError: no package offers it, or its import fails."""
-    found: list[EntryPoint] = list(entry_points(group=group, name=name))
+    found = offered(group, name)
     if not found:
-        known = ", ".join(sorted(entry_points(group=group).names)) or "none"
+        known = ", ".join(sorted({each.name for each in offered(group)})) or "none"
         raise ConfigError(
             f"no installed package offers {name!r} (entry point group {group}; found: {known}). Install it."
         )
