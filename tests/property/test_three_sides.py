@@ -18,6 +18,7 @@ from salmon.model.fold import Fact
 from support.world import World
 from support.world.nature import THIRD, Knobs, any_knobs
 from support.world.promises import broken, differences
+from support.world.views import CHANGES
 
 SCHEDULES: Final = int(os.environ.get("SALMON_SCHEDULES", "2000")) // 20
 CHUNKS: Final = 2  # tests that several workers share
@@ -48,6 +49,18 @@ def test_every_schedule_of_three_sides_keeps_the_promises(chunk: int) -> None:
         conflicts += len(world.merge.conflicts)
     assert not faults, f"{len(faults)} schedules broke a promise, e.g. {dict(list(faults.items())[:3])}"
     assert conflicts or SCHEDULES < 20 * CHUNKS, "schedules without one conflict would show little"
+
+
+@pytest.mark.parametrize("changes", CHANGES)
+def test_a_further_side_may_have_a_filter_and_a_mask(changes: str) -> None:
+    """It gets only what it wants, and in its form, also if both change while the sync runs; the promises hold."""
+    faults: dict[int, list[str]] = {}
+    for seed in range(max(1, SCHEDULES // len(CHANGES))):
+        views = {"filters": THIRD, "masks": THIRD, "views_change": changes}
+        world = World(seed, replace(of_three(seed).knobs, **views)).run()  # type: ignore[arg-type]
+        if found := broken(world):
+            faults[seed] = found
+    assert not faults, f"{len(faults)} schedules broke a promise, e.g. {dict(list(faults.items())[:3])}"
 
 
 @pytest.mark.parametrize("side", SIDES)

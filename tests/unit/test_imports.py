@@ -42,7 +42,7 @@ MAY_IMPORT: Final[Mapping[str, set[str]]] = {
     "ports": set(),
     "model": {"errors"},
     "plugin": _FACTS | {"calls"},
-    "transforms": _FACTS,
+    "transforms": _FACTS | {"plugin"},
     "kafka": _CONTRACT,
     "salesforce": _CONTRACT,
     "mongodb": _CONTRACT | {"transforms"},
@@ -117,7 +117,7 @@ def strings_of(source: str) -> Iterator[str]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             name = node.value.partition(":")[0]
-            if re.fullmatch(r"salmon(\.\w+)+", name) and name in MODULES:
+            if re.fullmatch(r"salmon(\.\w+)+", name) and name in MODULES - GROUPS:
                 yield name
 
 
@@ -137,6 +137,8 @@ def name_of(module: str) -> str:
 
 
 MODULES: Final = {name_of(module) for module in modules()}
+# Groups of entry points that are called like a room.
+GROUPS: Final = {"salmon.transforms"}
 
 
 def circles(graph: Mapping[str, Iterable[str]]) -> list[str]:

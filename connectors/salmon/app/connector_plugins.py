@@ -1,5 +1,6 @@
 """
-The kinds of connectors and their settings, for Kafka Connect's REST API: made from the models of the configuration.
+The kinds of connectors, transforms and predicates, and their settings, for Kafka Connect's REST API: made from the models of the
+configuration.
 
 A setting's name is the path of its key in the file, joined by dots. Values are texts, as in Kafka Connect; a list is JSON.
 """
@@ -18,12 +19,17 @@ from pydantic.fields import FieldInfo
 
 from salmon import __version__
 from salmon.config import models as configuration
+from salmon.config import plugging
 from salmon.config.settings_table import without_none
 from salmon.config.shown import HIDDEN
+from salmon.config.transforming import keys_of_transform
+from salmon.errors import ConfigError
 from salmon.kafka.topics import CONNECTORS
 from salmon.model import sides
 from salmon.ops.connect.access import Refused
 from salmon.ops.connect.bodies import Checked, CheckedKey, ConfigKey, ConfigValue, Plugin
+from salmon.runtime import discovery
+from salmon.transforms.connect import TAKES
 
 FURTHER: Final = "sides"  # the settings of the further sides
 SYNC: Final = "sync"  # the sync's `name`: that of a connector is the connector's own
@@ -71,28 +77,48 @@ class ConnectorPlugins:
     ) -> None:
         self._folder, self._connectors, self._env = folder, connectors, env
 
-    def all(self) -> list[Plugin]:
+    def all(self, *, connectors_only: bool = True) -> list[Plugin]:
+        found = [(name, type_of(name), __version__) for name in self._connectors]
+        if not connectors_only:
+            found += [(name, "transformation", __version__) for name in TAKES]
+            found += [
+                (name, plugging.type_of(name), discovery.version_of_transform(name))
+                for name in discovery.transforms()
+                if name not in TAKES
+            ]
         return [
-            Plugin.model_validate({"class": name, "type": type_of(name), "version": __version__})
-            for name in self._connectors
+            Plugin.model_validate({"class": name, "type": kind, "version": version})
+            for name, kind, version in found
         ]
 
     def keys(self, plugin: str) -> list[ConfigKey]:
-        if plugin not in self._connectors:
-            known = ", ".join(self._connectors)
-            raise Refused(404, f"Unknown plugin {ascii(plugin)[1:-1]}. There are {known}.")
-        own = [_own_key(name, text) for name, text in _CONNECTS_OWN.items()]
-        found = [
-            _key(SYNC if path == "name" else path, field)
-            for path, field in configuration.settings()
-            if is_for(plugin, path)
-        ]
-        return [
-            key.model_copy(update={"order": number}) for number, key in enumerate([*own, *found], start=1)
-        ]
+        found = self._keys(plugin)
+        return [key.model_copy(update={"order": number}) for number, key in enumerate(found, start=1)]
+
+    def _keys(self, plugin: str) -> list[ConfigKey]:
+        if plugin in self._connectors:
+            own = [_own_key(name, text) for name, text in _CONNECTS_OWN.items()]
+            return own + [
+                _key(SYNC if path == "name" else path, field)
+                for path, field in configuration.settings()
+                if is_for(plugin, path)
+            ]
+        if plugin in TAKES or plugin in discovery.transforms():
+            try:
+                return [_key(name, field) for name, field in keys_of_transform(plugin)]
+            except ConfigError as error:
+                raise Refused(400, str(error)) from error
+        known = ", ".join((*self._connectors, *TAKES, *discovery.transforms()))
+        raise Refused(404, f"Unknown plugin {ascii(plugin)[1:-1]}. There are {known}.")
 
     def check(self, plugin: str, config: Mapping[str, str | None]) -> Checked:
         keys = self.keys(plugin)
+        if plugin not in self._connectors:
+            raise Refused(
+                400,
+                f"{plugin} is not a connector, so it has no configuration of its own. Validate one of {', '.join(self._connectors)}, with "
+                f"{plugin} in its `transforms`.",
+            )
         if (said := config.get("connector.class")) is not None and said != plugin:
             raise Refused(
                 400, f"connector.class: must be {plugin}, the plugin of this request, or be left out."
@@ -175,7 +201,7 @@ def _key(path: str, field: FieldInfo) -> ConfigKey:
     return ConfigKey(
         name=path,
         type=_type(without_none(field.annotation)),
-        required=field.is_required() and "." not in path,
+        required=field.is_required() and ("." not in path or path.startswith("settings.")),
         default_value=_default(default),
         importance="HIGH" if field.is_required() else "MEDIUM",
         documentation=field.description or "",

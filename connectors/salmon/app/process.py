@@ -61,6 +61,7 @@ from salmon.ops.probes import Probes
 from salmon.ops.rest import RestServer
 from salmon.ops.spares import SpareWatch
 from salmon.plugin.contract import CountsCalls, HasBudgets, SinkTask, SourceTask, Watched
+from salmon.plugin.former_paths import CountsFormerPaths
 from salmon.ports import url_of
 from salmon.runtime import discovery, open_files, schemas
 from salmon.runtime.instance import Instance, ordinal_of
@@ -386,10 +387,12 @@ class _Process:
         retrying.until_it_works("taking its place", newest.check if is_restart else newest.sign_in)
 
     def _watch(self, side: str, task: SourceTask | SinkTask) -> None:
-        """Count the task's API calls and watch for calls that are not answered, if the task reports them; keep its settings up to date."""
+        """Count the task's API calls, and writes at former paths, and watch for calls that are not answered, if the task reports them; keep its settings up to date."""
         self._live.watch(side, task)
         if isinstance(task, CountsCalls):
             self._metrics.count_api_calls(task.api_calls)
+        if isinstance(task, CountsFormerPaths):
+            self._metrics.count_former_paths(task.former_paths.writes)
         if isinstance(task, HasBudgets):
             self._metrics.show_budgets(task.budgets)
         if isinstance(task, Watched):

@@ -21,8 +21,8 @@ def doctor(config: ConfigOption = CONFIG_DEFAULT, *, as_json: JsonOption = False
     """
     Look at everything that the sync needs, and say of each thing whether it is right, and if not, what to do.
 
-    It looks at the org (sign-in, permissions, objects, fields, change events, allowances, clocks), Kafka, the schema registry and
-    MongoDB. It changes nothing, and may be run at any time. What is missing in the org, `salmon setup` can make.
+    It looks at the org (sign-in, permissions, objects, fields, change events, allowances, clocks), Kafka, the schema registry,
+    MongoDB and the further sides. It changes nothing, and may be run at any time. What is missing in the org, `salmon setup` can make.
 
     Exit code 0: all lines are ok or warn.
     1: a line is fail: the sync cannot work so.

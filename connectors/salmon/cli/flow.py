@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -31,11 +31,15 @@ def try_record(
     record: Annotated[
         Path,
         typer.Option(
-            help="File with the record: JSON as Salesforce's REST API shows it, or a MongoDB document as (extended) JSON."
+            help="File with the record: JSON as Salesforce's REST API shows it, a MongoDB document as (extended) JSON, or the fields of a "
+            "further side's record."
         ),
     ],
     origin: Annotated[
-        Literal["salesforce", "mongodb"], typer.Option("--from", help="The side that the record is from.")
+        str,
+        typer.Option(
+            "--from", help="The side that the record is from: salesforce, mongodb or a further side."
+        ),
     ] = "salesforce",
     schema: Annotated[
         Path | None,

@@ -75,7 +75,7 @@ def show_processes(seen: Sequence[ProcessReport], console: Console) -> None:
     """Print the processes."""
     from rich.markup import escape
 
-    from salmon.status.overview import budgets_of
+    from salmon.status.overview import budgets_of, former_path_writes
 
     processes = table(box=None, pad_edge=False)
     for heading in ("process", "status", "deferred", "API calls", "where", "says"):
@@ -93,6 +93,12 @@ def show_processes(seen: Sequence[ProcessReport], console: Console) -> None:
     for each in seen:
         for name, budget in budgets_of(each).items():
             console.print(f"{each.connector}: {_budget(name, budget)}", markup=False)
+        for name, count in former_path_writes(each).items():
+            console.print(
+                f"{each.connector}: {name}: applications have written fields {count:,} times where they were before fields.rename, and there they "
+                f"are not synced. /health names the paths. Change the application.",
+                markup=False,
+            )
 
 
 def _budget(name: str, budget: Mapping[str, int | None]) -> str:

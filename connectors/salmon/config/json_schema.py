@@ -1,16 +1,22 @@
 """
 Makes a JSON Schema of the configuration from its models, for editors: they complete keys, show what each means, and underline what
-does not fit. It allows a reference (`${env:...}`) wherever a value may be. What only shows between several settings, `salmon config
-validate` says.
+does not fit. It allows a reference (`${env:...}`) wherever a value may be. It knows the settings of the plugins that are installed where it
+is made. What only shows between several settings, `salmon config validate` says.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, Final
+
+from pydantic import BaseModel
 
 from salmon.config.models import SHORT_FORMS, SyncConfig
 from salmon.config.together import SOBJECT
+from salmon.errors import ConfigError
 from salmon.kafka.properties import OWN_PROPERTIES
+from salmon.runtime import discovery
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _REFERENCE: Final = {
@@ -40,9 +46,40 @@ def json_schema() -> dict[str, Any]:
         "propertyNames": {"not": {"enum": sorted(OWN_PROPERTIES)}},
         "additionalProperties": {"type": ["string", "number", "boolean"]},
     }
+    if sides := {name: _settings(name, model, definitions) for name, model in _of_sides()}:
+        made["properties"]["sides"]["properties"] = sides
+    if entries := [_if_type(name, _settings(name, model, definitions)) for name, model in _of_transforms()]:
+        definitions["TransformConfig"]["allOf"] = entries
     opened = _opened(made)
     opened["$defs"]["Reference"] = _REFERENCE
     return {"$schema": DIALECT, "title": "A sync of Salmon", **opened}
+
+
+def _of_sides() -> Iterator[tuple[str, type[BaseModel]]]:
+    for name in discovery.further_sides():
+        with suppress(ConfigError):  # what is wrong with a package, is said where it is used
+            yield name, discovery.side_plugin(name).settings
+
+
+def _of_transforms() -> Iterator[tuple[str, type[BaseModel]]]:
+    for name in discovery.transforms():
+        with suppress(ConfigError):
+            yield name, discovery.transform_plugin(name).settings
+
+
+def _settings(plugin: str, model: type[BaseModel], definitions: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a plugin's settings; what it refers to goes into *definitions*, under names of its own."""
+    made = model.model_json_schema(by_alias=True, ref_template=f"#/$defs/{plugin}.{{model}}")
+    definitions.update({f"{plugin}.{name}": each for name, each in made.pop("$defs", {}).items()})
+    return made
+
+
+def _if_type(plugin: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """What an entry of `transforms` must be if its type is that of a plugin."""
+    then: dict[str, Any] = {"properties": {"settings": settings}}
+    if settings.get("required"):
+        then["required"] = ["settings"]
+    return {"if": {"properties": {"type": {"const": plugin}}, "required": ["type"]}, "then": then}
 
 
 def _opened(node: dict[str, Any]) -> dict[str, Any]:
@@ -57,6 +94,8 @@ def _opened(node: dict[str, Any]) -> dict[str, Any]:
             made[key] = _value(value)
         elif key in {"anyOf", "oneOf"}:
             made[key] = [_value(each) for each in value]
+        elif key == "allOf":
+            made[key] = [{"if": each["if"], "then": _opened(each["then"])} for each in value]
         else:
             made[key] = value
     return made

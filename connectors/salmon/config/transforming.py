@@ -12,13 +12,18 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 
 from salmon.config.fields import FieldsConfig
+from salmon.config.plugging import keys_of, settings_read, step_of
 from salmon.errors import ConfigError
 from salmon.model.change import MONGODB, SALESFORCE
+from salmon.model.sides import OWN_ROSTER
+from salmon.runtime import discovery
 from salmon.transforms.computed import Computed
 from salmon.transforms.connect import (
     TAKES,
@@ -29,6 +34,7 @@ from salmon.transforms.connect import (
 )
 from salmon.transforms.expressions import condition
 from salmon.transforms.flow import (
+    BOTH,
     Cast,
     Choose,
     Constant,
@@ -37,6 +43,7 @@ from salmon.transforms.flow import (
     Step,
     Timestamps,
     Transform,
+    is_of_a_side,
 )
 from salmon.transforms.forms import TYPES
 from salmon.transforms.masks import KEY_BYTES_MIN, Mask
@@ -45,6 +52,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 TRANSFORMS_MAX: Final = 50
+_FOR_A_SIDE: Final = ("Filter", "MaskField")  # of Kafka Connect's: those that can be for any side
 _PROPERTY: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,79}")
 
 
@@ -89,22 +97,29 @@ class TransformConfig(BaseModel):
         min_length=1,
         description="Properties with the same value in each document that Salmon writes: name -> value.",
     )
-    to: Literal["mongodb", "salesforce", "both"] | None = Field(
+    to: str | None = Field(
         default=None,
-        description="For which side a filter or a mask is. Default: mongodb; for an object with direction: to_salesforce, salesforce.",
+        description="For which side a filter or a mask is: mongodb, salesforce, a further side, or both (MongoDB and Salesforce). Default: "
+        "mongodb; for an object with direction: to_salesforce, salesforce.",
     )
     type: str | None = Field(
         default=None,
-        description=f"A transform of Kafka Connect's, with its own keys: {', '.join(TAKES)}.",
+        description=f"A transform of Kafka Connect's, with its own keys: {', '.join(TAKES)}. Or a transform or predicate of an installed "
+        "plugin (entry point groups salmon.transforms, salmon.predicates).",
+    )
+    settings: dict[str, Any] = Field(
+        default_factory=dict, validate_default=True, description="Of a plugin: its own settings."
     )
     predicate: str | None = Field(
         default=None,
         description="Filter: an expression. As in Kafka Connect, records of which it holds are dropped.",
     )
     negate: bool = Field(
-        default=False, description="Filter: keep the records of which `predicate` holds, and drop the others."
+        default=False,
+        description="Filter: keep the records of which `predicate` holds, and drop the others. A plugin's predicate: drop the records of "
+        "which it holds, and keep the others.",
     )
-    fields: tuple[str, ...] = Field(default=(), description="MaskField: the fields.")
+    fields: tuple[str, ...] = Field(default=(), description="MaskField, a plugin's transform: the fields.")
     replacement: str | int | float | bool | None = Field(
         default=None,
         description="MaskField: what each gets instead of its value. Default: 0, false, or nothing.",
@@ -153,6 +168,14 @@ class TransformConfig(BaseModel):
             _as_value_error(condition, value)
         return value
 
+    @field_validator("to")
+    @classmethod
+    def _a_side(cls, value: str | None) -> str | None:
+        own = (*OWN_ROSTER.names, BOTH)
+        if value is None or value in own or value in (further := discovery.further_sides()):
+            return value
+        raise ValueError(f"is text (str), but must be one of {', '.join([*own, *further])}")
+
     @field_validator("constant")
     @classmethod
     def _names_of_constants(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -163,7 +186,13 @@ class TransformConfig(BaseModel):
     @field_validator("type")
     @classmethod
     def _here(cls, value: str | None) -> str | None:
-        return None if value is None else _as_value_error(transform_named, value)
+        return None if value is None else _as_value_error(transform_named, value, discovery.transforms)
+
+    @field_validator("settings")
+    @classmethod
+    def _of_the_plugin(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        named = info.data.get("type")
+        return value if named is None or named in TAKES else _as_value_error(settings_read, named, value)
 
     @model_validator(mode="after")
     def _one_of_them(self) -> Self:
@@ -177,16 +206,16 @@ class TransformConfig(BaseModel):
                     + (f" (found: {', '.join(sorted(extra))})" if extra else "")
                 )
         else:
-            allowed = TAKES[self.type]
+            allowed = TAKES[self.type] if self.type in TAKES else _as_value_error(keys_of, self.type)
             if wrong := sorted(given - allowed - {"type", "to"}):
                 raise ValueError(
                     f"{self.type} has no key {', '.join(wrong)}. Its keys: {', '.join(sorted(allowed))}"
                 )
-        if "to" in given and self._kind not in {"filter", "mask", "Filter", "MaskField"}:
+        steps = _as_value_error(self._steps)
+        if "to" in given and not any(map(is_of_a_side, steps)):
             raise ValueError(
                 f"`to` is for filters and masks; {self._kind} is for documents in MongoDB: remove it"
             )
-        _as_value_error(self._steps)
         return self
 
     def transforms(self, at: str, direction: str) -> Iterator[Transform]:
@@ -194,7 +223,7 @@ class TransformConfig(BaseModel):
         side = self.to or (SALESFORCE if direction == "to_salesforce" else MONGODB)
         for step in self._steps():
             # Everything else is about documents alone.
-            yield Transform(at, step, side if isinstance(step, Filter | Mask) else MONGODB)
+            yield Transform(at, step, side if is_of_a_side(step) else MONGODB)
 
     @property
     def _kind(self) -> str:
@@ -236,12 +265,33 @@ class TransformConfig(BaseModel):
                 if self.static_value is None:
                     raise ConfigError(f"{self.type} needs static.value")
                 return [Constant(name, self.static_value)]
-        return [Choose(self.include, self.exclude, renames_read(self.renames))]
+            case "ReplaceField":
+                return [Choose(self.include, self.exclude, renames_read(self.renames))]
+        return [step_of(self._kind, self.settings, self.fields, negate=self.negate)]
 
     def _required(self, value: T | None, key: str) -> T:
         if value is None or value == ():
             raise ConfigError(f"{self.type} needs {key}")
         return value
+
+
+def keys_of_transform(name: str) -> Iterator[tuple[str, FieldInfo]]:
+    """
+    The keys that may stand beside the `type` of a transform or predicate, each with what it is; of a plugin also those below `settings`.
+
+    Raises:
+        ConfigError: there is none of that name, or the plugin cannot be used.
+    """
+    allowed = TAKES[name] if name in TAKES else keys_of(name)
+    if name in _FOR_A_SIDE:
+        allowed |= {"to"}
+    for key, field in TransformConfig.model_fields.items():
+        written = field.alias or key
+        if written in allowed and written != "settings":
+            yield written, field
+    if "settings" in allowed:
+        own = discovery.transform_plugin(name).settings.model_fields
+        yield from ((f"settings.{field.alias or key}", field) for key, field in own.items())
 
 
 def flow_of(
@@ -292,9 +342,11 @@ def faults_of_flows(raw: Mapping[Any, Any]) -> Iterator[tuple[tuple[str, ...], s
             key = ("objects", str(name), "transforms") if own else ("transforms", str(name))
         else:
             key = ("objects", str(name), "fields")
+        sides = _sides_of(mapping(each), raw)
         faults = (
-            *flow.faults(),
+            *flow.faults(sides),
             *_faults_of_direction(flow, str(direction)),
+            *_faults_of_sides(flow, sides),
             *_faults_of_fields(mapping(each).get("fields"), flow),
         )
         yield from ((key, f"{fault}.") for fault in faults)
@@ -338,9 +390,31 @@ def _faults_of_direction(flow: Flow, direction: str) -> Iterator[str]:
     if direction not in {"to_mongodb", "to_salesforce"}:
         return
     for each in flow.transforms:
-        if isinstance(each.step, Filter | Mask | Constant | Computed) and f"to_{each.to}" != direction:
+        is_told = is_of_a_side(each.step) or isinstance(each.step, Constant | Computed)
+        if is_told and f"to_{each.to}" != direction:
             yield (
                 f"{each.at} is for {each.to}, but the direction of the object is {direction}. Remove it, or correct `to` or `direction`"
+            )
+
+
+def _sides_of(config: Mapping[Any, Any], raw: Mapping[Any, Any]) -> tuple[str, ...]:
+    """The sides that have an object, as it is written."""
+    if config.get("direction", "both") != "both":
+        return OWN_ROSTER.names
+    chosen = config.get("sides")
+    further = (
+        str(name) for name in mapping(raw.get("sides")) if not isinstance(chosen, list) or name in chosen
+    )
+    return (*OWN_ROSTER.names, *further)
+
+
+def _faults_of_sides(flow: Flow, sides: Sequence[str]) -> Iterator[str]:
+    """What is meant for a side that does not have the object."""
+    for each in flow.transforms:
+        if strange := sorted(set(each.sides) - set(sides)):
+            yield (
+                f"{each.at} is for {', '.join(strange)}, which does not have this object. Name one of {', '.join(sides)}, or correct"
+                f" `sides`"
             )
 
 

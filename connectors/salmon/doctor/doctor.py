@@ -15,6 +15,7 @@ from salmon.doctor.events import EventChecks
 from salmon.doctor.objects import ObjectChecks
 from salmon.doctor.salesforce import OrgChecks
 from salmon.doctor.servers import KafkaChecks, MongoChecks
+from salmon.doctor.sides import SideChecks
 from salmon.salesforce.marker_fields import apart_in
 from salmon.salesforce.wire.administration import Administration
 from salmon.salesforce.wire.http import Https
@@ -65,6 +66,7 @@ def checks_of(config: SyncConfig) -> Iterator[Sequence[Check]]:
             ),
             *KafkaChecks(sync).checks(),
             *MongoChecks(config).checks(),
+            *(check for side in config.sides for check in SideChecks(config, side).checks()),
         )
 
 

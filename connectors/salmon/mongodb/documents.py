@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import cached_property
 from typing import Any, Final
 
@@ -278,6 +279,8 @@ class DocumentShape:
             return id_of(value)
         if (form := self.flow.forms.get(name)) is not None:
             held = form.shown(field, value)
+            if isinstance(held, Decimal):
+                return Decimal128(held)
             return Int64(held) if form.long else held
         try:
             held = to_document(field, value)

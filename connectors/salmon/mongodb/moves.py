@@ -6,7 +6,7 @@ documents beside its other work, and knows the form of each event. For the sourc
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import structlog
 from pymongo.database import Database
@@ -20,12 +20,11 @@ from salmon.mongodb.paths import mark_of
 from salmon.mongodb.reading.events import Reported
 from salmon.mongodb.reading.forms import Forms, InForm
 from salmon.mongodb.reading.snapshot import SNAPSHOT, Place
+from salmon.mongodb.strays import Strays
 from salmon.mongodb.wire.client import Document
 from salmon.plugin.contract import Position, WaitingObject
 
 log = structlog.get_logger(__name__)
-
-_STRAYS_MAX: Final = 1_000
 
 
 def covers_of(collection: str, shape: DocumentShape, *, by_path: bool) -> frozenset[str]:
@@ -45,18 +44,23 @@ def moves_after(
     moved: Mapping[str, str],
     paths: Mapping[str, Mapping[str, str]],
     shapes: MutableMapping[str, DocumentShape],
+    *,
+    strays: Strays,
 ) -> Moves:
     """
     Return the moves of the objects *moved* (object -> collection), and begin with them.
 
     Args:
         positions: Where the source continues. What it has read by them has a form.
+        strays: See Moves.
     """
     stored = {name: positions.get(SNAPSHOT + name) for name in moved}
     read = {name: Place.of(place).covers for name, place in stored.items() if place is not None}
-    moves = Moves(
-        database, moved, paths, shapes, lambda name, field: f"{moved[name]}.{field}" in read.get(name, ())
-    )
+
+    def was_read(name: str, field: str) -> bool:
+        return f"{moved[name]}.{field}" in read.get(name, ())
+
+    moves = Moves(database, moved, paths, shapes, was_read, strays=strays)
     moves.start()
     return moves
 
@@ -71,6 +75,7 @@ class Moves:
         shapes: Object -> the form of its documents. It is changed here.
         was_read: Whether the sync has read a field of an object before: (object, field). None: it only writes the documents, so
             those without a marker of ours are nobody's.
+        strays: Counts what events show at former paths.
     """
 
     def __init__(
@@ -80,14 +85,16 @@ class Moves:
         paths: Mapping[str, Mapping[str, str]],
         shapes: MutableMapping[str, DocumentShape],
         was_read: Callable[[str, str], bool] | None,
+        *,
+        strays: Strays | None = None,
     ) -> None:
         self._database, self._collections, self._paths = database, dict(collections), paths
         self._shapes, self._was_read = shapes, was_read
+        self._strays = strays or Strays()
         self._forms: dict[str, Forms] = {}
         self._moving: dict[str, Moving] = {}
         self._movers: dict[str, Moving] = {}  # of every object that has ever moved, for documents astray
         self._astray: dict[str, dict[str, None]] = {}  # object -> keys
-        self._strays: dict[tuple[str, str], int] = {}  # (object, field) -> events with an old path
 
     def start(self) -> None:
         """
@@ -126,7 +133,7 @@ class Moves:
         if told.astray:
             self._astray.setdefault(name, {})[told.reported.key] = None
         for field in told.strays:
-            self._note_stray(name, field)
+            self._strays.count(self._shapes[name], field)
         return told.reported
 
     def settle(self) -> None:
@@ -141,19 +148,6 @@ class Moves:
         return [
             WaitingObject(name, moving.waits_s, moving.sentence()) for name, moving in self._moving.items()
         ]
-
-    def note(self) -> str:
-        """What a person should know; empty if there is nothing."""
-        if not self._strays:
-            return ""
-        some = ", ".join(
-            f"{self._shapes[name].former.get(field, field)} of {name}"
-            for name, field in sorted(self._strays)[:5]
-        )
-        return (
-            f"An application still writes fields at their former paths in MongoDB ({some}). They are not synced: change the "
-            f"application, or objects.<Object>.fields.rename."
-        )
 
     def _begin(self, name: str, record: Record | None) -> None:
         """Take the form as it is stored, or begin to move to the configured one."""
@@ -190,19 +184,3 @@ class Moves:
         whole = was_read is not None and (record is not None or any(was_read(name, each) for each in fields))
         move = Move(before, former, cluster_time(self._database), whole=whole)
         return Record(target, (*(record.moves if record is not None else ()), move))
-
-    def _note_stray(self, name: str, field: str) -> None:
-        is_new = (name, field) not in self._strays
-        if is_new and len(self._strays) >= _STRAYS_MAX:
-            return
-        self._strays[name, field] = self._strays.get((name, field), 0) + 1
-        if is_new:
-            shape = self._shapes[name]
-            log.warning(
-                "former_path_written",
-                object=name,
-                field=field,
-                path=shape.former.get(field),
-                now=shape.path.get(field),
-                mend="change the application: what is there is not synced",
-            )

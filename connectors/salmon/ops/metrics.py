@@ -29,6 +29,7 @@ from salmon.ops.connect_metrics import CALL_BUCKETS_S, TASK, ConnectMetrics
 from salmon.ops.health import HealthReport
 from salmon.ops.rates import Timed
 from salmon.plugin.contract import BudgetState, SharedBudget, SnapshotProgress
+from salmon.plugin.failures import FAILURES
 
 __all__ = ["TASK", "Metrics"]
 
@@ -212,7 +213,18 @@ class Metrics(ConnectMetrics):
         self.put_seconds = Timed(
             self._timing("salmon_put_seconds", "How long one batch of writes took."), self.recent_puts
         )
-        self.registry.register(_ForeignRecords(connector))
+        self._count(
+            "salmon_foreign_records",
+            "Records in our topics that another program wrote. They were skipped; the log says where they are.",
+            "topic",
+            FOREIGN.counts,
+        )
+        self._count(
+            "salmon_plugin_failures",
+            "Values and records for which a transform or predicate of an installed package has failed; the log names the error.",
+            "plugin",
+            FAILURES.counts,
+        )
 
     # What happens, in one call each.
 
@@ -290,7 +302,16 @@ class Metrics(ConnectMetrics):
 
     def count_api_calls(self, calls: Callable[[], Mapping[str, int]]) -> None:
         """Show what *calls* returns at each scrape: calls to the side so far, by resource."""
-        self.registry.register(_ApiCalls(self.connector, calls))
+        self._count("salmon_api_calls", "Calls to the connector's side, by resource.", "resource", calls)
+
+    def count_former_paths(self, writes: Callable[[], Mapping[str, int]]) -> None:
+        """Show what *writes* returns at each scrape: fields written at their former paths so far, by object."""
+        self._count(
+            "salmon_former_path_writes",
+            "Fields that applications have written at the path from before `fields.rename`, where they are not synced.",
+            "object",
+            writes,
+        )
 
     def show_budgets(self, budgets: Callable[[], Iterable[SharedBudget]]) -> None:
         """Show what *budgets* returns at each scrape."""
@@ -319,6 +340,9 @@ class Metrics(ConnectMetrics):
     def _counter(self, name: str, sentence: str, *labels: str) -> Counter:
         return Counter(name, sentence, ("connector", *labels), registry=self.registry)
 
+    def _count(self, name: str, sentence: str, label: str, counts: Callable[[], Mapping[str, int]]) -> None:
+        self.registry.register(_Counts(self.connector, name, sentence, label, counts))
+
     def _gauge(self, name: str, sentence: str, *labels: str) -> Gauge:
         return Gauge(name, sentence, ("connector", *labels), registry=self.registry)
 
@@ -332,19 +356,19 @@ class Metrics(ConnectMetrics):
         )
 
 
-class _ApiCalls(Collector):
-    def __init__(self, connector: str, calls: Callable[[], Mapping[str, int]]) -> None:
-        self._connector = connector
-        self._calls = calls
+class _Counts(Collector):
+    """What somebody else counts, by one label; it is asked at each scrape."""
+
+    def __init__(
+        self, connector: str, name: str, sentence: str, label: str, counts: Callable[[], Mapping[str, int]]
+    ) -> None:
+        self._connector, self._name, self._sentence = connector, name, sentence
+        self._label, self._counts = label, counts
 
     def collect(self) -> Iterable[CounterMetricFamily]:
-        family = CounterMetricFamily(
-            "salmon_api_calls",
-            "Calls to the connector's side, by resource.",
-            labels=("connector", "resource"),
-        )
-        for resource, count in sorted(self._calls().items()):
-            family.add_metric((self._connector, resource), count)
+        family = CounterMetricFamily(self._name, self._sentence, labels=("connector", self._label))
+        for value, count in sorted(self._counts().items()):
+            family.add_metric((self._connector, value), count)
         yield family
 
 
@@ -376,21 +400,6 @@ class _Silences(Collector):
         silent_s = {each.peer: each.since_s for each in self._silences()}
         for peer in Peer:
             family.add_metric((self._connector, peer), silent_s.get(peer, 0.0))
-        yield family
-
-
-class _ForeignRecords(Collector):
-    def __init__(self, connector: str) -> None:
-        self._connector = connector
-
-    def collect(self) -> Iterable[CounterMetricFamily]:
-        family = CounterMetricFamily(
-            "salmon_foreign_records",
-            "Records in our topics that another program wrote. They were skipped; the log says where they are.",
-            labels=("connector", "topic"),
-        )
-        for topic, count in sorted(FOREIGN.counts().items()):
-            family.add_metric((self._connector, topic), count)
         yield family
 
 

@@ -1,9 +1,10 @@
 """
-What the author of a source, sink or policy imports, and nothing else. CONTRIBUTING.md says how to begin.
+What the author of a source, sink, policy, transform or predicate imports, and nothing else. CONTRIBUTING.md says how to begin.
 
-    contract   what a task does for the worker, and what it may offer beside that
-    sides      what a package says of a side
-    guard      the rules of a guarded sink
+    contract     what a task does for the worker, and what it may offer beside that
+    sides        what a package says of a side
+    guard        the rules of a guarded sink
+    transforms   what a package says of a transform or a predicate
 """
 
 from salmon.errors import (
@@ -37,6 +38,7 @@ from salmon.plugin.contract import (
 from salmon.plugin.guard import Due, due
 from salmon.plugin.showing import ShowsRecords
 from salmon.plugin.sides import SidePlugin
+from salmon.plugin.transforms import NoSettings, PredicatePlugin, TransformPlugin
 
 __all__ = [
     "EXISTENCE",
@@ -55,11 +57,13 @@ __all__ = [
     "Identities",
     "Kind",
     "Misfit",
+    "NoSettings",
     "ObjectSchema",
     "Op",
     "Outcome",
     "OutcomeKind",
     "Position",
+    "PredicatePlugin",
     "RetriableError",
     "SchemaMismatch",
     "SetupError",
@@ -71,6 +75,7 @@ __all__ = [
     "SnapshotProgress",
     "SourceBatch",
     "SourceRecord",
+    "TransformPlugin",
     "Unavailable",
     "Value",
     "Write",

@@ -267,7 +267,7 @@ class SinkFactory(Protocol):
 
 @runtime_checkable
 class Connects(Protocol):
-    """Can reach its side, and find what only a person can mend, before it is started."""
+    """Can reach its side, and find what only a person can mend, before it is started. It changes nothing: `salmon doctor` asks it, too."""
 
     def connect(self) -> None: ...
 

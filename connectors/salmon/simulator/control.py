@@ -229,8 +229,7 @@ class ControlServer:
         try:
             return JSONResponse({"published": self._bus.published(request.path_params["event"])})
         except TopicNotFound:
-            names = ", ".join(self._org.platform_events.names) or "none"
-            return JSONResponse({"error": f"event must be a platform event of the org: {names}"}, 404)
+            return _wrong(f"event must be one of {', '.join(self._org.platform_events.names)}")
 
     async def _add_fault(self, request: Request) -> JSONResponse:
         body = await _object(request)

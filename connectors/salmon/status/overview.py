@@ -119,6 +119,7 @@ class Overview:
                         resource: int(calls)
                         for resource, calls in each.samples.by("salmon_api_calls_total", "resource").items()
                     },
+                    "former_path_writes": former_path_writes(each),
                     "budgets": budgets_of(each),
                 }
                 for each in self.processes
@@ -164,6 +165,12 @@ def budgets_of(process: ProcessReport) -> dict[str, dict[str, int | None]]:
         name: {fact: int(shown[name]) if name in shown else None for fact, shown in facts.items()}
         for name in facts["left"]
     }
+
+
+def former_path_writes(process: ProcessReport) -> dict[str, int]:
+    """Object -> how many fields applications have written at their paths from before `fields.rename`; only objects with some."""
+    counts = process.samples.by("salmon_former_path_writes_total", "object")
+    return {name: int(count) for name, count in counts.items() if count}
 
 
 class Look:

@@ -18,9 +18,8 @@ from salmon.config.models import ObjectConfig, SyncConfig
 from salmon.errors import ConfigError, DataError
 from salmon.kafka.codecs.schemas import packaged_object
 from salmon.merge.settings import rules_of
-from salmon.model import sides
 from salmon.model.change import MONGODB, SALESFORCE, SALESFORCE_ID, Value, WriteOp
-from salmon.model.convert import from_rest, to_rest
+from salmon.model.convert import from_json, from_rest, to_json, to_rest
 from salmon.model.rules import Rules
 from salmon.model.schema import ObjectSchema, schema_of_describe
 from salmon.mongodb.documents import DocumentShape
@@ -28,6 +27,7 @@ from salmon.mongodb.keys import key_of
 from salmon.mongodb.shapes import shape_of
 
 _NEW: Final = "(a new Id)"
+_ITS_KEY: Final = "(its key)"
 
 
 @dataclass(frozen=True)
@@ -124,14 +124,18 @@ def tried(settings: SyncConfig, schema: ObjectSchema, text: str, *, origin: str)
     Try a record.
 
     Args:
-        text: JSON: what Salesforce's REST API shows, or a MongoDB document as extended JSON.
+        text: JSON: what Salesforce's REST API shows, a MongoDB document as extended JSON, or the fields of a further side's record.
         origin: The side that it is from.
 
     Raises:
         ConfigError: it is not JSON of a record; or the transforms do not fit the schema.
     """
-    config = settings.objects[schema.name]
-    rules = rules_of(schema, config)
+    config, roster = settings.objects[schema.name], settings.roster
+    if not roster.has(origin, schema.name):
+        raise ConfigError(
+            f"--from {origin}: must be one of {', '.join(roster.names_of(schema.name))}, the sides of {schema.name}."
+        )
+    rules = rules_of(schema, config, roster.of(schema.name))
     shape = shape_of(settings.objects, schema.name, schema)
     key, told, notes = _read(text, schema, shape, origin)
     record = _with_made(told, rules)
@@ -142,19 +146,33 @@ def tried(settings: SyncConfig, schema: ObjectSchema, text: str, *, origin: str)
     if rules.one_way_to == origin:
         notes.append(f"{origin} is not read: the direction of {schema.name} is {config.direction}.")
         return Trial(schema.name, origin, {}, (), notes)
+    if hidden := sorted(record.keys() & set(rules.masked(origin))):
+        notes.append(f"not taken from {origin}, which has them masked: {', '.join(hidden)}")
+        record = {name: value for name, value in record.items() if name not in hidden}
     shown = {name: to_rest(schema.by_name[name], value) for name, value in record.items()}
     found = []
-    for side in sides.OWN:
-        place = config.collection if side.name == MONGODB else schema.name
-        if side.name == origin:
-            found.append(ForSide(side.name, place, None, ("it has the record: it comes from there",)))
-        elif (reason := shape.flow.why_not(side.name, record)) is not None:
-            found.append(ForSide(side.name, place, None, (f"its filter keeps the record away: {reason}",)))
-        elif side.name == MONGODB:
+    for side in rules.sides:
+        place = config.collection if side == MONGODB else schema.name
+        if side == origin:
+            found.append(ForSide(side, place, None, ("it has the record: it comes from there",)))
+        elif (reason := _kept_away(side, record, shape)) is not None:
+            found.append(ForSide(side, place, None, (reason,)))
+        elif side == MONGODB:
             found.append(_for_mongodb(place, key, record, rules, shape))
-        else:
+        elif side == SALESFORCE:
             found.append(_for_salesforce(schema, record, rules))
+        else:
+            found.append(_for_further(side, schema, record, rules))
     return Trial(schema.name, origin, shown, found, notes)
+
+
+def _kept_away(side: str, record: Mapping[str, Value], shape: DocumentShape) -> str | None:
+    """Why the side does not get the record; None: it does."""
+    try:
+        reason = shape.flow.why_not(side, record)
+    except DataError as error:
+        return f"its filter cannot say whether it is to have the record: {error}"
+    return None if reason is None else f"its filter keeps the record away: {reason}"
 
 
 def _read(
@@ -177,12 +195,13 @@ def _read(
         if others:
             notes.append(f"not synced, since they belong to the application: {', '.join(others)}")
         return key, {name: value for name, value in fields.items() if value is not None}, notes
-    fields, own = {}, schema.of_org.by_name
+    fields, read = {}, from_rest if origin == SALESFORCE else from_json
+    own = schema.of_org.by_name
     for name, value in content.items():
         if name not in own:
             continue
         try:
-            fields[name] = from_rest(own[name], value)
+            fields[name] = read(own[name], value)
         except DataError as misfit:
             notes.append(str(misfit))
     others = sorted(content.keys() - own.keys() - {"Id", "attributes"})
@@ -191,7 +210,7 @@ def _read(
             f"not synced, since {schema.name} has no such field, or `fields` leaves it out: {', '.join(others)}"
         )
     return (
-        str(content.get("Id") or _NEW),
+        str(content.get("Id") or (_NEW if origin == SALESFORCE else _ITS_KEY)),
         {name: value for name, value in fields.items() if value is not None},
         notes,
     )
@@ -228,6 +247,13 @@ def _for_salesforce(schema: ObjectSchema, record: Mapping[str, Value], rules: Ru
     if missing:
         why.append(f"Salesforce would refuse it: it requires {', '.join(missing)}")
     return ForSide(SALESFORCE, schema.name, given, why)
+
+
+def _for_further(side: str, schema: ObjectSchema, record: Mapping[str, Value], rules: Rules) -> ForSide:
+    """What the side's sink is given, as JSON would show it. What it makes of that is its own business."""
+    seen = rules.seen_by(side, record)
+    given = {name: to_json(schema.by_name[name], value) for name, value in seen.items()}
+    return ForSide(side, schema.name, given, _masks(rules, side, record))
 
 
 def _masks(rules: Rules, side: str, record: Mapping[str, Value]) -> list[str]:

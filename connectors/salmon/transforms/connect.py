@@ -6,7 +6,7 @@ Apache Kafka 4.0, org.apache.kafka.connect.transforms; the names and config keys
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from salmon.errors import ConfigError
@@ -46,9 +46,12 @@ _PREDICATES: Final[Mapping[str, str]] = {
 }
 
 
-def transform_named(written: str) -> str:
+def transform_named(written: str, plugins: Callable[[], Collection[str]] = tuple) -> str:
     """
     Return the plain name of a transform, e.g. MaskField of org.apache.kafka.connect.transforms.MaskField$Value.
+
+    Args:
+        plugins: Looks for the names of those that packages offer, which takes a while. Kafka Connect's come first.
 
     Raises:
         ConfigError: there is none of that name here; a sentence that follows on the key, with the reason.
@@ -64,8 +67,11 @@ def transform_named(written: str) -> str:
         return name
     if name in _NOT_HERE:
         raise ConfigError(f"is a transform that makes no sense for a sync of records: {_NOT_HERE[name]}")
+    if name in (offered := plugins()):
+        return name
     raise ConfigError(
-        f"is not a transform that is known here{nearest(name, [*TAKES, *_NOT_HERE])}. Known: {', '.join(TAKES)}"
+        f"is not a transform that is known here{nearest(name, [*TAKES, *offered, *_NOT_HERE])}. Known: "
+        f"{', '.join([*TAKES, *offered])}"
     )
 
 

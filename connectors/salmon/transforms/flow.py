@@ -31,6 +31,7 @@ from salmon.transforms.expressions import Expression, Record, condition
 from salmon.transforms.forms import Form
 from salmon.transforms.masks import Mask, Masked, masked
 from salmon.transforms.nearest import nearest
+from salmon.transforms.plugged import Plugged, PluggedPredicate
 
 BOTH: Final = "both"
 
@@ -39,8 +40,17 @@ BOTH: Final = "both"
 class Filter:
     """Only records of which the condition holds; with *drops*, only those of which it does not."""
 
-    when: str
+    when: str | PluggedPredicate
     drops: bool = False
+
+    def condition(self, schema: ObjectSchema) -> Expression:
+        """Bind the condition to an object. Raises ConfigError: it does not fit; a sentence that follows on the key."""
+        return condition(self.when, schema) if isinstance(self.when, str) else self.when.condition(schema)
+
+    @property
+    def fingerprint(self) -> str:
+        """Differs if other records may pass."""
+        return self.when if isinstance(self.when, str) else f"{self.when.name}:{self.when.fingerprint}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +85,35 @@ class Choose:
     renames: Mapping[str, str] = field(default_factory=dict)
 
 
-Step = Filter | Mask | Cast | Timestamps | Constant | Choose | Computed
+Step = Filter | Mask | Plugged | Cast | Timestamps | Constant | Choose | Computed
+
+
+def masked_by(step: Step) -> tuple[str, ...]:
+    """The fields that a side gets in another form, one-way."""
+    is_mask = isinstance(step, Mask) or (isinstance(step, Plugged) and step.is_one_way)
+    return step.fields if is_mask else ()  # type: ignore[union-attr]
+
+
+def formed_by(step: Step) -> tuple[str, ...]:
+    """The fields that documents hold in another form, both ways."""
+    match step:
+        case Cast():
+            return tuple(step.types)
+        case Timestamps():
+            return (step.field,)
+        case Plugged() if not step.is_one_way:
+            return step.fields
+    return ()
+
+
+def is_of_a_side(step: Step) -> bool:
+    """Whether it can be for any side. The others are about documents, or about which fields there are."""
+    return isinstance(step, Filter) or bool(masked_by(step))
 
 
 @dataclass(frozen=True, slots=True)
 class Transform:
-    """One entry of `transforms`. *at*: where it is in the configuration, for errors. *to*: a side, or both."""
+    """One entry of `transforms`. *at*: where it is in the configuration, for errors. *to*: a side; or both: Salesforce and MongoDB."""
 
     at: str
     step: Step
@@ -104,12 +137,12 @@ class Flow:
         """The transforms of one kind: each with its step."""
         return ((each, each.step) for each in self.transforms if isinstance(each.step, kind))
 
-    def faults(self) -> list[str]:
-        """What is wrong with them together, whatever the schema is: sentences with the key in front."""
+    def faults(self, sides: Collection[str] = SIDES) -> list[str]:
+        """What is wrong with them together, whatever the schema is: sentences with the key in front. *sides*: that have the object."""
         found: list[str] = []
         masks: dict[str, set[str]] = {}
-        for each, mask in self.of(Mask):
-            for name in mask.fields:
+        for each in self.transforms:
+            for name in masked_by(each.step):
                 again = masks.setdefault(name, set()) & set(each.sides)
                 found += [
                     f"{each.at} masks {name} again for {side}: remove one of them" for side in sorted(again)
@@ -117,12 +150,12 @@ class Flow:
                 masks[name] |= set(each.sides)
         found += [
             f"{name} is masked on all sides, so nobody would have its value: mask it on one side, or exclude it from `fields`"
-            for name, sides in masks.items()
-            if sides == set(SIDES)
+            for name, of in masks.items()
+            if of.issuperset(sides)
         ]
         formed: set[str] = set()
-        for each, step in (*self.of(Cast), *self.of(Timestamps)):
-            names = set(step.types) if isinstance(step, Cast) else {step.field}
+        for each in self.transforms:
+            names = set(formed_by(each.step))
             found += [
                 f"{each.at} gives {name} a second type in documents: remove one of them"
                 for name in sorted(names & formed)
@@ -192,13 +225,12 @@ class Flow:
             step = each.step
             try:
                 if isinstance(step, Filter):
-                    filters.append(_Wanted(each.sides, condition(step.when, schema), step.drops))
-                elif isinstance(step, Mask):
-                    for name in step.fields:
-                        of = field_named(name, schema)
-                        for side in each.sides:
-                            masks.setdefault(side, {})[name] = masked(step, of, side)
-                elif isinstance(step, Cast | Timestamps):
+                    filters.append(_Wanted(each.sides, step.condition(schema), step.drops))
+                for name in masked_by(step):
+                    of = field_named(name, schema)
+                    for side in each.sides:
+                        masks.setdefault(side, {})[name] = _mask(step, of, side)
+                if formed_by(step):
                     shapes |= _forms(step, schema)
                 elif isinstance(step, Constant) and step.name in schema.by_name:
                     faults.append(
@@ -220,9 +252,15 @@ class Flow:
         casts = [sorted(step.types.items()) for _, step in self.of(Cast)]
         times = [(step.field, step.target, step.pattern, step.precision) for _, step in self.of(Timestamps)]
         constants = [(step.name, step.value) for _, step in self.of(Constant)]
-        if not casts and not times and not constants:
+        plugged = [
+            (step.name, step.fingerprint, sorted(step.fields))
+            for _, step in self.of(Plugged)
+            if not step.is_one_way
+        ]
+        said = [casts, times, constants, *([plugged] if plugged else [])]
+        if not any(said):
             return ""
-        return hashlib.sha256(json.dumps([casts, times, constants]).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
 
     def digests(self, registered: Collection[str] = ()) -> Mapping[str, str]:
         """
@@ -235,12 +273,13 @@ class Flow:
         said: dict[str, list[Any]] = {side: [] for side in SIDES}
         for each in self.transforms:
             for side in each.sides:
+                parts = said.setdefault(side, [])
                 if isinstance(each.step, Filter):
-                    said[side].append(["filter", each.step.when, each.step.drops])
-                elif isinstance(each.step, Mask):
-                    said[side].append(["mask", sorted(each.step.fields), each.step.fingerprint])
+                    parts.append(["filter", each.step.fingerprint, each.step.drops])
+                elif isinstance(each.step, Mask | Plugged) and (names := masked_by(each.step)):
+                    parts.append(["mask", sorted(names), each.step.fingerprint])
                 elif isinstance(each.step, Computed) and each.step.name in registered:
-                    said[side].append(["computed", each.step.name, each.step.text])
+                    parts.append(["computed", each.step.name, each.step.text])
         return {
             side: hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16] if parts else ""
             for side, parts in said.items()
@@ -318,10 +357,24 @@ def field_named(name: str, schema: ObjectSchema) -> FieldSchema:
     return found
 
 
-def _forms(step: Cast | Timestamps, schema: ObjectSchema) -> dict[str, Form]:
-    if isinstance(step, Cast):
-        made = {name: of_documents.cast(field_named(name, schema), kind) for name, kind in step.types.items()}
-    else:
-        of = field_named(step.field, schema)
-        made = {step.field: of_documents.timestamp(of, step.target, step.pattern, step.precision)}
+def _mask(step: Step, of: FieldSchema, side: str) -> Masked:
+    if isinstance(step, Plugged):
+        return step.mask(of, side)
+    assert isinstance(step, Mask)
+    return masked(step, of, side)
+
+
+def _forms(step: Step, schema: ObjectSchema) -> dict[str, Form]:
+    made = {name: _form(step, field_named(name, schema)) for name in formed_by(step)}
     return {name: form for name, form in made.items() if form is not None}
+
+
+def _form(step: Step, of: FieldSchema) -> Form | None:
+    match step:
+        case Cast():
+            return of_documents.cast(of, step.types[of.name])
+        case Timestamps():
+            return of_documents.timestamp(of, step.target, step.pattern, step.precision)
+        case Plugged():
+            return step.form(of)
+    return None

@@ -47,7 +47,7 @@ class Form:
         """Convert a value that is not null. Raises SchemaMismatch: the form cannot hold it."""
         try:
             return self.show(value)
-        except (ValueError, TypeError, ArithmeticError):
+        except (ValueError, TypeError, ArithmeticError, SchemaMismatch):
             raise SchemaMismatch(
                 f"{field.name}: the value does not fit the form that `transforms` gives it in documents ({self.expected}). Correct"
                 f" it, or change the form."
@@ -65,6 +65,19 @@ class Form:
 
 
 _NUMBERS: Final = ("int", "long", "double", "decimal")
+# The BSON types of what a document holds of each kind, if `transforms` says nothing of it. Numbers: the shells do not tell them apart.
+BSON_TYPES: Final = {
+    Kind.STRING: ("string",),
+    Kind.BOOLEAN: ("bool",),
+    Kind.INT: _NUMBERS,
+    Kind.LONG: _NUMBERS,
+    Kind.DOUBLE: _NUMBERS,
+    Kind.DECIMAL: _NUMBERS,
+    Kind.DATE: ("date",),
+    Kind.DATETIME: ("date",),
+    Kind.TIME: ("string",),
+    Kind.STRINGS: ("array",),
+}
 
 
 def cast(field: FieldSchema, to: str) -> Form | None:

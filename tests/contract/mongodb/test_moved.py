@@ -17,6 +17,7 @@ from salmon.mongodb.reading.source import MongoSourceTask
 from salmon.mongodb.wire.client import Document
 from salmon.mongodb.writing.sink import MongoSinkTask
 from salmon.plugin.contract import OutcomeKind
+from salmon.plugin.former_paths import CountsFormerPaths
 from support.mongo import SCHEMAS, Log, Mongo, NoIdentities, Synced, put, write
 
 OLD: Mapping[str, str] = {}
@@ -183,16 +184,19 @@ def test_what_stands_at_the_new_path_already_is_an_edit(mongo: Mongo) -> None:
 
 
 def test_an_application_that_goes_on_to_write_the_old_path_is_told_of(mongo: Mongo) -> None:
-    """Once, and it is not taken for an edit: a note in /health names the path."""
+    """It is not taken for an edit: a note in /health names the path once, and each field is counted, by its object alone."""
     log = Log()
     mongo.accounts.insert_one({"_id": "a", "Phone": "1"})
     read_all(mongo, log, OLD)
     read_all(mongo, log, NEW)
     with reading(mongo, log, NEW) as task:
-        assert task.note() == ""
+        assert isinstance(task, CountsFormerPaths), "the process finds it by that"
+        assert (task.note(), task.former_paths.writes()) == ("", {})
         mongo.accounts.update_one({"_id": "a"}, {"$set": {"Phone": "4"}})
         log.until(task, lambda _: bool(task.note()))
         assert "Phone of Account" in task.note()
+        mongo.accounts.update_one({"_id": "a"}, {"$set": {"Phone": "5", "Name": "Acme"}})
+        log.until(task, lambda _: task.former_paths.writes() == {"Account": 3})
     assert log.ops("a") == [Op.ROW]
     assert document(mongo, "a")["contact"] == {"phone": "1"}
 

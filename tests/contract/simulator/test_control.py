@@ -35,7 +35,8 @@ def test_the_root_lists_every_resource_and_every_fault(box: Box) -> None:
 def test_every_example_works_as_it_stands(box: Box, resource: control.Resource) -> None:
     """What the list shows as a body is accepted."""
     body = json.loads(resource.body) if resource.body else None
-    assert box.control(resource.method, resource.path, body).ok
+    box.control("POST", "/events", {"event": "Order_Event__e", "fields": {"Number__c": "Text"}})
+    assert box.control(resource.method, resource.path.format(event="Order_Event__e"), body).ok
 
 
 def test_the_help_shows_the_control_api(capsys: pytest.CaptureFixture[str]) -> None:

@@ -72,7 +72,7 @@ def test_the_control_api_shows_what_anybody_has_published(box: Box, client: Clie
     assert [each["Order_Number__c"] for each in shown] == ["17", "18"]
     assert shown[0]["EventUuid"] == "id-shown"
     unknown = box.control("GET", "/events/Other__e")
-    assert (unknown.status_code, "Order_Event__e" in unknown.json()["error"]) == (404, True)
+    assert (unknown.status_code, "Order_Event__e" in unknown.json()["error"]) == (400, True)
 
 
 def test_an_event_without_an_id_gets_one(client: Client) -> None:

@@ -58,7 +58,9 @@ def _filters_and_masks(knobs: Knobs, *, changed: bool) -> Mapping[str, View]:
         return {}
     letter = _UNWANTED[changed and knobs.views_change == "another"]
     made: dict[str, View] = {}
-    for side in SIDES:
+    for side in dict.fromkeys((*SIDES, knobs.filters, knobs.masks)):
+        if side is None:
+            continue
         masks = {MASKED: hidden} if knobs.masks == side else {}
         if knobs.filters == side:
             made[side] = View(f"{letter} {[*masks]}", _wanting(letter), masks)
@@ -84,7 +86,7 @@ class Gate:
     astray: list[str] = field(default_factory=list)
 
     def watch(self, key: str, out: Folded, rules: Rules) -> None:
-        for side in SIDES:
+        for side in rules.sides:
             if not out.state.lives:
                 continue
             if is_wanted(rules, side, out.state):
@@ -116,5 +118,5 @@ def deaths_of_nobody(world: World) -> Iterator[str]:
         return
     for key, state in world.merge.states.items():
         origin = state.life.origin
-        if not state.lives and origin in SIDES and (origin, key) not in world.nature.history.ended:
+        if not state.lives and origin in world.sides and (origin, key) not in world.nature.history.ended:
             yield f"{key}: as if somebody had deleted it in {origin}"

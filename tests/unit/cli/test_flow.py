@@ -12,7 +12,9 @@ import yaml
 from typer.testing import CliRunner
 
 from salmon.cli.main import app, exit_code_of
+from salmon.runtime import discovery
 from support.describes import describe
+from support.plugins import install, install_example
 from support.sync_config import sync_config
 
 Try = Callable[..., dict[str, Any]]
@@ -42,9 +44,11 @@ TRANSFORMS = [
 def run(tmp_path: Path) -> Try:
     """Runs the command with a record and `transforms`; returns its JSON, or what went wrong."""
 
-    def run(record: Any, transforms: Any = TRANSFORMS, *options: str, **settings: Any) -> dict[str, Any]:
+    def run(
+        record: Any, transforms: Any = TRANSFORMS, *options: str, sync: Any = None, **settings: Any
+    ) -> dict[str, Any]:
         contact = {"collection": "contacts", "transforms": transforms, **settings}
-        content = sync_config(objects={"Contact": contact})
+        content = sync_config(objects={"Contact": contact}, **(sync or {}))
         (tmp_path / "sync.yaml").write_text(yaml.safe_dump(content))
         (tmp_path / "record.json").write_text(record if isinstance(record, str) else json.dumps(record))
         arguments = [
@@ -60,7 +64,7 @@ def run(tmp_path: Path) -> Try:
             assert isinstance(done.exception, Exception)
             return {"exit": exit_code_of(done.exception), "said": str(done.exception)}
         assert done.exit_code == 0, done.output
-        shown: dict[str, Any] = json.loads(done.output)
+        shown: dict[str, Any] = json.loads(done.stdout)
         return shown
 
     return run
@@ -158,3 +162,63 @@ def test_a_computed_field_is_shown_in_the_document_alone(run: Try) -> None:
     shown = run(document, [], "--from", "mongodb", fields=fields)
     assert "FullName" not in of(shown, "salesforce")["gets"]
     assert shown["notes"] == ["computed, so what the record has is set right again: FullName"]
+
+
+@pytest.fixture
+def with_files(run: Try, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Try:
+    """The command in a sync of three sides."""
+    (tmp_path / "plugins").mkdir()
+    install_example(monkeypatch, tmp_path / "plugins", "jsonl-side")
+
+    def run_of_three(record: Any, *options: str, **settings: Any) -> dict[str, Any]:
+        own = [{"filter": "Email != null", "to": "jsonl"}, {"mask": {"fields": ["Phone"]}, "to": "jsonl"}]
+        transforms = [] if settings.get("sides") == [] else own
+        return run(record, transforms, *options, sync={"sides": {"jsonl": {"folder": "/data"}}}, **settings)
+
+    return run_of_three
+
+
+def test_a_further_side_gets_the_record_as_its_sink_is_given_it(with_files: Try) -> None:
+    """By its own filter and masks; what it makes of it is its own business."""
+    got = of(with_files(RECORD), "jsonl")
+    assert (got["place"], got["gets"]["Phone"], got["gets"]["Birthdate"]) == ("Contact", "***", "1990-05-01")
+    assert got["why"] == ["masked, so one-way: Phone"]
+    assert of(with_files({**RECORD, "Email": None}), "jsonl")["why"] == [
+        "its filter keeps the record away: Email != null"
+    ]
+
+
+def test_a_record_of_a_further_side_goes_to_both_others(with_files: Try) -> None:
+    """What is masked there is not taken from it."""
+    shown = with_files({"LastName": "Lee", "Phone": "***", "Birthdate": "1990-05-01"}, "--from", "jsonl")
+    assert of(shown, "salesforce")["gets"] == {"LastName": "Lee", "Birthdate": "1990-05-01"}
+    assert of(shown, "mongodb")["gets"]["_id"] == "(its key)"
+    assert "Phone" not in of(shown, "mongodb")["gets"]
+    assert shown["notes"] == ["not taken from jsonl, which has them masked: Phone"]
+    assert of(shown, "jsonl")["gets"] is None
+
+
+@pytest.mark.parametrize(("side", "settings"), [("files", {}), ("jsonl", {"sides": []})])
+def test_a_side_that_does_not_have_the_object_is_refused(
+    with_files: Try, side: str, settings: dict[str, Any]
+) -> None:
+    """With those that have it."""
+    refused = with_files(RECORD, "--from", side, **settings)
+    assert refused["exit"] == 2
+    assert f"--from {side}: must be one of salesforce, mongodb" in refused["said"]
+
+
+def test_a_predicate_that_fails_is_told_and_not_taken_for_no(
+    run: Try, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a package; merge would leave the side as it is, and the error does not quote the record."""
+    (tmp_path / "broken_predicate.py").write_text(
+        "from salmon.plugin import NoSettings, PredicatePlugin\n"
+        "BROKEN = PredicatePlugin(NoSettings, lambda settings, schema: lambda record: record['Shoe'])\n"
+    )
+    install(monkeypatch, tmp_path, discovery.PREDICATES, broken="broken_predicate:BROKEN")
+    got = of(run(RECORD, [{"type": "broken"}]), "mongodb")
+    assert got["gets"] is None
+    assert got["why"] == [
+        "its filter cannot say whether it is to have the record: broken has failed (KeyError). Correct the plugin."
+    ]

@@ -6,10 +6,14 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from salmon.cli.main import app
+from salmon.config.models import load
+from salmon.errors import ConfigError
 from salmon.transforms.connect import TAKES
+from support.plugins import install_example
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "deploy" / "transforms.md").read_text(encoding="utf-8")
@@ -53,3 +57,17 @@ def test_the_command_shows_what_the_page_says(folder: Path) -> None:
 def test_the_page_names_every_transform() -> None:
     """Those that there are, and nothing that there is not."""
     assert set(re.findall(r"^\| `(\w+)(?:\$Value)?` \| `", PAGE, re.MULTILINE)) == set(TAKES)
+
+
+def test_the_plugins_of_the_page_are_a_valid_flow(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the example installed; without it, the error says what there is."""
+    own = yaml.safe_load(block("file: phone.yaml"))
+    sync = yaml.safe_load((folder / "sync.yaml").read_text())
+    (folder / "sync.yaml").write_text(yaml.safe_dump({**sync, **own}))
+    with pytest.raises(ConfigError, match="is not a transform that is known here"):
+        load(folder / "sync.yaml")
+    (tmp_path / "plugins").mkdir()
+    install_example(monkeypatch, tmp_path / "plugins", "phone-transform")
+    assert len(load(folder / "sync.yaml").objects["Contact"].transforms) == 3

@@ -15,7 +15,7 @@ from salmon.config import models as config
 from salmon.config.models import SyncConfig
 from salmon.errors import ConfigError
 from salmon.merge.settings import rules_of
-from salmon.model.schema import ObjectSchema
+from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from salmon.runtime import discovery
 from support.plugins import install, install_example
 from support.sync_config import sync_config
@@ -100,6 +100,61 @@ def test_what_cannot_be_is_refused_in_one_sentence(tmp_path: Path, keys: dict[st
     with pytest.raises(ConfigError) as refused:
         loaded(tmp_path, **keys)
     assert told in str(refused.value)
+
+
+MASK = {"mask": {"fields": ["Phone"]}}
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        (
+            {"objects": account(transforms=[{"filter": "Phone != null", "to": "files"}])},
+            "transforms.0.to: is text (str), but must be one of salesforce, mongodb, both, jsonl",
+        ),
+        (
+            {"objects": account(transforms=[{**MASK, "to": "jsonl"}], sides=[])},
+            "transforms.0 is for jsonl, which does not have this object. Name one of salesforce, mongodb",
+        ),
+        (
+            {"sides": {}, "objects": account(transforms=[{**MASK, "to": "jsonl"}])},
+            "is for jsonl, which does not have this object",
+        ),
+        (
+            {"objects": account(transforms=[{**MASK, "to": "jsonl"}], direction="to_mongodb")},
+            "is for jsonl, but the direction of the object is to_mongodb",
+        ),
+        (
+            {"objects": account(transforms=[{**MASK, "to": "both"}, {**MASK, "to": "jsonl"}])},
+            "Phone is masked on all sides",
+        ),
+        ({"objects": account(transforms=[{**MASK, "to": "jsonl"}] * 2)}, "masks Phone again for jsonl"),
+    ],
+)
+def test_a_filter_or_mask_for_a_side_that_cannot_have_it_is_refused(
+    tmp_path: Path, keys: dict[str, Any], told: str
+) -> None:
+    """It would look as if it did something."""
+    with pytest.raises(ConfigError) as refused:
+        loaded(tmp_path, **keys)
+    assert told in str(refused.value)
+
+
+def test_a_further_side_has_its_own_filter_and_mask(tmp_path: Path) -> None:
+    """A field may be masked on two sides, while the third has its value."""
+    steps = [
+        {"filter": "Phone != null", "to": "jsonl"},
+        {**MASK, "to": "jsonl"},
+        {**MASK, "to": "salesforce"},
+    ]
+    sync = loaded(tmp_path, objects=account(transforms=steps))
+    schema = ObjectSchema("Account", (FieldSchema("Phone", "string", Kind.STRING),))
+    rules = rules_of(schema, sync.objects["Account"], sync.roster.of("Account"))
+    assert set(rules.views) == {"salesforce", "jsonl"}
+    assert rules.views["jsonl"].admits({"Phone": "1"})
+    assert not rules.views["jsonl"].admits({})
+    assert [rules.shown_to(side, "Phone", "1") for side in rules.sides] == ["***", "1", "***"]
+    assert rules.views_digest.startswith("jsonl=")
 
 
 def test_a_plugin_that_is_no_side_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

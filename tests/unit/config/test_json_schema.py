@@ -16,6 +16,7 @@ from salmon.config import yaml_file
 from salmon.config.json_schema import json_schema
 from salmon.devstack import sync_file
 from salmon.errors import ConfigError
+from support.plugins import install_example
 
 ROOT = Path(__file__).parents[3]
 PAGES = sorted(
@@ -163,3 +164,29 @@ def test_what_load_takes_is_not_underlined(tmp_path: Path, change: Any) -> None:
     assert faults(content) == []
     (tmp_path / "sync.yaml").write_text(yaml.safe_dump(content))
     assert config.load(tmp_path / "sync.yaml", env={})
+
+
+def with_transform(**entry: Any) -> dict[str, Any]:
+    transforms = {"Account": [entry]}
+    return {**yaml.safe_load(WHOLE), "transforms": transforms}
+
+
+def test_it_knows_the_settings_of_the_plugins_that_are_installed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Of sides and of transforms; an editor completes them, and underlines what is wrong."""
+    for name in ("jsonl-side", "phone-transform"):
+        install_example(monkeypatch, tmp_path, name)
+    jsonschema_rs.meta.validate(json_schema())
+    wanted = {"field": "Phone", "begins_with": ["+1"]}
+    assert faults(with_transform(type="phone_from", settings=wanted)) == []
+    assert faults(with_transform(type="phone_from", settings={**wanted, "field": "${env:FIELD}"})) == []
+    assert faults(with_transform(type="phone_digits", fields=["Fax"])) == []
+    assert faults(with_transform(type="phone_from")) == ["transforms.Account.0"]
+    wrong = with_transform(type="phone_digits", fields=["Fax"], settings={"last": -1, "lats": 1})
+    assert set(faults(wrong)) == {
+        "transforms.Account.0.settings",
+        "transforms.Account.0.settings.last",
+    }
+    sides = {**yaml.safe_load(WHOLE), "sides": {"jsonl": {"folder": "/f", "poll_s": 0}}}
+    assert faults(sides) == ["sides.jsonl.poll_s"]

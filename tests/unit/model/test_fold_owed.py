@@ -81,6 +81,20 @@ def test_so_it_is_where_only_the_oldest_of_them_differs() -> None:
     assert {"Name", "City"} == newest.differs & {"Name", "City", "Phone"}
 
 
+def test_so_it_does_where_a_row_shows_that_the_earlier_one_has_made_the_document() -> None:
+    """And an application has edited there what the creation on its way will empty."""
+    story = Story()
+    story.salesforce.creates(Name="Acme", City="Bergen")
+    first = story.writes["mongodb"]
+    story.salesforce.edits(City=None)
+    again = story.writes["mongodb"]
+    assert again.op is WriteOp.CREATE
+    story.mongodb.row({**first.fields, "City": "Oslo"}, marker=first.seq)
+    assert story.record == {"Name": "Acme", "City": "Oslo"}
+    owed = story.writes["mongodb"]
+    assert (owed.op, owed.fields, owed.seq > again.seq) == (WriteOp.UPDATE, {"City": "Oslo"}, True)
+
+
 def test_a_creation_after_a_deletion_on_its_way_changes_all_fields() -> None:
     """What the first life has left must go."""
     story = Story()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
+from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 
 from salmon.errors import SchemaMismatch
@@ -13,8 +16,10 @@ from salmon.model.change import Value
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.writing.validators import validator_of
+from salmon.plugin import NoSettings, TransformPlugin
 from salmon.transforms.computed import Computed
 from salmon.transforms.flow import Cast, Constant, Flow, Timestamps, Transform
+from salmon.transforms.plugged import Plugged
 
 SCHEMA = ObjectSchema(
     "Contact",
@@ -102,3 +107,18 @@ def test_a_computed_field_is_in_documents_and_their_validator_like_any_other() -
     described = validator_of(shape)["$jsonSchema"]["properties"]
     assert described["Next"] == {"bsonType": ["string", "null"]}
     assert described["is"]["properties"] == {"adult": {"bsonType": ["bool", "null"]}}
+
+
+def test_an_exact_number_that_a_plugin_shows_is_held_exactly() -> None:
+    """As Decimal128, like any other."""
+    pay = FieldSchema("Pay", "currency", Kind.DECIMAL, precision=18, scale=2)
+
+    def same(_settings: NoSettings, _field: FieldSchema) -> Callable[[Value], Value]:
+        return lambda value: value
+
+    step = Plugged("same", TransformPlugin(NoSettings, same, same), NoSettings(), "", ("Pay",))
+    schema = ObjectSchema("Contact", (pay,))
+    shape = DocumentShape(schema, frozenset(), {}, Flow((Transform("a", step),)).bound(schema))
+    held = shape.shown("Pay", Decimal("1.50"))
+    assert held == Decimal128("1.50")
+    assert shape.value("Pay", held) == Decimal("1.50")

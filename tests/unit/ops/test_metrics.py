@@ -49,6 +49,7 @@ CLOSED: Final = {
     "resource": "the kinds of calls, as salesforce.wire names them",
     "peer": "Peer",
     "topic": "our topics",
+    "plugin": "the transforms and predicates of the configuration",
     "stream": "the stream of changes, and one for each event of the configuration",
 }
 
@@ -130,6 +131,7 @@ def used(objects: int) -> Metrics:
     metrics.watch_writes(lambda: dict.fromkeys(names, 1_000))
     metrics.watch_positions(lambda: [StreamAge("stream", 1.0, 2.0)])
     metrics.count_api_calls(lambda: {"query": 1})
+    metrics.count_former_paths(lambda: dict.fromkeys(names, 1))
     metrics.certificate_ends(2e9)
     for name in names:
         for op in Op:

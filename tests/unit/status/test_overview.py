@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from io import StringIO
+
+from rich.console import Console
+
+from salmon.cli.status import show_processes
 from salmon.ops.metrics import Metrics
 from salmon.source.reach import StreamAge
 from salmon.status.counting import NONE
@@ -24,3 +29,18 @@ def test_status_says_how_far_a_source_has_read_and_how_old_the_oldest_write_is()
     assert said["mongodb-source"]["oldest_write_s"] == {}
     assert said["salesforce-sink"]["oldest_write_s"] == {"Account": 0.0}
     assert said["salesforce-sink"]["position_age_s"] == {}
+
+
+def test_status_counts_what_applications_still_write_at_former_paths() -> None:
+    """From the metric of the source, for scripts and for people; an object without any is left out."""
+    source = Metrics("mongodb-source")
+    source.count_former_paths(lambda: {"Account": 3, "Contact": 0})
+    report = ProcessReport("mongodb-source", "", "healthy", "", parsed(source.exposition().decode()))
+    said = Overview((report,), (), NONE, {}, {}).as_dict()["processes"]["mongodb-source"]
+    assert said["former_path_writes"] == {"Account": 3}
+    output = Console(file=StringIO(), width=300)
+    show_processes([report], output)
+    assert isinstance(output.file, StringIO)
+    shown = output.file.getvalue()
+    assert "mongodb-source: Account: applications have written fields 3 times where they were before" in shown
+    assert "Contact" not in shown

@@ -49,6 +49,7 @@ from salmon.mongodb.reading.snapshot import SNAPSHOT, Place, Rows, Snapshots, be
 from salmon.mongodb.reading.subscription import ChangeFeed, Token
 from salmon.mongodb.shapes import shapes_of
 from salmon.mongodb.stored import token_from_json, token_to_json
+from salmon.mongodb.strays import Strays
 from salmon.mongodb.wire.client import Document, border, close, connect, database_of
 from salmon.plugin.contract import (
     DeadLetter,
@@ -100,7 +101,7 @@ class MongoSourceTask:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.dates = Dates()
+        self.dates, self.former_paths = Dates(), Strays()
         self._config, self._objects = config, objects
         self._app = f"salmon-{sync_name}-mongodb-source"
         self._clock = clock
@@ -172,11 +173,11 @@ class MongoSourceTask:
         self._stopping.clear()
         self.connect()
         assert self._client is not None
-        self._database = database_of(self._client, self._config)
+        database = self._database = database_of(self._client, self._config)
         spellings = self._spellings = Spellings(self._database, self._collections, self._shapes)
         moved = {name: self._collections[name] for name in self._streamed if name in self._written}
         paths = {name: settings.paths for name, settings in self._objects.items()}
-        self._moves = moves_after(positions, self._database, moved, paths, self._shapes)
+        self._moves = moves_after(positions, database, moved, paths, self._shapes, strays=self.former_paths)
         self._rows = RowReader(self._database, self._collections, self._shapes, self._misfits, spellings)
         self._requests = Requests(self._rows.by_keys)
         begin = beginning(positions, {name: self._covers(name) for name in self._streamed})
@@ -240,7 +241,7 @@ class MongoSourceTask:
 
     def note(self) -> str:
         """Return what a person should know, although everything works; empty if there is nothing."""
-        return " ".join(filter(None, [self._note, self._moves.note() if self._snapshots else ""]))
+        return " ".join(filter(None, [self._note, self.former_paths.note()]))
 
     def waiting(self) -> Sequence[WaitingObject]:
         """The object whose snapshot fails while everything else works, and those whose documents are being moved."""

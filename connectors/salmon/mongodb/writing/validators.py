@@ -24,24 +24,12 @@ from salmon.mongodb.paths import MARKER
 from salmon.mongodb.targets import ID, TYPE
 from salmon.mongodb.wire.client import NAMESPACE_EXISTS, OPTIONS_CONFLICT, UNAUTHORIZED, Document, border
 from salmon.mongodb.writing.reshaping import reshape
+from salmon.transforms.forms import BSON_TYPES
 
 log = structlog.get_logger(__name__)
 
 _TITLE: Final = "Salmon: "  # the title of every validator of Salmon begins with this
 _INDEX_PREFIX: Final = "salmon_"
-
-_NUMBERS: Final = ("int", "long", "double", "decimal")
-_BSON_TYPES: Final = {
-    Kind.STRING: ("string",),
-    Kind.BOOLEAN: ("bool",),
-    Kind.INT: _NUMBERS,
-    Kind.LONG: _NUMBERS,
-    Kind.DOUBLE: _NUMBERS,
-    Kind.DECIMAL: _NUMBERS,
-    Kind.DATE: ("date",),
-    Kind.DATETIME: ("date",),
-    Kind.TIME: ("string",),
-}
 
 
 def prepare(database: Database[Document], name: str, shape: DocumentShape) -> None:
@@ -130,7 +118,7 @@ def _property(field: FieldSchema, shape: DocumentShape) -> Document | None:
         return {"bsonType": [*form.bson, "null"]}
     if field.kind is Kind.STRINGS:
         return {"bsonType": ["array", "null"], "items": {"bsonType": "string"}}
-    return {"bsonType": [*_BSON_TYPES[field.kind], "null"]}
+    return {"bsonType": [*BSON_TYPES[field.kind], "null"]}
 
 
 def _create(database: Database[Document], name: str, shape: DocumentShape) -> None:

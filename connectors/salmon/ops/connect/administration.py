@@ -25,11 +25,11 @@ def router(served: Served) -> APIRouter:
     @routes.get("/connector-plugins", tags=["plugins"])
     def all_plugins(
         connectors_only: Annotated[
-            bool, Query(alias="connectorsOnly", description="There are no others.")
+            bool, Query(alias="connectorsOnly", description="false: transforms and predicates, too.")
         ] = True,
     ) -> list[Plugin]:
-        """The kinds of connectors."""
-        return plugins().all()
+        """The kinds of connectors, and of transforms and predicates."""
+        return plugins().all(connectors_only=connectors_only)
 
     @routes.get("/connector-plugins/{plugin}/config", tags=["plugins"])
     def keys(plugin: str) -> list[ConfigKey]:

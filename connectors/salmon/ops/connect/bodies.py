@@ -143,7 +143,7 @@ class Message(BaseModel):
 
 
 class Plugin(BaseModel):
-    """A kind of connector."""
+    """A kind of connector, transform or predicate."""
 
     model_config = ConfigDict(populate_by_name=True)
 

@@ -42,15 +42,15 @@ class Places(Protocol):
 
 
 class Plugins(Protocol):
-    """The kinds of connectors, and their settings."""
+    """The kinds of connectors, transforms and predicates, and their settings."""
 
-    def all(self) -> list[Plugin]: ...
+    def all(self, *, connectors_only: bool = True) -> list[Plugin]: ...
 
     def keys(self, plugin: str) -> list[ConfigKey]:
         """The settings of a plugin. Raises Refused: there is none of this name."""
 
     def check(self, plugin: str, config: Mapping[str, str | None]) -> Checked:
-        """Validate a configuration. Raises Refused: there is no plugin of this name."""
+        """Validate a configuration. Raises Refused: there is no connector of this name."""
 
 
 @dataclass(frozen=True, slots=True)

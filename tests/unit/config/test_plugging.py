@@ -1,0 +1,123 @@
+"""Settings of the transforms of packages: secrets stay secret, and a package that breaks the contract is named."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from salmon.app.connector_plugins import ConnectorPlugins
+from salmon.cli.main import app
+from salmon.config import models as config
+from salmon.config.shown import HIDDEN, shown
+from salmon.errors import ConfigError
+from salmon.ops.connect.access import Refused
+from salmon.ops.logs import secrets_of
+from salmon.runtime import discovery
+from support.plugins import install
+from support.sync_config import sync_config
+
+MODULE = textwrap.dedent("""
+    from pydantic import BaseModel, ConfigDict, Field, SecretStr
+    from salmon.plugin import Kind, NoSettings, TransformPlugin
+
+    class Keyed(BaseModel):
+        model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+        key: SecretStr = Field(alias="key.of", description="The key.")
+
+    class Mute(BaseModel):
+        model_config = ConfigDict(extra="forbid")
+        key: str = ""
+
+    class Lax(BaseModel):
+        key: str = Field(default="", description="The key.")
+
+    def same(settings, field):
+        return lambda value: value
+
+    GOOD = TransformPlugin(Keyed, same)
+    MUTE = TransformPlugin(Mute, same)
+    LAX = TransformPlugin(Lax, same)
+    KIND = TransformPlugin(NoSettings, same, kind=Kind.STRING)
+    ODD = TransformPlugin(NoSettings, same, same, kind=Kind.DATE)
+    NO_MODEL = TransformPlugin(dict, same)
+""")
+
+
+@pytest.fixture(autouse=True)
+def _installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A package of which only one transform keeps the contract."""
+    (tmp_path / "odd_transforms.py").write_text(MODULE)
+    names = {
+        name.lower(): f"odd_transforms:{name}" for name in ("GOOD", "MUTE", "LAX", "KIND", "ODD", "NO_MODEL")
+    }
+    others = {"gone": "odd_transforms:GONE", "text": "os:sep", "Cast": "odd_transforms:GOOD"}
+    install(monkeypatch, tmp_path, discovery.TRANSFORMS, **names, **others)
+
+
+def written(folder: Path, entry: Any) -> Path:
+    file = folder / "sync.yaml"
+    contact = {"collection": "contacts", "transforms": [entry]}
+    file.write_text(yaml.safe_dump(sync_config(objects={"Contact": contact})))
+    return file
+
+
+@pytest.mark.parametrize(("key", "seen"), [("${env:KEY}", "${env:KEY}"), ("a key of ours", HIDDEN)])
+def test_a_secret_of_a_plugin_is_hidden_wherever_the_configuration_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, seen: str
+) -> None:
+    """In the REST API, by `config explain`, and in the log."""
+    monkeypatch.setenv("KEY", "a key of ours")
+    file = written(tmp_path, {"type": "good", "fields": ["Phone"], "settings": {"key.of": key}})
+    sync = config.load(file)
+    assert shown(file, sync)["objects.Contact.transforms.0.settings.key.of"] == seen
+    assert "a key of ours" in secrets_of(sync)
+    done = CliRunner().invoke(app, ["config", "explain", "-c", str(file)])
+    assert done.exit_code == 0, done.output
+    assert "a key of ours" not in done.output
+
+
+def test_another_secret_is_another_setting(tmp_path: Path) -> None:
+    """The records are judged again, and the digest does not show it."""
+
+    def digest(key: str) -> str:
+        entry = {"type": "good", "fields": ["Phone"], "settings": {"key.of": key}}
+        return config.load(written(tmp_path, entry)).objects["Contact"].flow("Contact").digests()["mongodb"]
+
+    assert digest("one") == digest("one") != digest("two")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("mute", "its setting key has no description"),
+        ("lax", 'must refuse unknown keys (extra="forbid")'),
+        ("kind", "it must have no `kind`"),
+        ("odd", "`kind` must be one of boolean, double, int, long, string, strings"),
+        ("no_model", "`settings` must be a pydantic model"),
+        ("gone", "cannot be imported"),
+        ("text", "is a str, but must be a salmon.plugin.TransformPlugin"),
+    ],
+)
+def test_a_package_that_breaks_the_contract_is_refused_at_load(tmp_path: Path, name: str, said: str) -> None:
+    """By name, with the mend; the REST API says the same."""
+    with pytest.raises(ConfigError) as refused:
+        config.load(written(tmp_path, {"type": name, "fields": ["Phone"]}))
+    assert said in str(refused.value)
+    plugins = ConnectorPlugins(tmp_path, env={})
+    assert "unknown" in {each.type for each in plugins.all(connectors_only=False) if each.class_name == name}
+    with pytest.raises(Refused) as not_shown:
+        plugins.keys(name)
+    assert said in str(not_shown.value)
+
+
+def test_a_plugin_cannot_take_a_name_of_kafka_connects(tmp_path: Path) -> None:
+    """Cast means the same everywhere."""
+    with pytest.raises(ConfigError, match="Cast has no key fields"):
+        config.load(written(tmp_path, {"type": "Cast", "fields": ["Phone"]}))
+    names = [each.class_name for each in ConnectorPlugins(tmp_path, env={}).all(connectors_only=False)]
+    assert names.count("Cast") == 1
