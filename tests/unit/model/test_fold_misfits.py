@@ -371,6 +371,20 @@ def test_a_refused_creation_is_tried_again_as_a_whole() -> None:
     assert story.writes["salesforce"].fields == {"Name": "Acme", "Phone": "555 0101"}
 
 
+def test_so_is_one_that_the_target_of_a_one_way_object_refused() -> None:
+    """It never tells what it holds: what was sent to it counts as done, and would not be sent again."""
+    story = Story(rules(one_way_to="mongodb"))
+    story.salesforce.row(Name="Acme")
+    story.salesforce.deletes()
+    deletion = story.writes["mongodb"]
+    assert deletion.op is WriteOp.DELETE
+    story.mongodb.refuses(deletion, code="DELETE_FAILED")
+    assert story.writes["mongodb"] == deletion
+    story.tell_retry(deletion.seq)
+    again = story.writes["mongodb"]
+    assert (again.op, again.seq > deletion.seq) == (WriteOp.DELETE, True)
+
+
 def test_a_refused_deletion_is_tried_again() -> None:
     """The record is dead as agreed, and its deletion was refused: it is asked for again."""
     story = in_step(Name="Acme")

@@ -261,13 +261,6 @@ WRITES: Final = (
         "    elif change.op is Op.REFUSED and False:\n",
     ),
     Mutant(
-        "salmon retry sends the target of a one-way object nothing",
-        "6: the target of a one-way object is sent the whole record again",
-        "model.steps.retrying",
-        "        if again and target == work.rules.one_way_to:\n",
-        "        if again and False:\n",
-    ),
-    Mutant(
         "the refusal of an older one-way write is noted for the newer one",
         "6: REFUSED is noted of the last write to a one-way target alone",
         "model.steps.outcomes",
