@@ -139,7 +139,8 @@ class SideState:
     misfits: dict[str, Misfit] = field(default_factory=dict)  # its values that cannot be synced
     viewed_by: str = ""  # digest of the side's view by which `entered` was worked out; see salmon.model.views
     # The record has come to the side through its filter, or was there before that: when it ceases to match, it is taken away.
-    # Not so a record that was born there and has never matched: it stays. False if the side has no view.
+    # Not so a record that was born there and has never matched: it stays. If the side has no view: whether we were about to take
+    # the record away as its last one ended.
     entered: bool = False
 
     @property

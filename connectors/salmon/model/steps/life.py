@@ -260,6 +260,9 @@ def ends(work: Work, ours: Sent | None) -> None:
     change, x, state = work.change, work.x, work.state
     had, unseen = x.exists, _unseen(work)
     x.overwritten = taken_away.notes(work, ours)
+    # The record is gone, so no echo of a finished write is expected any more. A row with values would not prove that: it may have
+    # been read before a write whose outcome overtook the row.
+    x.sent = {**taken_away.removals(work, ours), **x.in_flight}
     x.exists, x.native_id, x.marker = False, None, 0
     x.shadow, x.unknown, x.misfits = {}, frozenset(), {}
     x.entered = x.entered and x.awaits(WriteOp.CREATE)
