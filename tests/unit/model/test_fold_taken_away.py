@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from salmon.model.change import MONGODB, SALESFORCE, Write, WriteOp
 from salmon.model.fold import Fact
+from salmon.model.policies import HOLD
 from salmon.model.rules import Rules
 from support.stories import OTHER_ID, SCHEMA, Story, born_in_mongodb, in_oslo, only_oslo
 
@@ -173,6 +174,34 @@ def test_a_late_edit_of_a_record_that_is_deleted_meanwhile_changes_nothing() -> 
     story.mongodb.edits(Name="Acme Ltd")
     assert story.record is None
     assert story.state.canonical == {}
+
+
+# A conflict that comes up while the record is away.
+
+
+def test_a_conflict_on_hold_waits_on_when_the_record_is_created_again() -> None:
+    """The side gets its own value back with the record, and keeps it until somebody decides. (Seeds 36078, 10376.)"""
+    story = born_in_mongodb(
+        Rules(SCHEMA, views=only_oslo(SALESFORCE).views, policy=HOLD), Name="Acme", City="Oslo"
+    )
+    story.salesforce.native_id = OTHER_ID
+    story.come_to_rest()
+    story.mongodb.edits(City="Bergen")
+    before = story.salesforce.now
+    story.mongodb.edits(Name="Acme Ltd")
+    story.salesforce.absent(as_of=before + 10)
+    story.salesforce.edits(Name="Acme Inc")
+    assert len(story.conflicts) == 1
+    story.mongodb.edits(City="Oslo")
+    again = story.writes[SALESFORCE]
+    assert (again.op, again.fields) == (WriteOp.CREATE, {"Name": "Acme Inc", "City": "Oslo"})
+    story.salesforce.now = before + 20
+    story.salesforce.acks(again)
+    assert story.salesforce.parked["Name"].keeps == "Acme Inc"
+    assert SALESFORCE not in story.writes
+    story.edit_of_an_operator(Name="Acme Ltd")
+    assert story.salesforce.parked == {}
+    assert story.writes[SALESFORCE].fields == {"Name": "Acme Ltd"}
 
 
 # A sink that was killed carries out once more what made the record, and what took it away.

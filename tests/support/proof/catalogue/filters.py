@@ -135,6 +135,20 @@ FILTERS: Final = (
         'side.entered = "", False\n',
     ),
     Mutant(
+        "a conflict that came up while the record was off a side ends as it comes back",
+        "Filters: what is on hold waits for a decision, also where the record was created again",
+        "model.steps.life",
+        "        waits_on = ours is not None\n",
+        "        waits_on = False\n",
+    ),
+    Mutant(
+        "a record comes back without the value that its side keeps",
+        "Filters: with the record the side gets back its own value of what is on hold",
+        "model.steps.owed",
+        "    kept = {n: v for n, v in side.kept.items() if v is not None}\n",
+        "    kept: dict[str, Value] = {}\n",
+    ),
+    Mutant(
         "a sink that repeats what took a record away deletes it everywhere",
         "Filters: a repeated removal is nobody's deletion",
         "model.steps.taken_away",
