@@ -336,6 +336,7 @@ def _late_echo(work: Work) -> None:
     x.marker = change.ack or 0
     # What a filter has taken away is taken away once more.
     x.entered = change.origin in work.rules.views
+    # Nothing was there before, so that is shown as a whole.
     made_again = taken_away.is_made_again(work)
     if change.is_row and change.origin not in work.rules.eventless and not made_again:
         return

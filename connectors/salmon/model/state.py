@@ -127,7 +127,8 @@ class SideState:
     marker: int = 0  # the seq that its record carries
     settled: int = 0  # the highest seq it has answered
     # seq -> a write whose echo has not come yet, ascending. A write up to `settled` is finished, by the outcome of a later
-    # one. It is kept until its echo or a row comes, because outcomes can overtake events.
+    # one. It is kept until its echo or a row comes, because outcomes can overtake events. So is what took the record off a side
+    # that is filtered: it is perhaps carried out once more (salmon.model.steps.taken_away).
     sent: dict[int, Sent] = field(default_factory=dict)
     burst: int = 0  # writes that were sent since its last row and are not answered
     row_since_write: bool = False
