@@ -19,7 +19,9 @@ from salmon.model.policies import EXISTENCE, Conflict
 from salmon.model.rules import Rules
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from salmon.model.state import Parked, State, new_state
+from salmon.model.views import View, Wants
 
+OTHER_ID = "0015g00000Abc34AAA"
 KEY = "0015g00000Xyz12AAA"
 SECOND = 1_000  # ms
 
@@ -394,6 +396,28 @@ def born_in_mongodb(told: Rules | None = None, **fields: Value) -> Story:
     story = Story(told or rules(), key="65f0c0ffee")
     story.mongodb.native_id = story.key
     story.mongodb.creates(fields)
+    return story
+
+
+# Filters: records of Oslo alone go to one side.
+
+
+def only_oslo(side: str = MONGODB, digest: str = "oslo", wants: Wants | None = None) -> Rules:
+    """Records of Oslo alone go to *side*."""
+    return Rules(SCHEMA, views={side: View(digest, wants or (lambda record: record.get("City") == "Oslo"))})
+
+
+def teller(story: Story, side: str) -> Teller:
+    return story.salesforce if side == SALESFORCE else story.mongodb
+
+
+def in_oslo(side: str = MONGODB, **fields: Value) -> Story:
+    """A record that both sides have, and that *side* has by its filter; born on the other."""
+    if side == MONGODB:
+        return in_step(only_oslo(), City="Oslo", **fields)
+    story = born_in_mongodb(only_oslo(SALESFORCE), City="Oslo", **fields)
+    story.salesforce.native_id = OTHER_ID
+    story.come_to_rest()
     return story
 
 

@@ -27,7 +27,7 @@ from dataclasses import replace
 from salmon.model.change import OPERATOR, OWNED_BY_MERGE, Change, Op, Value, WriteOp
 from salmon.model.rules import SEQ_MAX, Rules
 from salmon.model.state import NEVER, Sent, SideState, State
-from salmon.model.steps import admission, computed, went_back
+from salmon.model.steps import admission, computed, taken_away, went_back
 from salmon.model.steps.consequences import is_consequence
 from salmon.model.steps.doubles import with_known_digits
 from salmon.model.steps.life import ends, lives
@@ -150,7 +150,7 @@ def _told(work: Work) -> None:
     else:
         with_name(work)
         _news_of_record(work)
-    _keep_place(work, old=old)
+    _keep_place(work)
 
 
 def _news_of_record(work: Work) -> None:
@@ -167,10 +167,11 @@ def _news_of_record(work: Work) -> None:
     else:
         if ours is None:
             x.parked = {n: p for n, p in x.parked.items() if n not in OWNED_BY_MERGE}
+            taken_away.forget(x)
         lives(work, ours)
 
 
-def _keep_place(work: Work, *, old: bool) -> None:
+def _keep_place(work: Work) -> None:
     """Remember up to where the side has reported. Step 1 uses this to find out what is old."""
     change, x = work.change, work.x
     if change.is_event:
@@ -179,10 +180,6 @@ def _keep_place(work: Work, *, old: bool) -> None:
     elif change.as_of is not None and not work.answer.late:
         x.as_of = max(x.as_of, change.as_of)
         x.row_since_write, x.burst = True, 0
-    if not old and change.op in (Op.DELETE, Op.ABSENT):
-        # The record is gone, so no echo of a finished write is expected any more. A row with values would not prove that: it
-        # may have been read before a write whose outcome overtook the row.
-        x.sent = x.in_flight
 
 
 def _is_old_news(change: Change, x: SideState) -> bool:
@@ -225,7 +222,7 @@ def _acknowledge(work: Work, *, old: bool) -> Answer:
             else _is_shown_again(work, seq) or went_back.is_repeated(work, seq)
         )
     )
-    return Answer(late=late)
+    return Answer(late=late or taken_away.is_made_again(work))
 
 
 def _is_shown_again(work: Work, seq: int) -> bool:
@@ -339,10 +336,12 @@ def _late_echo(work: Work) -> None:
     x.marker = change.ack or 0
     # What a filter has taken away is taken away once more.
     x.entered = change.origin in work.rules.views
-    if change.is_row and change.origin not in work.rules.eventless:
+    # Nothing was there before, so that is shown as a whole.
+    made_again = taken_away.is_made_again(work)
+    if change.is_row and change.origin not in work.rules.eventless and not made_again:
         return
     spoken = work.rules.spoken(change)
-    if change.op is Op.CREATE:
+    if change.op is Op.CREATE or made_again:
         x.shadow, x.unknown = {}, work.rules.names[change.origin]
     for name in spoken:
         value = change.fields.get(name)

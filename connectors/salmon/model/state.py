@@ -127,7 +127,8 @@ class SideState:
     marker: int = 0  # the seq that its record carries
     settled: int = 0  # the highest seq it has answered
     # seq -> a write whose echo has not come yet, ascending. A write up to `settled` is finished, by the outcome of a later
-    # one. It is kept until its echo or a row comes, because outcomes can overtake events.
+    # one. It is kept until its echo or a row comes, because outcomes can overtake events. So is what took the record off a side
+    # that is filtered: it is perhaps carried out once more (salmon.model.steps.taken_away).
     sent: dict[int, Sent] = field(default_factory=dict)
     burst: int = 0  # writes that were sent since its last row and are not answered
     row_since_write: bool = False
@@ -139,7 +140,8 @@ class SideState:
     misfits: dict[str, Misfit] = field(default_factory=dict)  # its values that cannot be synced
     viewed_by: str = ""  # digest of the side's view by which `entered` was worked out; see salmon.model.views
     # The record has come to the side through its filter, or was there before that: when it ceases to match, it is taken away.
-    # Not so a record that was born there and has never matched: it stays. False if the side has no view.
+    # Not so a record that was born there and has never matched: it stays. If the side has no view: whether we were about to take
+    # the record away as its last one ended.
     entered: bool = False
 
     @property

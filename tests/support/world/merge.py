@@ -61,6 +61,7 @@ class Merge:
     consequences: set[tuple[str, int]] = field(
         default_factory=set
     )  # key, and seq that such a change was given
+    refusals: set[tuple[str, int]] = field(default_factory=set)  # key, and seq that such an outcome was given
     let_go: list[str] = field(default_factory=list)  # held fields that nobody has decided on
     given_up: list[str] = field(
         default_factory=list
@@ -121,6 +122,8 @@ class Merge:
             *self._of_consequences(key, change, out),
             *self._of_rows_without_news(key, change, out),
         ]
+        if change.op is Op.REFUSED:
+            self.refusals.add((key, out.state.seq))
         if change.origin != OPERATOR:
             self.let_go += _let_go(key, self.states.get(key), out.state)
         self.given_up += self._given_up(key, change, out)

@@ -242,10 +242,26 @@ def vanished_values(world: World) -> Iterator[str]:
         state = world.merge.states.get(history.records.get(value, ""))
         if value in seen or state is None or not state.lives or ADDED in state.canonical:
             continue
-        if value in history.unheard:
-            continue  # its side went back before the sync knew the field
+        if value in history.unheard or _left_before_it_was_known(world, history.records[value]):
+            continue  # its side went back, or lost the record, before the sync knew the field
         if (history.records[value], ADDED) not in history.emptied and not _is_parked(state, ADDED):
             yield f"{history.records[value]}: {value!r} is gone, and nothing took its place"
+
+
+def _left_before_it_was_known(world: World, key: str) -> bool:
+    """
+    Whether a filter has taken the record off a side by a write of the time when the sync did not know the added field yet. With the
+    record goes all that is in it; of a field that nobody has told of, nobody can keep the value.
+    """
+    merge, side = world.merge, world.knobs.filters
+    written = zip(merge.writes[side], merge.written_by[side], strict=True) if side else ()
+    return any(
+        of == key
+        and write is not None
+        and write.op is WriteOp.DELETE
+        and ADDED not in merge.schemas[number].by_name
+        for (of, write), number in written
+    )
 
 
 def _is_outdated(world: World, value: Value) -> bool:
@@ -362,12 +378,15 @@ def conflicts_of_one_side(world: World) -> Iterator[str]:
 
 def conflicts_with_defaults(world: World) -> Iterator[str]:
     """
-    Contests of a value that the org has filled in by itself as it carried out a write of ours: nobody has edited that.
+    Contests of a value that the org has filled in by itself as it carried out a write of ours: nobody has edited that. Where a
+    refusal has reverted a field (`on_reject: revert`), that is the org's decision, whatever it holds there: an edit that was made
+    without knowing of the refusal is in conflict with it, and not with the default.
     """
     filled = world.nature.history.filled - world.merge.perhaps_edited
     for conflict in world.merge.conflicts:
         contest = conflict.contest
-        if conflict in world.merge.of_unknown_makers:
+        is_reverted = (contest.key, contest.standing.seq) in world.merge.refusals
+        if is_reverted or conflict in world.merge.of_unknown_makers:
             continue
         if {contest.standing.value, contest.challenger.value} & filled:
             yield f"{contest.key}.{contest.field}: {contest.standing.value!r} / {contest.challenger.value!r}"

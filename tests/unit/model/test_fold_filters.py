@@ -4,35 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from salmon.model.change import MONGODB, SALESFORCE, SALESFORCE_ID, Value, WriteOp
+from salmon.model.change import MONGODB, SALESFORCE, SALESFORCE_ID, WriteOp
 from salmon.model.fold import Fact
 from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
 from salmon.model.steps.admission import is_current, stays_unwanted
-from salmon.model.views import View, Wants
-from support.stories import SCHEMA, Story, Teller, born_in_mongodb, in_step
-
-OTHER_ID = "0015g00000Abc34AAA"
-
-
-def only_oslo(side: str = MONGODB, digest: str = "oslo", wants: Wants | None = None) -> Rules:
-    """Records of Oslo alone go to *side*."""
-    return Rules(SCHEMA, views={side: View(digest, wants or (lambda record: record.get("City") == "Oslo"))})
-
-
-def teller(story: Story, side: str) -> Teller:
-    return story.salesforce if side == SALESFORCE else story.mongodb
-
-
-def in_oslo(side: str = MONGODB, **fields: Value) -> Story:
-    """A record that both sides have, and that *side* has by its filter; born on the other."""
-    if side == MONGODB:
-        return in_step(only_oslo(), City="Oslo", **fields)
-    story = born_in_mongodb(only_oslo(SALESFORCE), City="Oslo", **fields)
-    story.salesforce.native_id = OTHER_ID
-    story.come_to_rest()
-    return story
-
+from support.stories import OTHER_ID, SCHEMA, Story, born_in_mongodb, in_oslo, in_step, only_oslo, teller
 
 # In and out.
 
@@ -392,76 +369,6 @@ def test_the_target_of_a_one_way_object_loses_what_ceases_to_match() -> None:
     assert story.last.writes == {}
     story.salesforce.edits(City="Oslo")
     assert story.writes[MONGODB].fields["Name"] == "Acme Ltd"
-
-
-# A look that overtakes the events of the time before.
-
-
-def taken_away_unseen() -> Story:
-    """Our removal is carried out; the document is looked for and not found, before the events of the time before are told."""
-    story = in_oslo(Name="Acme", Phone="555 0101")
-    story.salesforce.edits(City="Bergen")
-    before = story.mongodb.now
-    story.mongodb.absent(as_of=before + 10)
-    assert not story.mongodb.holds
-    return story
-
-
-def test_an_edit_that_is_told_after_the_removal_was_seen_is_not_lost() -> None:
-    """The document was edited, taken away and looked for; only then do its events come."""
-    story = taken_away_unseen()
-    taken = story.state.sides[MONGODB].in_flight
-    story.mongodb.edits(Name="Acme Ltd")
-    assert story.record is not None
-    assert story.record["Name"] == "Acme Ltd"
-    assert story.writes[SALESFORCE].fields == {"Name": "Acme Ltd"}
-    story.mongodb.edits(Name="Acme Inc")
-    assert story.record["Name"] == "Acme Inc"
-    story.mongodb.deletes()
-    assert taken
-    assert story.conflicts == []
-    assert story.state.lives
-
-
-def test_a_late_edit_of_what_others_have_edited_meanwhile_is_a_conflict() -> None:
-    """Neither author knew of the other edit."""
-    story = taken_away_unseen()
-    story.salesforce.edits(City="Trondheim")
-    story.mongodb.edits(City="Stavanger")
-    (conflict,) = story.conflicts
-    assert {conflict.contest.standing.value, conflict.contest.challenger.value} == {"Trondheim", "Stavanger"}
-
-
-def test_what_comes_late_and_was_known_is_no_edit() -> None:
-    """The event of a value that the side had told before by a row, and of our own write."""
-    story = taken_away_unseen()
-    story.mongodb.edits(Name="Acme")
-    assert Fact.EDITED not in story.facts()
-    assert SALESFORCE not in story.writes
-
-
-def test_a_second_look_keeps_the_notes_of_the_first() -> None:
-    """It finds nothing either."""
-    story = taken_away_unseen()
-    story.mongodb.absent(as_of=story.mongodb.now + 20)
-    story.mongodb.edits(Name="Acme Ltd")
-    assert story.record is not None
-    assert story.record["Name"] == "Acme Ltd"
-
-
-def test_an_edit_of_a_document_whose_whole_life_a_look_has_overtaken_is_not_lost() -> None:
-    """It was created, edited and taken away; then it is looked for, and only then do its events come. (Seed 1516.)"""
-    story = Story(only_oslo())
-    story.salesforce.creates(Name="Acme", City="Oslo")
-    made = story.writes[MONGODB]
-    story.salesforce.edits(City="Bergen")
-    story.mongodb.absent(as_of=10)
-    story.mongodb.acks(made)
-    story.mongodb.edits(Name="Acme Ltd")
-    assert story.record == {"Name": "Acme Ltd", "City": "Bergen"}
-    assert story.writes[SALESFORCE].fields == {"Name": "Acme Ltd"}
-    story.mongodb.deletes()
-    assert story.conflicts == []
 
 
 # What the org does by itself as a record leaves it.

@@ -53,7 +53,8 @@ def settle(state: State, rules: Rules, *, whole: bool) -> None:
             side.entered = False
     for name, side in state.sides.items():
         if side.viewed_by and name not in rules.views:
-            side.viewed_by, side.entered = "", False
+            # What we were about to take away by the former filter may still end there.
+            side.viewed_by, side.entered = "", any(sent.op is WriteOp.DELETE for sent in side.sent.values())
 
 
 def is_wanted(state: State, name: str, rules: Rules) -> bool:

@@ -25,7 +25,11 @@ def lives(work: Work, ours: Sent | None) -> None:
     if change.op is Op.CREATE:
         # Nothing of an earlier life counts; what events do not carry is unknown until it is read.
         x.shadow, x.unknown, x.misfits = {}, work.rules.names[change.origin] - spoken, {}
-        x.parked = {n: p for n, p in x.parked.items() if n != EXISTENCE and p.why is not Park.HELD}
+        # But a conflict that came up while the record was off this side waits on, where our own creation has brought it back.
+        waits_on = ours is not None
+        x.parked = {
+            n: p for n, p in x.parked.items() if n != EXISTENCE and (waits_on or p.why is not Park.HELD)
+        }
     elif change.is_row and state.lives and _is_another_record(work):
         # The end of the former one is still to be told. What that one held says nothing of this one.
         x.shadow, x.unknown, x.misfits = {}, work.rules.names[change.origin], {}
@@ -260,6 +264,9 @@ def ends(work: Work, ours: Sent | None) -> None:
     change, x, state = work.change, work.x, work.state
     had, unseen = x.exists, _unseen(work)
     x.overwritten = taken_away.notes(work, ours)
+    # The record is gone, so no echo of a finished write is expected any more. A row with values would not prove that: it may have
+    # been read before a write whose outcome overtook the row.
+    x.sent = {**taken_away.removals(work, ours), **x.in_flight}
     x.exists, x.native_id, x.marker = False, None, 0
     x.shadow, x.unknown, x.misfits = {}, frozenset(), {}
     x.entered = x.entered and x.awaits(WriteOp.CREATE)

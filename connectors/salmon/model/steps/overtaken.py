@@ -7,11 +7,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from salmon.model.change import OWNED_BY_MERGE, Op, Value
-from salmon.model.state import EMPTIED, NEVER, Overwritten, Version
+from salmon.model.state import EMPTIED, NEVER, TAKEN_AWAY, Overwritten, Version
 from salmon.model.steps import taken_away
 from salmon.model.steps.misfits import stays_there
 from salmon.model.steps.values import fold_hidden_value, fold_unseen_value
-from salmon.model.steps.work import Work
+from salmon.model.steps.work import NO_ANSWER, Work
 
 
 def overtaken(work: Work) -> None:
@@ -22,10 +22,28 @@ def overtaken(work: Work) -> None:
     """
     change, x = work.change, work.x
     x.order = change.order
-    if taken_away.is_told_of(work):
-        taken_away.tell(work)
-        return
     spoken = work.rules.spoken(change)
+    away = tuple(known for known in x.overwritten if known.seq == TAKEN_AWAY)
+    x.overwritten = tuple(known for known in x.overwritten if known.seq != TAKEN_AWAY)
+    waiting = {known.name for known in x.overwritten if known.seq != EMPTIED}
+    is_of_the_time_before = taken_away.is_told_of(change, away)
+    noted = _judge_notes(work, spoken) if waiting or not is_of_the_time_before else set()
+    if is_of_the_time_before:
+        if change.op is Op.DELETE:
+            _judge_what_is_left(work, away)
+        # What our write went over is judged at the event of that write, by the note of it.
+        x.overwritten += taken_away.tell(work, away, but=waiting if change.ack is None else set())
+        return
+    x.overwritten += away
+    if change.op is not Op.DELETE:
+        for name in sorted(spoken - noted):
+            if _is_hidden(work, name):
+                fold_hidden_value(work, name)
+
+
+def _judge_notes(work: Work, spoken: frozenset[str]) -> set[str]:
+    """Judge what the event shows to have been overwritten; return the fields of which it is still not known."""
+    change, x = work.change, work.x
     if change.ack is not None and (change.op is Op.CREATE or change.ack == x.marker < x.settled):
         _nobodys_edits(work, spoken, change.ack)
     after: list[Overwritten] = []
@@ -57,11 +75,17 @@ def overtaken(work: Work) -> None:
         if known.name in spoken:
             _judge_again(work, known)
             _contest_after_all(work, known)
-    noted = {known.name for known in after}  # these are judged at the event of our write
-    if change.op is not Op.DELETE:
-        for name in sorted(spoken - noted):
-            if _is_hidden(work, name):
-                fold_hidden_value(work, name)
+    return {known.name for known in after}  # these are judged at the event of our write
+
+
+def _judge_what_is_left(work: Work, away: tuple[Overwritten, ...]) -> None:
+    """The record was taken away, and the events of our writes have not come: those were told before, or never will be."""
+    seen = {known.name: known.before for known in away}
+    for known in work.x.overwritten:
+        if known.edited and work.state.lives:
+            edit = replace(_as_of_the_edit(work, known), answer=NO_ANSWER)  # not of our deletion
+            fold_unseen_value(edit, known.name, seen.get(known.name))
+    work.x.overwritten = ()
 
 
 def _told_before(work: Work, known: Overwritten, judged: set[str]) -> Overwritten:

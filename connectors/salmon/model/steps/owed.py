@@ -232,12 +232,15 @@ def _owed_one_way(
 
 
 def _owed_a_creation(name: str, side: SideState, agreed: Mapping[str, Value], rules: Rules) -> Owed | None:
-    if EXISTENCE in side.parked or not rules.required.isdisjoint(side.parked):
+    # A conflict may have come up while the record was off the side, which gets its own value back.
+    kept = {n: v for n, v in side.kept.items() if v is not None}
+    parked = side.parked.keys() - kept.keys()
+    if EXISTENCE in side.parked or not rules.required.isdisjoint(parked):
         return None  # refused, or a parent that it cannot do without is not there yet
     if any(p.why is Park.DEFERRED and n in rules.set_once for n, p in side.parked.items()):
         return None  # without that parent now would be without it for ever
     settable = rules.sink_may_set(name, WriteOp.CREATE)
-    fields = {n: v for n, v in agreed.items() if n in settable and n not in side.parked}
+    fields = {n: v for n, v in {**agreed, **kept}.items() if n in settable and n not in parked}
     owed = Owed(WriteOp.CREATE, fields, lacks=_perhaps_set_unheard(side) - fields.keys())
     in_flight = side.in_flight
     if name not in rules.guarded or not in_flight or not all(map(_creates, in_flight.values())):

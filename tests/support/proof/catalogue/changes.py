@@ -47,8 +47,8 @@ CHANGES: Final = (
         "where no events come, an older write that was repeated stays unmended",
         "2: where no events come, a row of a repeated write shows all that will ever be told of it",
         "model.fold",
-        "    if change.is_row and change.origin not in work.rules.eventless:\n        return\n",
-        "    if change.is_row:\n        return\n",
+        "    if change.is_row and change.origin not in work.rules.eventless and not made_again:\n",
+        "    if change.is_row and not made_again:\n",
     ),
     Mutant(
         "where no events come, an edit after a repeated write is nobody's",
@@ -75,8 +75,8 @@ CHANGES: Final = (
         "a row forgets what an outcome has overtaken",
         "2: a write that an outcome has overtaken stays ours until an event or a row's marker answers it",
         "model.fold",
-        "if not old and change.op in (Op.DELETE, Op.ABSENT):",
-        "if not old and (change.is_row or change.op is Op.DELETE):",
+        "        x.row_since_write, x.burst = True, 0\n",
+        "        x.row_since_write, x.burst, x.sent = True, 0, x.in_flight\n",
     ),
     Mutant(
         "what the org filled in stays an edit though the creation's late event tells of it",
@@ -375,7 +375,7 @@ CHANGES: Final = (
         "a late echo is judged as news",
         "2: an ack that X has acknowledged before is a late echo of a repeated write: nothing is news",
         "model.fold",
-        "    return Answer(late=late)\n",
+        "    return Answer(late=late or taken_away.is_made_again(work))\n",
         "    return Answer()\n",
     ),
     Mutant(
