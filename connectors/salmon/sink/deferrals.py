@@ -19,7 +19,7 @@ from salmon.plugin.contract import Outcome, Position, SinkRecord
 from salmon.sink.refusals import Refusals
 
 PREFIX: Final = "waits/"
-LOCKED_FIRST_S: Final = 60.0  # before the first new attempt at a locked record
+FIRST_S: Final = 60.0  # before the first new attempt
 LATE_MAX_S: Final = 3_600.0  # at most between two attempts, however long the lock lasts
 _DOUBLINGS_MAX: Final = 12
 RecordId = tuple[str, str]  # object, record key
@@ -27,7 +27,12 @@ RecordId = tuple[str, str]  # object, record key
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Fields of one record that wait for one of *parents*, or until *due_ms*; without fields: the whole write."""
+    """
+    Fields of one record that wait for one of *parents*, or until *due_ms*; without fields: the whole write.
+
+    Args:
+        deleted: Those of the parents that the side has deleted. That their Ids are known answers nothing; a new one does.
+    """
 
     object: str
     key: str
@@ -37,6 +42,7 @@ class Wait:
     partition: int  # of the record's key; the instance that has this partition handles the entry
     due_ms: int | None = None  # in ms since 1970; None: it waits only for parents
     tries: int = 0  # attempts that found the record locked, or its parent deleted
+    deleted: frozenset[RecordId] = frozenset()
     asked: bool = False  # merge was asked to send it again, and has not answered yet
 
     @property
@@ -55,6 +61,7 @@ class Wait:
             "fields": sorted(self.fields),
             "parents": sorted(list(parent) for parent in self.parents),
             "partition": self.partition,
+            **({"deleted": sorted(list(parent) for parent in self.deleted)} if self.deleted else {}),
             **(
                 {}
                 if self.due_ms is None
@@ -69,7 +76,7 @@ class Wait:
 
     def after_asking(self, now_ms: int) -> Wait:
         """Return the entry after merge was asked. If no write comes until *due_ms*, merge had nothing left to send."""
-        return replace(self.later(LOCKED_FIRST_S, now_ms), tries=self.tries, asked=True)
+        return replace(self.later(FIRST_S, now_ms), tries=self.tries, asked=True)
 
     @classmethod
     def of(cls, entry: str, position: Position) -> Wait:
@@ -84,6 +91,7 @@ class Wait:
             partition=position["partition"],
             due_ms=position.get("due_ms"),
             tries=position.get("tries", 0),
+            deleted=frozenset((parent[0], parent[1]) for parent in position.get("deleted", ())),
             asked=position.get("asked", False),
         )
 
@@ -120,22 +128,24 @@ class Waits:
         """
         earlier = self._of.get((record.object, record.key))
         whole = not outcome.fields or (earlier is not None and not earlier.fields)
+        named, deleted = frozenset(outcome.waits_for), earlier.deleted if earlier else frozenset()
         wait = Wait(
             record.object,
             record.key,
             record.write.seq,
             frozenset() if whole else outcome.fields | (earlier.fields if earlier else frozenset()),
-            frozenset(outcome.waits_for) | (earlier.parents if earlier else frozenset()),
+            named | (earlier.parents if earlier else frozenset()),
             partition,
             earlier.due_ms if earlier else None,
             earlier.tries if earlier else 0,
+            deleted - named if outcome.again_s is None else deleted | named,
         )
         return wait if outcome.again_s is None else wait.later(outcome.again_s, now_ms)
 
     def timed(self, record: SinkRecord) -> Wait | None:
-        """Return the entry of a record if it was locked at the last attempt, and not if only its parents keep it waiting."""
+        """Return the entry of a record if it was locked at the last attempt, and not if deleted parents keep fields of it waiting."""
         wait = self._of.get((record.object, record.key))
-        if wait is None or wait.due_ms is None or (wait.fields and wait.parents):
+        if wait is None or wait.due_ms is None or (wait.fields and wait.deleted):
             return None
         return wait
 
@@ -170,7 +180,7 @@ class Waits:
 
     @property
     def parents(self) -> frozenset[RecordId]:
-        """All records that an entry waits for, but those that were deleted: that their Ids are known answers nothing."""
+        """All records that an entry waits for, but those that were deleted."""
         return frozenset(
-            parent for wait in self._of.values() for parent in wait.parents if wait.due_ms is None
+            parent for wait in self._of.values() for parent in wait.parents if parent not in wait.deleted
         )

@@ -110,6 +110,17 @@ def test_a_deleted_parent_is_waited_for_by_the_clock_and_by_its_return() -> None
     assert waits.due(60_000) == waits.answered_by([PARENT]) == [wait]
 
 
+def test_a_missing_parent_is_asked_for_though_a_deleted_one_is_waited_for_besides() -> None:
+    """Its Id may have come meanwhile; and a restart forgets neither."""
+    waits = Waits()
+    waits.put(waits.deferred(record(5, "AccountId"), orphan("AccountId", PARENT), 3, 0))
+    wait = waits.deferred(record(6, "ReportsToId"), deferral("ReportsToId", OTHER), 3, 0)
+    assert Wait.of(wait.entry, wait.position()) == wait
+    waits.put(wait)
+    assert waits.parents == {OTHER}
+    assert waits.answered_by([OTHER]) == [wait]
+
+
 def test_who_refers_to_a_deleted_parent_is_not_locked() -> None:
     """Its other fields are written meanwhile; that they were is no reason to try the reference again at once."""
     waits = Waits()

@@ -176,8 +176,8 @@ SINKS: Final = (
         "a deleted parent's known Id sends its child again, and again",
         "4a: a refusal belongs to the record that can mend it: another record's is waited for, not parked",
         "sink.deferrals",
-        " for wait in self._of.values() for parent in wait.parents if wait.due_ms is None\n",
-        " for wait in self._of.values() for parent in wait.parents\n",
+        " for parent in wait.parents if parent not in wait.deleted\n",
+        " for parent in wait.parents\n",
     ),
     Mutant(
         "a unique value is refused at once",
