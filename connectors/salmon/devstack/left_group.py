@@ -1,7 +1,7 @@
 """
 Takes members that are dead out of their groups at the embedded broker.
 
-Apache Kafka gives the partitions of a member to the others when it has heard no heartbeat of it within its session time-out.
+Apache Kafka gives the partitions of a member to the others when it has heard nothing of it within its session time-out.
 `noida-db` 0.2.3 waits for it for ever, so no spare instance would ever take over. So the proxy tells the broker that the
 member has left, if its client has disconnected and has not come back within that time.
 
@@ -31,7 +31,13 @@ _ANSWER_MAX_S: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """What a request says of a group. *session_s*: of JoinGroup alone; *member*: of Heartbeat alone, its id."""
+    """
+    What a request says of a group.
+
+    Args:
+        session_s: Of JoinGroup alone: how long the member may be silent.
+        member: Its id; empty in LeaveGroup, and in the JoinGroup of one that has none yet.
+    """
 
     api_key: int
     group: bytes
@@ -47,7 +53,11 @@ def spoken(request: bytes) -> Spoken | None:
     _, at = _text(request, _REQUEST.size)  # the client's id
     group, at = _text(request, at)
     if api_key == JOIN_GROUP:
-        return Spoken(api_key, group, session_s=_INT.unpack_from(request, at)[0] / 1000)
+        session_s = _INT.unpack_from(request, at)[0] / 1000
+        behind = at + _INT.size * (
+            1 if version == 0 else 2
+        )  # from version 1 on, the rebalance has a time-out, too
+        return Spoken(api_key, group, session_s, member=_text(request, behind)[0])
     member = _text(request, at + _INT.size)[0] if api_key == HEARTBEAT else b""  # behind the generation
     return Spoken(api_key, group, member=member)
 
@@ -67,9 +77,9 @@ class LeftGroup:
         """A client asks on *link*."""
         if said.api_key == JOIN_GROUP:
             self._sessions_s[said.group] = said.session_s
-        elif said.api_key == HEARTBEAT:
+        if said.member:
             self._members[said.group, said.member] = link
-        else:
+        elif said.api_key == LEAVE_GROUP:
             for each in [
                 each for each, last in self._members.items() if last is link and each[0] == said.group
             ]:

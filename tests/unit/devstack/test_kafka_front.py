@@ -313,8 +313,8 @@ def test_a_request_without_an_answer_is_forgotten_with_the_next() -> None:
 def test_a_join_that_the_broker_never_answers_ends_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that the client joins again; a connection whose join was answered stays."""
     monkeypatch.setattr(kafka_front, "_JOIN_MAX_S", 0.05)
-    # No client's id, the group, and its session's time-out.
-    joins = struct.pack(">hhih", JOIN_GROUP, 5, 7, -1) + struct.pack(">h3si", 3, b"crm", 6_000)
+    # No client's id, the group, both time-outs, and no member's id.
+    joins = struct.pack(">hhih", JOIN_GROUP, 5, 7, -1) + struct.pack(">h3siih", 3, b"crm", 6_000, 60_000, 0)
 
     async def play(broker: FakeBroker, forgotten: Client, answered: Client) -> None:
         answered.ask(joins)

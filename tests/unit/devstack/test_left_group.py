@@ -18,17 +18,19 @@ def text(said: str) -> bytes:
     return struct.pack(">h", len(said)) + said.encode()
 
 
-def request(api_key: int, *, version: int = 1, group: str = LEFT[0], session_ms: int = 1) -> bytes:
+def request(
+    api_key: int, *, version: int = 1, group: str = LEFT[0], session_ms: int = 1, member: str = LEFT[1]
+) -> bytes:
     """Header, group, and what is read of the rest."""
-    rest = struct.pack(">i", session_ms if api_key == JOIN_GROUP else 7)
-    return HEADER.pack(api_key, version, 7, 6) + b"client" + text(group) + rest + text(LEFT[1])
+    times = struct.pack(">ii", session_ms, 60_000) if api_key == JOIN_GROUP else struct.pack(">i", 7)
+    return HEADER.pack(api_key, version, 7, 6) + b"client" + text(group) + times + text(member)
 
 
 def test_who_is_in_which_group_and_how_long_it_may_be_silent_is_read() -> None:
     """The session's time-out stands in JoinGroup, the member in each heartbeat."""
     joins, beats = spoken(request(JOIN_GROUP, version=5, session_ms=6_000)), spoken(request(HEARTBEAT))
     assert joins is not None
-    assert (joins.group, joins.session_s) == (b"crm-merge", 6.0)
+    assert (joins.group, joins.session_s, joins.member) == (b"crm-merge", 6.0, b"member-1")
     assert beats is not None
     assert (beats.group, beats.member) == (b"crm-merge", b"member-1")
 
@@ -86,6 +88,8 @@ async def played(*steps: str) -> list[tuple[str, str]]:
                 it.left_group.gone(link)
             case "it beats on another":
                 it.says(another, HEARTBEAT)
+            case "it joins again":
+                it.says(another, JOIN_GROUP)
             case "it leaves":
                 it.says(link, LEAVE_GROUP)
     await it.time_passes()
@@ -98,10 +102,10 @@ def test_a_member_whose_client_has_gone_leaves_after_its_session() -> None:
     assert asyncio.run(played("its connection ends")) == [LEFT]
 
 
-@pytest.mark.parametrize("step", ["it beats on another", "it leaves"])
+@pytest.mark.parametrize("step", ["it beats on another", "it joins again", "it leaves"])
 def test_who_comes_back_or_has_left_is_not_taken_out(step: str) -> None:
     """A connection may end and another begin; and to leave twice could hit a member with the same id."""
-    steps = ("its connection ends", step) if step == "it beats on another" else (step, "its connection ends")
+    steps = (step, "its connection ends") if step == "it leaves" else ("its connection ends", step)
     assert asyncio.run(played(*steps)) == []
 
 

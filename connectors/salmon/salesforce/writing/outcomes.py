@@ -18,7 +18,7 @@ from salmon.salesforce.wire.codes import DUPLICATE, Verdict, verdict_of
 from salmon.salesforce.wire.rest import RowResult
 
 # An approval takes minutes at least, and so does a person who restores what was deleted. The worker waits longer each time.
-LOCKED_AGAIN_S: Final = 60.0
+AGAIN_S: Final = 60.0
 # What a person would not know by the code alone.
 _HINTS: Final = {
     "DUPLICATES_DETECTED": ": a duplicate rule of the org finds a record like it. If both are to stay, let the rule only warn, and "
@@ -119,13 +119,13 @@ def orphaned(code: str, fields: Collection[str], waits_for: tuple[tuple[str, str
     """
     reason = "the record that it refers to has been deleted there. It is waited for until it is restored; or refer to another"
     waiting = deferred(fields, waits_for)
-    return replace(waiting, code=code, reason=reason, again_s=LOCKED_AGAIN_S)
+    return replace(waiting, code=code, reason=reason, again_s=AGAIN_S)
 
 
 def locked(code: str) -> Outcome:
     """The outcome of a write that another keeps away, as a whole, for as long as it likes."""
     reason = "the record, or one that it belongs to, is locked: by an approval, a flow, or somebody at work"
-    return Outcome(OutcomeKind.DEFERRED, code=code, reason=reason, again_s=LOCKED_AGAIN_S)
+    return Outcome(OutcomeKind.DEFERRED, code=code, reason=reason, again_s=AGAIN_S)
 
 
 def refused(refusal: Refusal) -> Outcome:

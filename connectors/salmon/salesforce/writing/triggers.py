@@ -19,7 +19,7 @@ from typing import Final
 from salmon.plugin.contract import Outcome, OutcomeKind
 from salmon.salesforce.wire.codes import ROLLED_BACK, WRAPPERS, Verdict, verdict_of
 from salmon.salesforce.wire.rest import RowError, RowResult
-from salmon.salesforce.writing.outcomes import LOCKED_AGAIN_S
+from salmon.salesforce.writing.outcomes import AGAIN_S
 from salmon.salesforce.writing.references import RecordId
 
 # Enough to find one bad record among 200, or to come down to calls of 25.
@@ -130,7 +130,7 @@ class SmallerCalls:
             "a trigger or flow fails for calls with this record and others, and the calls of this hour that look for the record "
             "at which it fails are used up. See the emails that Salesforce sends about Apex and flow errors."
         )
-        return Outcome(OutcomeKind.DEFERRED, code=outcome.code, reason=reason, again_s=LOCKED_AGAIN_S)
+        return Outcome(OutcomeKind.DEFERRED, code=outcome.code, reason=reason, again_s=AGAIN_S)
 
     @property
     def _used_up(self) -> bool:
