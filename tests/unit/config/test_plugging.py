@@ -138,6 +138,15 @@ def test_another_secret_of_any_kind_is_another_setting(
     )
 
 
+@pytest.mark.parametrize(("key", "value"), [("raw", "bytes of ours"), ("pin", 123_456)])
+def test_secrets_of_any_kind_are_hidden(tmp_path: Path, key: str, value: Any) -> None:
+    """A package chooses the type; the REST API and the log show none of them."""
+    file = written(tmp_path, {"type": "sorted", "fields": ["Phone"], "settings": {key: value}})
+    sync = config.load(file)
+    assert shown(file, sync)[f"objects.Contact.transforms.0.settings.{key}"] == HIDDEN
+    assert str(value) in secrets_of(sync)
+
+
 def test_the_fingerprint_is_the_same_in_each_process(tmp_path: Path) -> None:
     """Sets have another order in each, and keys need not be texts; else each restart would judge all records again."""
     entry = {
