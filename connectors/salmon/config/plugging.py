@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
+from enum import Enum
 from typing import Any
 
-from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic import BaseModel, Secret, SecretBytes, SecretStr, ValidationError
+from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from salmon.config.faults import faults_of
 from salmon.errors import ConfigError
@@ -34,26 +36,28 @@ def type_of(name: str) -> str:
     return "transformation" if isinstance(plugin, TransformPlugin) else "predicate"
 
 
-def settings_read(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """
-    Check the settings of a plugin by its model.
+class SettingsRead(dict[str, Any]):
+    """The settings that are given, each as the model has it (a secret as a secret); *model*: all of them, checked once."""
 
-    Returns:
-        Those that are given, each as the model has it: a secret as a secret.
+    def __init__(self, model: BaseModel, given: Mapping[str, Any]) -> None:
+        super().__init__(given)
+        self.model = model
 
-    Raises:
-        ConfigError: one sentence for each fault, without values.
-    """
+
+def settings_read(name: str, given: Mapping[str, Any]) -> SettingsRead:
+    """Check the settings of a plugin by its model. Raises ConfigError: one sentence for each fault, without values."""
     model = discovery.transform_plugin(name).settings
     read = _read(model, given)
-    written = {field.alias or key: key for key, field in model.model_fields.items()}
-    return {key: getattr(read, written[key]) for key in given if key in written}
+    # A model may let a field be given by its name beside its alias. If it does not, it has refused that.
+    fields = {key: key for key in model.model_fields}
+    fields |= {field.alias: key for key, field in model.model_fields.items() if field.alias}
+    return SettingsRead(read, {key: getattr(read, fields[key]) for key in given})
 
 
 def step_of(name: str, given: Mapping[str, Any], fields: tuple[str, ...], *, negate: bool) -> Step:
-    """Make the step of a plugin. *given*: see settings_read. Raises ConfigError: see there."""
-    plugin = discovery.transform_plugin(name)
-    settings = _read(plugin.settings, given)
+    """Make the step of a plugin. *given*: of settings_read. Raises ConfigError: a setting cannot be compared; fields are missing."""
+    assert isinstance(given, SettingsRead)
+    plugin, settings = discovery.transform_plugin(name), given.model
     if not isinstance(plugin, TransformPlugin):
         predicate = PluggedPredicate(name, plugin, settings, _fingerprint(name, settings))
         return Filter(predicate, drops=negate)
@@ -71,12 +75,44 @@ def _read(model: type[BaseModel], given: Mapping[str, Any]) -> BaseModel:
 
 
 def _fingerprint(name: str, settings: BaseModel) -> str:
-    """Differs if the plugin may give other values; no setting can be read from it."""
-    said = [discovery.version_of_transform(name), dict(settings)]
-    return hashlib.sha256(json.dumps(said, default=_plain).encode()).hexdigest()
+    """
+    Differs if the plugin may give other values; the same in each process, and no setting can be read from it.
+
+    Raises:
+        ConfigError: a setting is of a type that cannot be compared.
+    """
+    said: list[Any] = [discovery.version_of_transform(name)]
+    for key, value in settings:
+        try:
+            said.append([key, _plain(value)])
+        except PydanticSerializationError:
+            written = type(settings).model_fields[key].alias or key
+            raise ConfigError(
+                f"settings.{written}: has a value ({type(value).__name__}) that cannot be compared with that of another process. Correct"
+                f" the plugin: its model must have texts, numbers, times, and lists, sets and mappings of them"
+            ) from None
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, SecretStr):
-        return value.get_secret_value()
-    return dict(value) if isinstance(value, BaseModel) else str(value)
+    """A value for JSON that is the same in each process. Raises PydanticSerializationError: its type has no settled text."""
+    match value:
+        case Secret() | SecretStr() | SecretBytes():
+            return _plain(value.get_secret_value())
+        case Enum():
+            return _plain(value.value)
+        case bytes():
+            return value.hex()
+        case BaseModel():
+            return [[key, _plain(each)] for key, each in value]
+        case Mapping():
+            return sorted(([_plain(key), _plain(each)] for key, each in value.items()), key=json.dumps)
+        case Set():
+            return sorted(map(_plain, value), key=json.dumps)
+        case Sequence() if not isinstance(value, str):
+            return list(map(_plain, value))
+    made = to_jsonable_python(value)
+    if made is None or isinstance(made, str | int | float):
+        return made
+    # E.g. a dataclass, in which a set could be.
+    raise PydanticSerializationError(type(value).__name__)

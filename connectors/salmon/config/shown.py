@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, Secret, SecretBytes, SecretStr
 
 from salmon.config import yaml_file
 from salmon.config.interpolation import names_alone
@@ -43,7 +43,7 @@ def _leaves(raw: Any, parsed: Any, path: tuple[str, ...]) -> Iterator[tuple[str,
         for number, each in enumerate(raw):
             yield from _leaves(each, _part(parsed, str(number)), (*path, str(number)))
     elif raw is not None:
-        yield ".".join(path), _text(raw, is_secret=isinstance(parsed, SecretStr))
+        yield ".".join(path), _text(raw, is_secret=isinstance(parsed, Secret | SecretStr | SecretBytes))
 
 
 def _part(parsed: Any, key: str) -> Any:

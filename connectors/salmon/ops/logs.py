@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final, Literal
 
 import structlog
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, Secret, SecretBytes, SecretStr
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from salmon.harmless import harmless, harmless_traceback
@@ -121,8 +121,9 @@ def _passwords_in(secret: str) -> Iterator[str]:
 
 def _collect(content: Any, found: set[str]) -> None:
     match content:
-        case SecretStr():
-            found.add(content.get_secret_value())
+        case Secret() | SecretStr() | SecretBytes():
+            secret = content.get_secret_value()
+            found.add(secret.decode(errors="replace") if isinstance(secret, bytes) else str(secret))
         case BaseModel():
             _collect(dict(content), found)
         case Mapping():

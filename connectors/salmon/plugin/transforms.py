@@ -50,7 +50,9 @@ class TransformPlugin(Generic[S]):
     If it fails, the side has nothing in the field.
 
     Args:
-        settings: The model of its settings, each with a description; it refuses unknown keys. NoSettings, if there are none.
+        settings: The model of its settings, each with a description; it refuses unknown keys. NoSettings, if there are none. It holds texts,
+            numbers, secrets, times, and lists, sets and mappings of them, so that every process sees alike whether one has changed.
+            A key may have an `alias`, but no `validation_alias`.
         shows: Makes the conversion of one field, once the org has described it. Raises ConfigError: it cannot work with this
             field; a sentence that follows on the key.
         reads: The same for the way back.

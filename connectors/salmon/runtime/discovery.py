@@ -105,6 +105,11 @@ def _faults_of(plugin: TransformPlugin[Any] | PredicatePlugin[Any]) -> list[str]
         for name, field in settings.model_fields.items()
         if not field.description
     ]
+    faults += [
+        f"its setting {name} has a `validation_alias`: give it an `alias`"
+        for name, field in settings.model_fields.items()
+        if field.validation_alias not in (None, field.alias)
+    ]
     if settings.model_config.get("extra") != "forbid":
         faults.append('the model of its settings must refuse unknown keys (extra="forbid")')
     if isinstance(plugin, TransformPlugin) and plugin.kind is not None:

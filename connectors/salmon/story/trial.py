@@ -196,7 +196,7 @@ def _read(
             notes.append(f"not synced, since they belong to the application: {', '.join(others)}")
         return key, {name: value for name, value in fields.items() if value is not None}, notes
     fields, read = {}, from_rest if origin == SALESFORCE else from_json
-    own = schema.of_org.by_name
+    own = (schema.of_org if origin == SALESFORCE else schema).by_name
     for name, value in content.items():
         if name not in own:
             continue

@@ -16,6 +16,7 @@ from salmon.errors import ConfigError
 from salmon.model.change import Value
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from salmon.model.views import Compute
+from salmon.plugin.failures import FAILURES
 from salmon.transforms.expressions import Expression, Record, expression
 from salmon.transforms.kinds import ANY, CHOICES, DATE, DOUBLE, MOMENT, NULL, NUMBER, TEXT, TIME, YES_NO
 
@@ -23,6 +24,8 @@ CHARS_MAX: Final = 131_072  # Salesforce Field Types: the longest long text area
 # Of an exact number: what Avro stores. Decimal128 and Python's decimals keep no fewer digits.
 DIGITS: Final = 28
 PLACES: Final = 8
+
+_MEND: Final = "change the expression, and report this as a fault of Salmon; until then the field is left out"
 
 _KINDS: Final = {
     TEXT: (Kind.STRING, "string"),
@@ -62,7 +65,7 @@ class Computed:
         """
         if self.name in schema.of_org.by_name:
             raise ConfigError(
-                f"is a field of {schema.name}, so its value comes from there. Choose another name, or exclude the field"
+                f"is a field of {schema.name}, so its value comes from there. Choose another name"
             )
         made = self.checked(schema.of_org)
         kind, type_ = _KINDS[made.type]
@@ -86,7 +89,7 @@ class Computed:
             raise ConfigError(
                 f"gives {made.type} now ({kind.value}), but its values have been {known.kind.value} in this sync: choose another name"
             )
-        return field, _compute(made, kind)
+        return field, _compute(made, kind, f"objects.{schema.name}.fields.computed.{self.name}")
 
     def checked(self, schema: ObjectSchema | None = None) -> Expression:
         """Check and prepare the expression. *schema*: None: not known yet. Raises ConfigError."""
@@ -98,12 +101,20 @@ class Computed:
         return made
 
 
-def _compute(made: Expression, kind: Kind) -> Compute:
+def _compute(made: Expression, kind: Kind, key: str) -> Compute:
+    """*key*: where it is configured, to report a failure."""
     evaluate, fitted = made.evaluate, _FITTED.get(kind, _as_it_is)
 
     def compute(record: Record) -> Value:
-        value = evaluate(record)
-        return None if value is None else fitted(value)
+        try:
+            value = evaluate(record)
+            return None if value is None else fitted(value)
+        except ArithmeticError:
+            # What has left the range of its type is null, as in any expression.
+            return None
+        except Exception as error:  # noqa: BLE001 - a fault of ours must not keep the record; nor must it be silent
+            FAILURES.count(key, type(error).__name__, mend=_MEND)
+            return None
 
     return compute
 

@@ -22,7 +22,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from salmon.errors import ConfigError
-from salmon.model.change import MONGODB, SIDES
+from salmon.model.change import MONGODB, SALESFORCE, SIDES
 from salmon.model.schema import FieldSchema, ObjectSchema
 from salmon.model.views import Compute, View
 from salmon.transforms import forms as of_documents
@@ -167,15 +167,21 @@ class Flow:
             ]
             formed |= names
         names_of_constants = [step.name for _, step in self.of(Constant)]
-        found += self._faults_of_computed({name for name, sides in masks.items() if MONGODB in sides})
+        found += self._faults_of_computed(masks, [side for side in sides if side != SALESFORCE])
         found += [
             f"{name} is a constant twice: remove one"
             for name in sorted({each for each in names_of_constants if names_of_constants.count(each) > 1})
         ]
         return found
 
-    def _faults_of_computed(self, masked: set[str]) -> Iterator[str]:
-        """*masked*: the fields that documents do not show."""
+    def _faults_of_computed(
+        self, masks: Mapping[str, Collection[str]], sides: Iterable[str]
+    ) -> Iterator[str]:
+        """
+        Args:
+            masks: Field -> the sides that have it masked.
+            sides: Those that get computed fields.
+        """
         made = {step.name: each.at for each, step in self.of(Computed)}
         for _, step in self.of(Constant):
             if step.name in made:
@@ -184,8 +190,14 @@ class Flow:
             named = step.checked().fields
             if again := sorted(named & made.keys()):
                 yield f"{each.at} names {', '.join(again)}, which is computed itself: write its expression in that place"
-            if hidden := sorted(named & masked):
-                yield f"{each.at} would show what is masked in documents ({', '.join(hidden)}): remove it here, or the mask"
+            for side in sides:
+                hidden = sorted(name for name in named if side in masks.get(name, ()))
+                if hidden and side not in masks.get(step.name, ()):
+                    where = "in documents" if side == MONGODB else f"for {side}"
+                    yield (
+                        f"{each.at} would show what is masked {where} ({', '.join(hidden)}): remove it here, or the mask, or mask"
+                        f" {step.name} as well"
+                    )
 
     def computed(self, schema: ObjectSchema) -> tuple[FieldSchema, ...]:
         """

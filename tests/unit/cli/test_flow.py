@@ -198,6 +198,15 @@ def test_a_record_of_a_further_side_goes_to_both_others(with_files: Try) -> None
     assert of(shown, "jsonl")["gets"] is None
 
 
+def test_what_a_further_side_has_in_a_computed_field_is_set_right_again(with_files: Try) -> None:
+    """The side has the field, so it is not called unknown; what it says there is overruled."""
+    fields = {"computed": {"FullName": "FirstName + ' ' + LastName"}}
+    record = {"FirstName": "Ann", "LastName": "Lee", "FullName": "mine"}
+    shown = with_files(record, "--from", "jsonl", fields=fields)
+    assert shown["notes"] == ["computed, so what the record has is set right again: FullName"]
+    assert shown["agreed"]["FullName"] == "Ann Lee"
+
+
 @pytest.mark.parametrize(("side", "settings"), [("files", {}), ("jsonl", {"sides": []})])
 def test_a_side_that_does_not_have_the_object_is_refused(
     with_files: Try, side: str, settings: dict[str, Any]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -22,7 +25,8 @@ from support.plugins import install
 from support.sync_config import sync_config
 
 MODULE = textwrap.dedent("""
-    from pydantic import BaseModel, ConfigDict, Field, SecretStr
+    from typing import Any
+    from pydantic import BaseModel, ConfigDict, Field, Secret, SecretBytes, SecretStr, field_validator
     from salmon.plugin import Kind, NoSettings, TransformPlugin
 
     class Keyed(BaseModel):
@@ -36,10 +40,37 @@ MODULE = textwrap.dedent("""
     class Lax(BaseModel):
         key: str = Field(default="", description="The key.")
 
+    class Sorted(BaseModel):
+        model_config = ConfigDict(frozen=True, extra="forbid")
+        names: frozenset[str] = Field(default=frozenset(), description="Names.")
+        codes: dict[int, set[str]] = Field(default={}, description="Names by code.")
+        raw: SecretBytes = Field(default=b"", description="A key.")
+        pin: Secret[int] = Field(default=Secret(0), description="A number.")
+        other: Any = Field(default=None, description="Anything.")
+        cents: str = Field(default="", description="An amount, which becomes cents.")
+
+        @field_validator("cents")
+        @classmethod
+        def _in_cents(cls, value):
+            if value.endswith("c"):
+                raise ValueError("is in cents already")
+            return value + "c" if value else value
+
+        @field_validator("other")
+        @classmethod
+        def _made(cls, value):
+            return object() if value == "object" else value
+
+    class Twofold(BaseModel):
+        model_config = ConfigDict(extra="forbid")
+        key: str = Field(default="", validation_alias="other", description="The key.")
+
     def same(settings, field):
         return lambda value: value
 
     GOOD = TransformPlugin(Keyed, same)
+    SORTED = TransformPlugin(Sorted, same)
+    TWOFOLD = TransformPlugin(Twofold, same)
     MUTE = TransformPlugin(Mute, same)
     LAX = TransformPlugin(Lax, same)
     KIND = TransformPlugin(NoSettings, same, kind=Kind.STRING)
@@ -50,11 +81,10 @@ MODULE = textwrap.dedent("""
 
 @pytest.fixture(autouse=True)
 def _installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A package of which only one transform keeps the contract."""
+    """A package of which only the first two transforms keep the contract."""
     (tmp_path / "odd_transforms.py").write_text(MODULE)
-    names = {
-        name.lower(): f"odd_transforms:{name}" for name in ("GOOD", "MUTE", "LAX", "KIND", "ODD", "NO_MODEL")
-    }
+    offered = ("GOOD", "SORTED", "TWOFOLD", "MUTE", "LAX", "KIND", "ODD", "NO_MODEL")
+    names = {name.lower(): f"odd_transforms:{name}" for name in offered}
     others = {"gone": "odd_transforms:GONE", "text": "os:sep", "Cast": "odd_transforms:GOOD"}
     install(monkeypatch, tmp_path, discovery.TRANSFORMS, **names, **others)
 
@@ -91,10 +121,81 @@ def test_another_secret_is_another_setting(tmp_path: Path) -> None:
     assert digest("one") == digest("one") != digest("two")
 
 
+def digest_of(folder: Path, settings: Any) -> str:
+    entry = {"type": "sorted", "fields": ["Phone"], "settings": settings}
+    return config.load(written(folder, entry)).objects["Contact"].flow("Contact").digests()["mongodb"]
+
+
+@pytest.mark.parametrize(("key", "one", "other"), [("raw", "one", "two"), ("pin", 1, 2)])
+def test_another_secret_of_any_kind_is_another_setting(
+    tmp_path: Path, key: str, one: Any, other: Any
+) -> None:
+    """Bytes and typed secrets show stars, too, which say nothing about a change."""
+    assert (
+        digest_of(tmp_path, {key: one})
+        == digest_of(tmp_path, {key: one})
+        != digest_of(tmp_path, {key: other})
+    )
+
+
+@pytest.mark.parametrize(("key", "value"), [("raw", "bytes of ours"), ("pin", 123_456)])
+def test_secrets_of_any_kind_are_hidden(tmp_path: Path, key: str, value: Any) -> None:
+    """A package chooses the type; the REST API and the log show none of them."""
+    file = written(tmp_path, {"type": "sorted", "fields": ["Phone"], "settings": {key: value}})
+    sync = config.load(file)
+    assert shown(file, sync)[f"objects.Contact.transforms.0.settings.{key}"] == HIDDEN
+    assert str(value) in secrets_of(sync)
+
+
+def test_the_fingerprint_is_the_same_in_each_process(tmp_path: Path) -> None:
+    """Sets have another order in each, and keys need not be texts; else each restart would judge all records again."""
+    entry = {
+        "type": "sorted",
+        "fields": ["Phone"],
+        "settings": {"names": ["a", "b", "c", "d", "e"], "codes": {2: ["x", "y", "z"], 1: ["v", "w"]}},
+    }
+    file = written(tmp_path, entry)
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from salmon.config import models; "
+        f"print(models.load({str(file)!r}).objects['Contact'].flow('Contact').digests()['mongodb'])"
+    )
+
+    def said(seed: str) -> str:
+        env = {**os.environ, "PYTHONHASHSEED": seed}
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
+    assert said("1") == said("2") == digest_of(tmp_path, entry["settings"]) + "\n"
+
+
+def test_a_setting_without_a_settled_text_is_refused(tmp_path: Path) -> None:
+    """By its key, with the type of the value and the mend."""
+    with pytest.raises(ConfigError, match=r"settings\.other: has a value \(object\) .* Correct the plugin"):
+        digest_of(tmp_path, {"other": "object"})
+
+
+def test_settings_are_checked_once(tmp_path: Path) -> None:
+    """What a model has made of a setting is not given to it again, which might refuse it."""
+    assert digest_of(tmp_path, {"cents": "5"}) != digest_of(tmp_path, {"cents": "6"})
+
+
+def test_a_setting_may_be_given_by_its_name_where_the_model_lets_it(tmp_path: Path) -> None:
+    """As by its alias: it is kept, and it is a secret."""
+    sync = config.load(
+        written(tmp_path, {"type": "good", "fields": ["Phone"], "settings": {"key": "a key of ours"}})
+    )
+    (transform,) = sync.objects["Contact"].transforms
+    assert transform.settings["key"].get_secret_value() == "a key of ours"
+    assert "a key of ours" in secrets_of(sync)
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [
         ("mute", "its setting key has no description"),
+        ("twofold", "its setting key has a `validation_alias`: give it an `alias`"),
         ("lax", 'must refuse unknown keys (extra="forbid")'),
         ("kind", "it must have no `kind`"),
         ("odd", "`kind` must be one of boolean, double, int, long, string, strings"),

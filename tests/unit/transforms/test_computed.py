@@ -9,6 +9,7 @@ import pytest
 
 from salmon.errors import ConfigError
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
+from salmon.plugin.failures import FAILURES
 from salmon.transforms.computed import CHARS_MAX, DIGITS, PLACES, Computed
 from salmon.transforms.flow import Constant, Filter, Flow, Transform
 from salmon.transforms.masks import Mask
@@ -76,7 +77,11 @@ def test_a_value_that_its_type_cannot_hold_is_left_out(text: str, decimal: bool,
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("LastName", "FirstName", "is a field of Contact, so its value comes from there"),
+        (
+            "LastName",
+            "FirstName",
+            "is a field of Contact, so its value comes from there. Choose another name",
+        ),
         ("Made", "FirstNam", "did you mean FirstName"),
         ("Made", "Age + FirstName", "has a number + a text"),
         ("Made", "null", "is always null"),
@@ -141,3 +146,33 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
     wrong = flow(Computed("A", "Nobody"), Computed("B", "Nothing"))
     with pytest.raises(ConfigError, match=r"(?s)t\.0: names Nobody.*t\.1: names Nothing"):
         wrong.bound(SCHEMA)
+
+
+def test_a_further_side_does_not_get_what_it_has_masked_by_way_of_a_computed_field() -> None:
+    """It gets computed fields as documents do, and Salesforce does not; a mask on the computed field hides it again."""
+
+    def faults(*masked: str, to: str) -> str:
+        made = Transform("t.0", Computed("A", "FirstName"))
+        return "\n".join(
+            Flow((made, Transform("t.1", Mask(masked), to))).faults(("salesforce", "mongodb", "lake"))
+        )
+
+    assert "t.0 would show what is masked for lake (FirstName)" in faults("FirstName", to="lake")
+    assert "t.0 would show what is masked in documents (FirstName)" in faults("FirstName", to="mongodb")
+    assert faults("FirstName", to="salesforce") == faults("FirstName", "A", to="lake") == ""
+
+
+def test_a_fault_in_how_a_value_is_made_is_reported_and_leaves_the_field_out() -> None:
+    """By the key of the field and the type of the error, without the value."""
+    _, make = Computed("Made", "FirstName.lower()").bound(SCHEMA)
+    key = "objects.Contact.fields.computed.Made"
+    before = FAILURES.counts().get(key, 0)
+    assert make({"FirstName": 5}) is None
+    assert FAILURES.counts()[key] == before + 1
+
+
+def test_a_number_out_of_the_range_of_its_type_is_null_and_no_failure() -> None:
+    """The language defines it so; nobody has to mend anything."""
+    _, make = Computed("Huge", "Age").bound(SCHEMA)
+    assert make({"Age": 10**400}) is None
+    assert "objects.Contact.fields.computed.Huge" not in FAILURES.counts()

@@ -25,5 +25,5 @@ def settle(work: Work) -> None:
 def _made(of: Compute, work: Work) -> Value:
     try:
         return of(work.state.canonical)
-    except Exception:  # noqa: BLE001 - a fault in how a value is made must not keep the record
+    except Exception:  # noqa: BLE001 - a fault in how a value is made (salmon.transforms.computed reports it) must not keep the record
         return None
