@@ -208,6 +208,8 @@ def vanished_edits(world: World) -> Iterator[str]:
     agreed = {value for state in world.merge.states.values() for value in state.canonical.values()}
     told = {edit.value for c in world.merge.conflicts for edit in (c.contest.standing, c.contest.challenger)}
     seen = set(history.parents.values()) | history.cleared
+    # Who edits what a side shows masked changes the value behind it, if the mask has ended by the time that this is told.
+    seen |= {value for value in history.authored if hidden(value) in seen}
     # An edit that an event told before any row did is told apart from what was there before.
     heard = {value for value, side in history.unsure.items() if (side, value) in world.merge.heard}
     found = history.found - heard
