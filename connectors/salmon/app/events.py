@@ -157,7 +157,7 @@ def carried(config: SyncConfig, side: str) -> Sequence[Carried]:
                 topics_ = (names.outbox(name), names.replays(name))
                 make = partial(publishing_documents, config, name=name, event=event)
                 found.append(Carried(name, topics_, make, is_published=True))
-            elif event.outcomes:
+            elif side == "mongodb" and event.outcomes:
                 told = partial(telling, config, name=name, collection=event.outbox)
                 found.append(Carried(name, (names.outcomes(name),), told))
         elif side == "mongodb" and event.collection is not None:

@@ -114,7 +114,7 @@ def _list(
             row["key"],
             row["code"],
             state,
-            row["reason"][:_REASON_SHOWN_MAX],
+            _shortened(row["reason"]),
         )
     if rows:
         out().print(shown)
@@ -122,6 +122,11 @@ def _list(
         say("No dead letters.")
     if seen.more:
         say(f"... and {seen.more:,} older ones: --limit shows more.")
+
+
+def _shortened(reason: str) -> str:
+    """Its end says most: the beginning tells what the other columns tell."""
+    return reason if len(reason) <= _REASON_SHOWN_MAX else f"… {reason[-_REASON_SHOWN_MAX:]}"
 
 
 @app.command("show")

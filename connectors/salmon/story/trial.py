@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from bson.errors import BSONError
 from bson.json_util import RELAXED_JSON_OPTIONS, dumps, loads
 
 from salmon.config.models import ObjectConfig, SyncConfig
@@ -181,7 +182,7 @@ def _read(
     """The record's key and agreed fields, without nulls, and notes about what is not among them."""
     try:
         content = loads(text) if origin == MONGODB else json.loads(text)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, ArithmeticError, RecursionError, BSONError) as error:
         raise ConfigError(f"--record: is not valid JSON ({type(error).__name__}).") from None
     if not isinstance(content, dict):
         raise ConfigError("--record: must be one JSON object, the record.")

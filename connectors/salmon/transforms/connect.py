@@ -70,8 +70,8 @@ def transform_named(written: str, plugins: Callable[[], Collection[str]] = tuple
     if name in (offered := plugins()):
         return name
     raise ConfigError(
-        f"is not a transform that is known here{nearest(name, [*TAKES, *offered, *_NOT_HERE])}. Known: "
-        f"{', '.join([*TAKES, *offered])}"
+        f"is not a transform that is known here{nearest(name, [*TAKES, *offered])}. Known: {', '.join([*TAKES, *offered])}. One of a"
+        f" package is known once the package is installed"
     )
 
 

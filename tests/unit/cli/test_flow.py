@@ -142,6 +142,21 @@ def test_fields_of_ones_own_need_the_orgs_describe(run: Try, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
+    "record",
+    [
+        '{"_id": {"$oid": "zz"}}',
+        '{"Pay": {"$numberDecimal": "zz"}}',
+        '{"At": {"$date": {"$numberLong": "99999999999999999999"}}}',
+        "[" * 100_000,
+    ],
+)
+def test_a_document_that_bson_does_not_take_is_refused_like_any_other(run: Try, record: str) -> None:
+    """It is a fault of the file, and none of ours."""
+    refused = run(record, [], "--from", "mongodb")
+    assert (refused["exit"], "not valid JSON" in refused["said"]) == (2, True)
+
+
+@pytest.mark.parametrize(
     ("record", "said"),
     [("{", "not valid JSON"), ("[]", "must be one JSON object")],
 )
