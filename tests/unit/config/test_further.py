@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from salmon.app.connector_plugins import is_for
-from salmon.app.events import specs_of
+from salmon.app.events import carried, specs_of
 from salmon.app.live import Live
 from salmon.config import models as config
 from salmon.config.models import SyncConfig
@@ -53,6 +53,15 @@ def test_a_further_side_takes_part_in_the_objects_that_have_it(tmp_path: Path) -
     names = {spec.name for spec in specs_of(sync)}
     assert {"crm.writes.jsonl.Account", "crm.signals.jsonl-sink", "crm.dlq.jsonl-source"} <= names
     assert "crm.writes.jsonl.Lead" not in names
+
+
+def test_the_sink_of_a_further_side_carries_no_events(tmp_path: Path) -> None:
+    """What became of an outbox's documents, MongoDB's sink alone tells them."""
+    sync = loaded(
+        tmp_path,
+        events={"Sent__e": {"direction": "to_salesforce", "collection": "outbox", "fields": {"A__c": "a"}}},
+    )
+    assert [len(carried(sync, side)) for side in ("salesforce", "mongodb", "jsonl")] == [1, 1, 0]
 
 
 def test_the_fold_knows_the_sides_of_each_object(tmp_path: Path) -> None:

@@ -3,8 +3,9 @@ Reading several objects at the same time, so that none waits for a slow one (a b
 takes a minute, an object of many millions of records), and a large one in several parts at the same time, so that it takes less long.
 
 The chunks of one part come in the order of their Ids, one after the other, so a run can be continued after the last of each part that
-was reported. A part is with one reader until it has ended; that reader goes on with a part of the same object that nobody reads yet.
-The next run goes to the readers with the least to do. One object never has all of them.
+was reported. A part is with one reader until it has ended; that reader goes on with a part of the same object that nobody reads yet, or of
+another one if it has nothing else to do. The next object goes to the reader with the least to do, which reads by turns what it has; its
+further parts to those that have nothing. One object never has all of them.
 """
 
 from __future__ import annotations
@@ -59,7 +60,8 @@ class SideBySide:
             # Who had the earlier one knows its bulk job, and lets it go.
             best = sorted(self._all, key=lambda reader: (reader not in earlier, busy.count(reader)))
             left = self._left[run.object] = deque(run.pieces())
-            readers = self._readers_of[run.object] = best[: min(self._of_one_object, len(left))]
+            idle = [reader for reader in best[1:] if not busy.count(reader)]
+            readers = self._readers_of[run.object] = [best[0], *idle][: min(self._of_one_object, len(left))]
             for reader in readers:
                 reader.begin(left.popleft())
 
@@ -110,3 +112,14 @@ class SideBySide:
         self._readers_of[name].remove(reader)
         if not self._readers_of[name]:
             del self._readers_of[name]
+        self._help_out(reader)
+
+    def _help_out(self, reader: Snapshots) -> None:
+        """Let a reader that has nothing to do take a part that nobody reads yet."""
+        if any(reader in readers for readers in self._readers_of.values()):
+            return
+        for name, readers in self._readers_of.items():
+            if self._left[name] and len(readers) < self._of_one_object:
+                readers.append(reader)
+                reader.begin(self._left[name].popleft())
+                return

@@ -102,7 +102,7 @@ class CountingOrg(Org, Protocol):
 
 
 class _OthersFirst(Exception):
-    """A read has failed for a while, and other objects wait to be read."""
+    """Other objects wait to be read, and it is their turn: a chunk has been read, or a read has failed for a while."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ class _Job:
 
 
 class Snapshots:
-    """The runs of all objects, one after the other. `begin` and `close` may be called from any thread."""
+    """The runs of all objects, by turns, a chunk each. `begin` and `close` may be called from any thread."""
 
     def __init__(
         self,
@@ -179,7 +179,7 @@ class Snapshots:
         threading.Thread(target=self._work, name="snapshots", daemon=True).start()
 
     def begin(self, run: Run) -> None:
-        """Read *run*, from where it stands, after those begun before. An earlier run of its object is given up."""
+        """Read *run*, from where it stands, by turns with the others. An earlier run of its object is given up."""
         if (earlier := self._latest.get(run.object)) is not None:
             earlier.cancelled.set()
         job = self._latest[run.object] = _Job(run)
@@ -275,6 +275,8 @@ class Snapshots:
             self._troubles.over(run.object)
             self._put(job, (job, chunk))
             run = job.run = chunk.run
+            if not (run.done or self._jobs.empty()):
+                raise _OthersFirst
         self._in_the_org.pop(run.object, None)
         self._not_by_bulk.pop(run.object, None)
         if job.cancelled.is_set() and self._bulk is not None and run.object not in self._latest:

@@ -135,6 +135,33 @@ def test_more_parts_than_readers_are_all_read(made: list[Rig]) -> None:
     assert ended == [0, 1, 2]
 
 
+def test_a_small_object_does_not_wait_for_the_end_of_large_ones(made: list[Rig]) -> None:
+    """Where every reader has one, they are read by turns: a hole of a few records must not hold up its events for hours."""
+    rig = Rig("Account", at_once=1)
+    made.append(rig)
+    for number in range(10, 50):
+        rig.org.put("Account", f"0010000000000{number}AAA", Name="x")
+    rig.readings.begin(RUN)
+    rig.readings.begin(replace(RUN, object="Contact"))
+    rig.go_on.set()
+    until(lambda: rig.done("Contact"), "the small one is read")
+    assert len(rig.ids("Account")) < 20
+    until(lambda: rig.done("Account"), "and the large one goes on")
+    assert len(rig.ids("Account")) == len(set(rig.ids("Account"))) == 43
+
+
+def test_a_reader_that_has_nothing_left_takes_a_part_of_another_object(made: list[Rig]) -> None:
+    """No part waits while somebody could read it."""
+    rig = Rig("Account", at_once=3)
+    made.append(rig)
+    rig.readings.begin(replace(RUN, object="Contact"))
+    rig.readings.begin(replace(RUN, by="rest").cut_at([A, B]))
+    until(lambda: rig.done("Contact"), "the small one is read")
+    until(lambda: len(rig.readings._readers_of["Account"]) == 2, "its reader has taken a part")
+    rig.go_on.set()
+    until(lambda: rig.done("Account") and len(rig.ids("Account")) == 3, "all parts are read")
+
+
 def test_an_object_in_parts_that_is_given_up_is_reported_no_more(made: list[Rig]) -> None:
     """None of its parts is, those that nobody reads yet neither."""
     rig = Rig("Account", at_once=3)
