@@ -167,7 +167,7 @@ def _news_of_record(work: Work) -> None:
     else:
         if ours is None:
             x.parked = {n: p for n, p in x.parked.items() if n not in OWNED_BY_MERGE}
-            taken_away.forget(x)
+            taken_away.forget(work)
         lives(work, ours)
 
 

@@ -176,6 +176,22 @@ def test_a_late_edit_of_a_record_that_is_deleted_meanwhile_changes_nothing() -> 
     assert story.state.canonical == {}
 
 
+# A removal that cannot be carried out now.
+
+
+def test_what_our_creation_has_made_is_taken_away_though_the_removal_had_to_wait_before_it_was_told() -> None:
+    """The record is locked; that the creation was carried out is told after that. (Seed 63910.)"""
+    story = born_in_mongodb(only_oslo(SALESFORCE), Name="Acme", City="Oslo")
+    story.salesforce.native_id = OTHER_ID
+    made = story.writes[SALESFORCE]
+    story.mongodb.edits(City="Bergen")
+    taken = story.writes[SALESFORCE]
+    story.salesforce.defers(taken, code="ENTITY_IS_LOCKED")
+    story.salesforce.acks(made)
+    story.salesforce.retries(taken)
+    assert story.writes[SALESFORCE].op is WriteOp.DELETE
+
+
 # A conflict that comes up while the record is away.
 
 

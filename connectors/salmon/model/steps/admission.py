@@ -19,7 +19,7 @@ from __future__ import annotations
 from salmon.model.change import WriteOp
 from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
-from salmon.model.state import State
+from salmon.model.state import SideState, State
 from salmon.model.steps.work import Fact, Work
 
 
@@ -49,12 +49,17 @@ def settle(state: State, rules: Rules, *, whole: bool) -> None:
             continue
         if is_wanted(state, name, rules):
             side.entered = True
-        elif side.exists is not True and not side.in_flight:
+        elif side.exists is not True and not side.in_flight and not _may_show(side, WriteOp.CREATE):
             side.entered = False
     for name, side in state.sides.items():
         if side.viewed_by and name not in rules.views:
             # What we were about to take away by the former filter may still end there.
-            side.viewed_by, side.entered = "", any(sent.op is WriteOp.DELETE for sent in side.sent.values())
+            side.viewed_by, side.entered = "", _may_show(side, WriteOp.DELETE)
+
+
+def _may_show(side: SideState, op: WriteOp) -> bool:
+    """Whether a write of this kind may have been carried out there that the side has not told of; its outcome does not say so."""
+    return any(sent.op is op for sent in side.sent.values())
 
 
 def is_wanted(state: State, name: str, rules: Rules) -> bool:

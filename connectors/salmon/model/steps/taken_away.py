@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from salmon.model.change import Change, Op, WriteOp
 from salmon.model.policies import EXISTENCE
-from salmon.model.state import TAKEN_AWAY, Overwritten, Sent, SideState
+from salmon.model.state import TAKEN_AWAY, Overwritten, Sent
 from salmon.model.steps.values import UNSENT, fold_unseen_value
 from salmon.model.steps.work import Work
 
@@ -84,9 +84,10 @@ def removals(work: Work, ours: Sent | None) -> dict[int, Sent]:
     return finished
 
 
-def forget(x: SideState) -> None:
+def forget(work: Work) -> None:
     """Somebody makes another record on a side that has none: that one is not what we took away, and who deletes it means it."""
-    if x.exists is False:
+    x = work.x
+    if x.exists is False and _is_filtered(work):
         x.sent = {s: sent for s, sent in x.sent.items() if s > x.settled or sent.op is not WriteOp.DELETE}
 
 
@@ -95,7 +96,9 @@ def is_made_again(work: Work) -> bool:
     change, x, seq = work.change, work.x, work.change.ack or 0
     if change.op not in (Op.CREATE, Op.ROW) or not work.state.lives or EXISTENCE in x.parked:
         return False
-    taken = any(s > seq and sent.op is WriteOp.DELETE for s, sent in x.sent.items())
+    # If the filter has ended, what is on its way by now takes nothing away that lives on.
+    newest = max(x.sent, default=0) if _is_filtered(work) else x.settled
+    taken = any(seq < s <= newest and sent.op is WriteOp.DELETE for s, sent in x.sent.items())
     # The second: a row has shown it, and its event follows.
     is_away = x.exists is False or (change.op is Op.CREATE and seq == x.marker)
     return taken and is_away and 0 < seq <= x.settled

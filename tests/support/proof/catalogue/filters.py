@@ -131,8 +131,15 @@ FILTERS: Final = (
         "what ends as its filter does has never been taken away",
         "Filters: a removal that is on its way as the filter ends is ours",
         "model.steps.admission",
-        'side.entered = "", any(sent.op is WriteOp.DELETE for sent in side.sent.values())\n',
+        'side.entered = "", _may_show(side, WriteOp.DELETE)\n',
         'side.entered = "", False\n',
+    ),
+    Mutant(
+        "a removal that has to wait makes a guest of what our creation has made",
+        "Filters: what our creation makes is taken away when it no longer matches",
+        "model.steps.admission",
+        " and not _may_show(side, WriteOp.CREATE):\n",
+        ":\n",
     ),
     Mutant(
         "a conflict that came up while the record was off a side ends as it comes back",
@@ -166,7 +173,7 @@ FILTERS: Final = (
         "who deletes what he has made in place of what we took away deletes nothing elsewhere",
         "Filters: a record that somebody has made there is deleted everywhere as he deletes it",
         "model.fold",
-        "            taken_away.forget(x)\n",
+        "            taken_away.forget(work)\n",
         "",
     ),
     Mutant(
