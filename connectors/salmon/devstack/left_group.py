@@ -5,7 +5,8 @@ Apache Kafka gives the partitions of a member to the others when it has heard no
 `noida-db` 0.2.3 waits for it for ever, so no spare instance would ever take over. So the proxy tells the broker that the
 member has left, if its client has disconnected and has not come back within that time.
 
-A client that is silent on an open connection, e.g. because it is suspended, is left alone.
+A client that is silent on an open connection, e.g. because it is suspended, is left alone. So is everybody while members join: a static
+member that has been started again names no member id then, and may be given the one that it had.
 """
 
 from __future__ import annotations
@@ -71,12 +72,14 @@ class LeftGroup:
             tuple[bytes, bytes], object
         ] = {}  # group and member -> the link that spoke of it last
         self._sessions_s: dict[bytes, float] = {}
+        self._joined_at_s: dict[bytes, float] = {}  # by the loop's clock: when somebody last joined the group
         self._leaving: set[asyncio.Task[None]] = set()
 
     def asks(self, link: object, said: Spoken) -> None:
         """A client asks on *link*."""
         if said.api_key == JOIN_GROUP:
             self._sessions_s[said.group] = said.session_s
+            self._joined_at_s[said.group] = asyncio.get_running_loop().time()
         if said.member:
             self._members[said.group, said.member] = link
         elif said.api_key == LEAVE_GROUP:
@@ -89,11 +92,20 @@ class LeftGroup:
         """A client's connection has ended. It may come back with another within its session."""
         for member, last in self._members.items():
             if last is link:
-                after_s = self._sessions_s.get(member[0], _SESSION_S)
-                asyncio.get_running_loop().call_later(after_s, self._look, member, link)
+                self._look_after(member, link, self._sessions_s.get(member[0], _SESSION_S))
+
+    def _look_after(self, member: tuple[bytes, bytes], link: object, after_s: float) -> None:
+        asyncio.get_running_loop().call_later(after_s, self._look, member, link)
 
     def _look(self, member: tuple[bytes, bytes], link: object) -> None:
-        if self._members.get(member) is link:
+        if self._members.get(member) is not link:
+            return
+        group = member[0]
+        since_s = asyncio.get_running_loop().time() - self._joined_at_s.get(group, -_SESSION_S)
+        left_s = self._sessions_s.get(group, _SESSION_S) - since_s
+        if left_s > 0:
+            self._look_after(member, link, left_s)
+        else:
             del self._members[member]
             task = asyncio.create_task(self._leave(*member))
             self._leaving.add(task)

@@ -112,3 +112,21 @@ def test_who_comes_back_or_has_left_is_not_taken_out(step: str) -> None:
 def test_who_is_silent_on_an_open_connection_stays() -> None:
     """A suspended process wakes up again."""
     assert asyncio.run(played()) == []
+
+
+def test_nobody_is_taken_out_while_members_join() -> None:
+    """A static member that was started again names no member, and may be given the id that it had: it would be itself."""
+
+    async def joined() -> bool:
+        left_group, link = LeftGroup((HOST, 1)), object()
+        for api_key in (HEARTBEAT, JOIN_GROUP):
+            said = spoken(
+                request(api_key, session_ms=60_000, member="" if api_key == JOIN_GROUP else LEFT[1])
+            )
+            assert said is not None
+            left_group.asks(link if api_key == HEARTBEAT else object(), said)
+        [member] = left_group._members
+        left_group._look(member, link)
+        return member in left_group._members
+
+    assert asyncio.run(joined())
