@@ -3,7 +3,8 @@ Takes members that are dead out of their groups at the embedded broker.
 
 Apache Kafka gives the partitions of a member to the others when it has heard nothing of it within its session time-out.
 `noida-db` 0.2.3 waits for it for ever, so no spare instance would ever take over. So the proxy tells the broker that the
-member has left, if its client has disconnected and has not come back within that time.
+member has left, if its client has disconnected and has not come back within that time, and another member is there to take over: where the
+last member leaves, the broker forgets the group's offsets.
 
 A client that is silent on an open connection, e.g. because it is suspended, is left alone. So is everybody while members join: a static
 member that has been started again names no member id then, and may be given the one that it had.
@@ -71,6 +72,7 @@ class LeftGroup:
         self._members: dict[
             tuple[bytes, bytes], object
         ] = {}  # group and member -> the link that spoke of it last
+        self._away: set[tuple[bytes, bytes]] = set()  # those of them whose connection has ended
         self._sessions_s: dict[bytes, float] = {}
         self._joined_at_s: dict[bytes, float] = {}  # by the loop's clock: when somebody last joined the group
         self._leaving: set[asyncio.Task[None]] = set()
@@ -82,6 +84,7 @@ class LeftGroup:
             self._joined_at_s[said.group] = asyncio.get_running_loop().time()
         if said.member:
             self._members[said.group, said.member] = link
+            self._away.discard((said.group, said.member))
         elif said.api_key == LEAVE_GROUP:
             for each in [
                 each for each, last in self._members.items() if last is link and each[0] == said.group
@@ -92,6 +95,7 @@ class LeftGroup:
         """A client's connection has ended. It may come back with another within its session."""
         for member, last in self._members.items():
             if last is link:
+                self._away.add(member)
                 self._look_after(member, link, self._sessions_s.get(member[0], _SESSION_S))
 
     def _look_after(self, member: tuple[bytes, bytes], link: object, after_s: float) -> None:
@@ -100,13 +104,14 @@ class LeftGroup:
     def _look(self, member: tuple[bytes, bytes], link: object) -> None:
         if self._members.get(member) is not link:
             return
-        group = member[0]
+        group, session_s = member[0], self._sessions_s.get(member[0], _SESSION_S)
         since_s = asyncio.get_running_loop().time() - self._joined_at_s.get(group, -_SESSION_S)
-        left_s = self._sessions_s.get(group, _SESSION_S) - since_s
-        if left_s > 0:
-            self._look_after(member, link, left_s)
+        is_alone = all(other[0] != group or other in self._away for other in self._members)
+        if is_alone or since_s < session_s:
+            self._look_after(member, link, session_s if is_alone else session_s - since_s)
         else:
             del self._members[member]
+            self._away.discard(member)
             task = asyncio.create_task(self._leave(*member))
             self._leaving.add(task)
             task.add_done_callback(self._leaving.discard)

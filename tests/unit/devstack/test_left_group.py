@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from salmon.devstack.left_group import HEARTBEAT, JOIN_GROUP, LEAVE_GROUP, LeftGroup, spoken
+from salmon.devstack.left_group import HEARTBEAT, JOIN_GROUP, LEAVE_GROUP, LeftGroup, Spoken, spoken
 from salmon.devstack.processes import HOST
 
 FETCH, HEADER = 1, struct.Struct(">hhih")
@@ -78,10 +78,12 @@ def _read(frame: bytes, at: int) -> tuple[str, int]:
 
 async def played(*steps: str) -> list[tuple[str, str]]:
     """Who has left after a member's joining and first heartbeat, and these steps."""
-    it, link, another = Played(), object(), object()
+    it, link, another, spare = Played(), object(), object(), object()
     server = await asyncio.start_server(it.serve, HOST, 0)
     it.left_group = LeftGroup((HOST, server.sockets[0].getsockname()[1]))
     it.says(link, JOIN_GROUP, HEARTBEAT)
+    if "nobody else is there" not in steps:
+        it.left_group.asks(spare, Spoken(HEARTBEAT, LEFT[0].encode(), member=b"spare"))
     for step in steps:
         match step:
             case "its connection ends":
@@ -109,6 +111,11 @@ def test_who_comes_back_or_has_left_is_not_taken_out(step: str) -> None:
     assert asyncio.run(played(*steps)) == []
 
 
+def test_the_last_member_of_a_group_stays_in_it() -> None:
+    """Nobody waits for its partitions, and the broker would forget the group's offsets."""
+    assert asyncio.run(played("nobody else is there", "its connection ends")) == []
+
+
 def test_who_is_silent_on_an_open_connection_stays() -> None:
     """A suspended process wakes up again."""
     assert asyncio.run(played()) == []
@@ -125,7 +132,8 @@ def test_nobody_is_taken_out_while_members_join() -> None:
             )
             assert said is not None
             left_group.asks(link if api_key == HEARTBEAT else object(), said)
-        [member] = left_group._members
+        left_group.asks(object(), Spoken(HEARTBEAT, LEFT[0].encode(), member=b"spare"))
+        member = (LEFT[0].encode(), LEFT[1].encode())
         left_group._look(member, link)
         return member in left_group._members
 
