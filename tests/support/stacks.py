@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -25,18 +24,10 @@ from salmon.devstack.registry_process import Registry, RegistryProcess
 EMBEDDED = "embedded"
 JVM = "jvm"
 # For parametrize: with `pytest --dist loadgroup` one worker runs all tests of a stack, and starts it once.
-_MARKS = {
-    EMBEDDED: [pytest.mark.xdist_group(EMBEDDED)],
-    JVM: [pytest.mark.jvm, pytest.mark.xdist_group(JVM)],
-}
-
-
-def on(stack: str, *values: object) -> Any:
-    """Values of a test that runs on this stack alone with them: parametrize("stack", ..., indirect=["stack"])."""
-    return pytest.param(stack, *values, marks=_MARKS[stack])
-
-
-STACKS = (on(EMBEDDED), on(JVM))
+STACKS = (
+    pytest.param(EMBEDDED, marks=pytest.mark.xdist_group(EMBEDDED)),
+    pytest.param(JVM, marks=[pytest.mark.jvm, pytest.mark.xdist_group(JVM)]),
+)
 
 
 @dataclass(frozen=True, slots=True)
