@@ -11,11 +11,11 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeVar
 
 import requests
 from simple_salesforce.exceptions import SalesforceError
@@ -29,6 +29,16 @@ from support.chaos.stage import EVENT, EVENT_FIELD, SHIPMENTS, Stage
 _LOOK_S: Final = 0.5
 # What the source logs when it must begin with the earliest event, because the org does not know its position any more.
 _LOSS: Final = "event_position_lost"
+
+
+class Verdict(Protocol):
+    """What was sent and has not arrived."""
+
+    @property
+    def lost(self) -> Sequence[str]: ...
+
+
+V = TypeVar("V", bound=Verdict)
 
 
 @dataclass(slots=True)
@@ -119,9 +129,17 @@ def judge_events(
 
 def verdict_on(stage: Stage, publisher: Publisher, *, within_s: float) -> EventVerdict:
     """Judge when nothing is missing, or after *within_s*: what is late is not lost."""
+    return when_nothing_is_missing(
+        lambda: judge_events(publisher.publications, _arrived(stage), losses_in(stage.folder / "logs")),
+        within_s,
+    )
+
+
+def when_nothing_is_missing(judge: Callable[[], V], within_s: float) -> V:
+    """Judge again and again until nothing is lost, or *within_s* is over."""
     deadline = time.monotonic() + within_s
     while True:
-        verdict = judge_events(publisher.publications, _arrived(stage), losses_in(stage.folder / "logs"))
+        verdict = judge()
         if not verdict.lost or time.monotonic() > deadline:
             return verdict
         time.sleep(_LOOK_S)

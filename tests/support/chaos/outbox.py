@@ -12,17 +12,15 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from pymongo.errors import PyMongoError
 
 from support.chaos.editors import Editor
-from support.chaos.events import Publication
+from support.chaos.events import Publication, when_nothing_is_missing
 from support.chaos.hands import World
 from support.chaos.journal import ACKNOWLEDGED
 from support.chaos.stage import EVENT_FIELD, OUTBOX, SENT, Stage
-
-_LOOK_S: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +89,4 @@ def judge_outbox(sent: Iterable[Publication], published: Iterable[Mapping[str, A
 
 def verdict_on(stage: Stage, sender: Sender, *, within_s: float) -> OutboxVerdict:
     """Judge when nothing is missing, or after *within_s*: what is late is not lost."""
-    deadline = time.monotonic() + within_s
-    while True:
-        verdict = judge_outbox(sender.sent, stage.published(SENT))
-        if not verdict.lost or time.monotonic() > deadline:
-            return verdict
-        time.sleep(_LOOK_S)
+    return when_nothing_is_missing(lambda: judge_outbox(sender.sent, stage.published(SENT)), within_s)
