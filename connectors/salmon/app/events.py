@@ -200,29 +200,30 @@ def collecting(config: SyncConfig, instance: Instance, event: str, collection: s
 
 def publishing(config: SyncConfig, instance: Instance, name: str, event: EventConfig) -> Carrier | None:
     """What publishes changes of an object as events; None while the object has no schema."""
-    from salmon.salesforce.writing.publishing import EventPublisher
-
     assert event.object is not None
     schema = object_schema(instance.registry, instance.topics.records(event.object))
     if schema is None:
         return None
     codec = Changes(schema, instance.registry, instance.topics.changes(event.object))
     decode = change_decoder(name, event, schema, codec)
-    task = EventPublisher(config.salesforce, name, event.fields)
-    started(task, schema)
-    return Carrier(task, decode, "published")
+    return Carrier(_publisher(config, name, event, schema), decode, "published")
 
 
 def publishing_documents(config: SyncConfig, instance: Instance, name: str, event: EventConfig) -> Carrier:
     """What publishes the documents of an outbox as events."""
-    from salmon.salesforce.writing.publishing import EventPublisher
-
     topic, outcomes = instance.topics.outbox(name), instance.topics.outcomes(name)
     decode = document_decoder(name, Documents(instance.registry, topic))
     tell = outcome_teller(topic, Outcomes(instance.registry, outcomes))
-    task = EventPublisher(config.salesforce, name, event.fields)
-    started(task, ObjectSchema(name, ()))
+    task = _publisher(config, name, event, ObjectSchema(name, ()))
     return Carrier(task, decode, "published", tell if event.outcomes else cleared(topic))
+
+
+def _publisher(config: SyncConfig, name: str, event: EventConfig, schema: ObjectSchema) -> SinkTask:
+    from salmon.salesforce.writing.publishing import EventPublisher
+
+    task = EventPublisher(config.salesforce, name, event.fields)
+    started(task, schema)
+    return task
 
 
 def telling(config: SyncConfig, instance: Instance, name: str, collection: str) -> Carrier:

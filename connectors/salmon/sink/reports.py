@@ -169,9 +169,8 @@ class SinkReports:
         self._buffer.committed(positions)
         for wait in report.waits:
             self.waits.put(wait)
-            self._known_parents |= (
-                wait.parents - wait.deleted
-            )  # They may have been created since the task asked.
+            # They may have been created since the task asked.
+            self._known_parents |= wait.parents - wait.deleted
         for wait in report.settled:
             self.waits.drop(wait.id)
         for refused in report.no_longer_refused:

@@ -90,8 +90,12 @@ Step = Filter | Mask | Plugged | Cast | Timestamps | Constant | Choose | Compute
 
 def masked_by(step: Step) -> tuple[str, ...]:
     """The fields that a side gets in another form, one-way."""
-    is_mask = isinstance(step, Mask) or (isinstance(step, Plugged) and step.is_one_way)
-    return step.fields if is_mask else ()  # type: ignore[union-attr]
+    match step:
+        case Mask():
+            return step.fields
+        case Plugged() if step.is_one_way:
+            return step.fields
+    return ()
 
 
 def formed_by(step: Step) -> tuple[str, ...]:
