@@ -34,7 +34,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from salmon.devstack.left_group import LeftGroup, spoken
+from salmon.devstack.left_group import LeftGroup, Spoken, spoken
 from salmon.devstack.left_open import END_TRANSACTION, Heard, LeftOpen, heard
 
 BROKER_HOST: Final = "127.0.0.2"
@@ -177,6 +177,7 @@ class _Asked:
     until: float = 0.0
     news: int = 0  # how often the front had been stirred then
     heard: Heard | None = None  # of a request about a transaction
+    spoken: Spoken | None = None  # of one about a group
 
 
 class _Link:
@@ -228,7 +229,7 @@ class _Link:
                 await self._front.left_open.asks(self, said)
             if (of_group := spoken(frame)) is not None:
                 self._front.left_group.asks(self, of_group)
-            self._asked[correlation] = _Asked(api_key, api_version, heard=said)
+            self._asked[correlation] = _Asked(api_key, api_version, heard=said, spoken=of_group)
             if api_key == _JOIN_GROUP:
                 asyncio.get_running_loop().call_later(_JOIN_MAX_S, self._end_if_unanswered, correlation)
         await _send(self._broker_out, frame)
@@ -258,6 +259,8 @@ class _Link:
                     mended(asked.api_key, asked.api_version, frame, host=self._front.advertised_host)
                 if asked.heard is not None:
                     self._front.left_open.answered(self, asked.heard, frame)
+                if asked.spoken is not None:
+                    self._front.left_group.answered(self, asked.spoken, frame)
                 await _send(self._client_out, frame)
                 if asked.api_key in _NEWS:
                     self._front.stir()

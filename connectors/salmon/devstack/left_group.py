@@ -3,8 +3,8 @@ Takes members that are dead out of their groups at the embedded broker.
 
 Apache Kafka gives the partitions of a member to the others when it has heard nothing of it within its session time-out.
 `noida-db` 0.2.3 waits for it for ever, so no spare instance would ever take over. So the proxy tells the broker that the
-member has left, if its client has disconnected and has not come back within that time, and another member is there to take over: where the
-last member leaves, the broker forgets the group's offsets.
+member has left, if its client has disconnected and has not come back within that time, and another is there to take over, or waits to join (the
+broker lets it wait for the dead one): where the last member leaves, the broker forgets the group's offsets.
 
 A client that is silent on an open connection, e.g. because it is suspended, is left alone. So is everybody while members join: a static
 member that has been started again names no member id then, and may be given the one that it had.
@@ -18,6 +18,8 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
+from salmon.devstack.left_open import answer_to
+
 # API keys of Kafka's protocol (Kafka Protocol Guide), each with its first version of flexible lengths.
 JOIN_GROUP: Final = 11
 HEARTBEAT: Final = 12
@@ -28,7 +30,6 @@ _REQUEST: Final = struct.Struct(">hhi")  # API key, API version, correlation id
 _SHORT: Final = struct.Struct(">h")
 _INT: Final = struct.Struct(">i")
 _SESSION_S: Final = 45.0  # Apache Kafka's default, for a member that joined before this front did
-_ANSWER_MAX_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class Spoken:
     """
 
     api_key: int
+    api_version: int
     group: bytes
     session_s: float = 0.0
     member: bytes = b""
@@ -59,9 +61,9 @@ def spoken(request: bytes) -> Spoken | None:
         behind = at + _INT.size * (
             1 if version == 0 else 2
         )  # from version 1 on, the rebalance has a time-out, too
-        return Spoken(api_key, group, session_s, member=_text(request, behind)[0])
+        return Spoken(api_key, version, group, session_s, member=_text(request, behind)[0])
     member = _text(request, at + _INT.size)[0] if api_key == HEARTBEAT else b""  # behind the generation
-    return Spoken(api_key, group, member=member)
+    return Spoken(api_key, version, group, member=member)
 
 
 class LeftGroup:
@@ -75,6 +77,9 @@ class LeftGroup:
         self._away: set[tuple[bytes, bytes]] = set()  # those of them whose connection has ended
         self._sessions_s: dict[bytes, float] = {}
         self._joined_at_s: dict[bytes, float] = {}  # by the loop's clock: when somebody last joined the group
+        self._joining: dict[
+            object, bytes
+        ] = {}  # link -> the group that it has asked to join, without an answer yet
         self._leaving: set[asyncio.Task[None]] = set()
 
     def asks(self, link: object, said: Spoken) -> None:
@@ -82,21 +87,34 @@ class LeftGroup:
         if said.api_key == JOIN_GROUP:
             self._sessions_s[said.group] = said.session_s
             self._joined_at_s[said.group] = asyncio.get_running_loop().time()
+            self._joining[link] = said.group
         if said.member:
-            self._members[said.group, said.member] = link
-            self._away.discard((said.group, said.member))
+            self._speaks(link, (said.group, said.member))
         elif said.api_key == LEAVE_GROUP:
             for each in [
                 each for each, last in self._members.items() if last is link and each[0] == said.group
             ]:
                 del self._members[each]
 
+    def answered(self, link: object, said: Spoken, answer: bytes | bytearray) -> None:
+        """The broker has answered; *answer*: the frame without its size. Who joins is told its id, also if it has named none."""
+        if said.api_key != JOIN_GROUP:
+            return
+        self._joining.pop(link, None)
+        if member := _joined(answer, said.api_version):
+            self._speaks(link, (said.group, member))
+
     def gone(self, link: object) -> None:
         """A client's connection has ended. It may come back with another within its session."""
+        self._joining.pop(link, None)
         for member, last in self._members.items():
             if last is link:
                 self._away.add(member)
                 self._look_after(member, link, self._sessions_s.get(member[0], _SESSION_S))
+
+    def _speaks(self, link: object, member: tuple[bytes, bytes]) -> None:
+        self._members[member] = link
+        self._away.discard(member)
 
     def _look_after(self, member: tuple[bytes, bytes], link: object, after_s: float) -> None:
         asyncio.get_running_loop().call_later(after_s, self._look, member, link)
@@ -106,7 +124,8 @@ class LeftGroup:
             return
         group, session_s = member[0], self._sessions_s.get(member[0], _SESSION_S)
         since_s = asyncio.get_running_loop().time() - self._joined_at_s.get(group, -_SESSION_S)
-        is_alone = all(other[0] != group or other in self._away for other in self._members)
+        others = [each for each, _ in self._members.keys() - self._away] + list(self._joining.values())
+        is_alone = group not in others
         if is_alone or since_s < session_s:
             self._look_after(member, link, session_s if is_alone else session_s - since_s)
         else:
@@ -118,21 +137,25 @@ class LeftGroup:
 
     async def _leave(self, group: bytes, member: bytes) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            async with asyncio.timeout(_ANSWER_MAX_S):
-                source, target = await asyncio.open_connection(*self._broker)
-                try:
-                    request = _leaves(group, member)
-                    target.write(_INT.pack(len(request)) + request)
-                    await source.readexactly(_INT.unpack(await source.readexactly(4))[0])
-                finally:
-                    target.close()
+            await answer_to(_leaves(group, member), self._broker)
 
 
-def _text(frame: bytes, at: int) -> tuple[bytes, int]:
+def _text(frame: bytes | bytearray, at: int) -> tuple[bytes, int]:
     """A text with a length of two bytes, and where the next begins."""
     length = max(0, _SHORT.unpack_from(frame, at)[0])
     begins = at + _SHORT.size
-    return frame[begins : begins + length], begins + length
+    return bytes(frame[begins : begins + length]), begins + length
+
+
+def _joined(answer: bytes | bytearray, api_version: int) -> bytes:
+    """JoinGroup: the member's id; empty where the broker has refused."""
+    at = 4 + (4 if api_version >= 2 else 0)  # correlation id, throttle time
+    if _SHORT.unpack_from(answer, at)[0]:
+        return b""
+    at += _SHORT.size + _INT.size  # error code, generation
+    for _ in ("protocol", "leader"):
+        _, at = _text(answer, at)
+    return _text(answer, at)[0]
 
 
 def _leaves(group: bytes, member: bytes) -> bytes:

@@ -116,16 +116,22 @@ class LeftOpen:
 
     async def _end(self, transactional_id: bytes, link: object) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            async with asyncio.timeout(_ANSWER_MAX_S):
-                answer = await self._asked(_next_epoch(transactional_id, self._timeouts_s))
+            answer = await answer_to(_next_epoch(transactional_id, self._timeouts_s), self._broker)
             if _error_of(answer, flexible=False) == 0:
                 del self._open[transactional_id]
                 self._ended()
                 return
         self._look_after(transactional_id, link, _AGAIN_S)
 
-    async def _asked(self, request: bytes) -> bytes:
-        source, target = await asyncio.open_connection(*self._broker)
+
+async def answer_to(request: bytes, broker: tuple[str, int]) -> bytes:
+    """
+    Ask the broker on a connection of its own; frames without their sizes.
+
+    Raises OSError (also where it takes too long), IncompleteReadError: there is no answer.
+    """
+    async with asyncio.timeout(_ANSWER_MAX_S):
+        source, target = await asyncio.open_connection(*broker)
         try:
             target.write(_INT.pack(len(request)) + request)
             return await source.readexactly(_INT.unpack(await source.readexactly(4))[0])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from salmon.kafka import clients
+from salmon.kafka import clients, cluster
 from support.waiting import until
 
 
@@ -46,3 +46,25 @@ def test_each_rebalance_is_answered_once_with_or_without_a_callback_that_does_so
     assert member.asked == ["assign"]
     member.close()
     assert member.asked == ["assign", "unassign"]
+
+
+def test_the_partitions_of_a_member_that_is_gone_for_longer_than_its_session_go_to_another(
+    kafka: dict[str, Any], name: str, create: Callable[..., str]
+) -> None:
+    """A static member that ends does not leave its group, no more than one that is killed: it may come back. Else a spare has them."""
+    topic, opens = create(), clients.Clients(kafka)
+    first, spare = (opens.consumer(group_id=name, client_id=each, instance_id=each) for each in ("a", "b"))
+    first.subscribe([topic], on_assign=_takes)
+    until(lambda: first.poll(0.05) or first.assignment(), "the first has the partition")
+    first.commit(offsets=[TopicPartition(topic, 0, 7)], asynchronous=False)
+    spare.subscribe([topic], on_assign=_takes)
+    admin = opens.admin(client_id="test")
+    until(
+        lambda: (first.poll(0.05), spare.poll(0.05), len(cluster.members(admin, name)) == 2)[-1],
+        "the spare is in the group",
+    )
+    assert spare.assignment() == []
+    first.close()
+    until(lambda: spare.poll(0.05) or spare.assignment(), "the spare has taken over")
+    assert spare.committed([TopicPartition(topic, 0)], timeout=10)[0].offset == 7, "it knows where to go on"
+    spare.close()

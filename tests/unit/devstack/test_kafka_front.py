@@ -140,7 +140,7 @@ def test_records_and_errors_are_something(version: int) -> None:
 
 @dataclass
 class FakeBroker:
-    """Answers a Fetch with *records*, and anything else with its correlation id."""
+    """Answers a Fetch with *records*, and anything else with its correlation id and no more."""
 
     records: bytes = b""
     asked: list[int] = field(default_factory=list)  # API keys
@@ -155,7 +155,9 @@ class FakeBroker:
                 self.asked.append(api_key)
                 if api_key in self.silent:
                     continue
-                answer = fetch_answer(version, [], self.records) if api_key == FETCH else bytes(4)
+                # A join is answered with nothing in any field, and is as long as such an answer is.
+                nothing = bytes(20 if api_key == JOIN_GROUP else 4)
+                answer = fetch_answer(version, [], self.records) if api_key == FETCH else nothing
                 answer = struct.pack(">i", correlation) + answer[4:]
                 target.write(struct.pack(">i", len(answer)) + answer)
         except asyncio.IncompleteReadError:

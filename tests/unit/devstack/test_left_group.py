@@ -83,15 +83,22 @@ async def played(*steps: str) -> list[tuple[str, str]]:
     it.left_group = LeftGroup((HOST, server.sockets[0].getsockname()[1]))
     it.says(link, JOIN_GROUP, HEARTBEAT)
     if "nobody else is there" not in steps:
-        it.left_group.asks(spare, Spoken(HEARTBEAT, LEFT[0].encode(), member=b"spare"))
+        it.left_group.asks(spare, Spoken(HEARTBEAT, 1, LEFT[0].encode(), member=b"spare"))
     for step in steps:
         match step:
             case "its connection ends":
                 it.left_group.gone(link)
             case "it beats on another":
                 it.says(another, HEARTBEAT)
+            case "a spare joins":
+                it.left_group.asks(spare, Spoken(JOIN_GROUP, 5, LEFT[0].encode(), 0.001))
             case "it joins again":
                 it.says(another, JOIN_GROUP)
+            case "it is told its id":
+                joins = Spoken(JOIN_GROUP, 5, LEFT[0].encode())
+                # Correlation id, throttle time, no error, generation, protocol, leader, the member.
+                answer = struct.pack(">iihi", 6, 0, 0, 1) + text("sticky") + text("spare") + text(LEFT[1])
+                it.left_group.answered(another, joins, answer)
             case "it leaves":
                 it.says(link, LEAVE_GROUP)
     await it.time_passes()
@@ -104,7 +111,7 @@ def test_a_member_whose_client_has_gone_leaves_after_its_session() -> None:
     assert asyncio.run(played("its connection ends")) == [LEFT]
 
 
-@pytest.mark.parametrize("step", ["it beats on another", "it joins again", "it leaves"])
+@pytest.mark.parametrize("step", ["it beats on another", "it joins again", "it is told its id", "it leaves"])
 def test_who_comes_back_or_has_left_is_not_taken_out(step: str) -> None:
     """A connection may end and another begin; and to leave twice could hit a member with the same id."""
     steps = (step, "its connection ends") if step == "it leaves" else ("its connection ends", step)
@@ -114,6 +121,11 @@ def test_who_comes_back_or_has_left_is_not_taken_out(step: str) -> None:
 def test_the_last_member_of_a_group_stays_in_it() -> None:
     """Nobody waits for its partitions, and the broker would forget the group's offsets."""
     assert asyncio.run(played("nobody else is there", "its connection ends")) == []
+
+
+def test_for_a_spare_that_waits_to_join_the_dead_member_is_taken_out() -> None:
+    """The broker answers it only when all members have joined again, and the dead one never will."""
+    assert asyncio.run(played("nobody else is there", "its connection ends", "a spare joins")) == [LEFT]
 
 
 def test_who_is_silent_on_an_open_connection_stays() -> None:
@@ -132,7 +144,7 @@ def test_nobody_is_taken_out_while_members_join() -> None:
             )
             assert said is not None
             left_group.asks(link if api_key == HEARTBEAT else object(), said)
-        left_group.asks(object(), Spoken(HEARTBEAT, LEFT[0].encode(), member=b"spare"))
+        left_group.asks(object(), Spoken(HEARTBEAT, 1, LEFT[0].encode(), member=b"spare"))
         member = (LEFT[0].encode(), LEFT[1].encode())
         left_group._look(member, link)
         return member in left_group._members
