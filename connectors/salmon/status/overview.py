@@ -90,6 +90,7 @@ class Overview:
     positions: Mapping[str, Mapping[str, Position]]  # connector -> partition -> where it continues
     missing_topics: tuple[str, ...] = ()
     trouble: str = ""  # why only the processes could be looked at
+    made_again: tuple[str, ...] = ()  # `changes` topics that are not those that merge has read so far
 
     @property
     def healthy(self) -> bool:
@@ -111,6 +112,7 @@ class Overview:
                     "ready": each.ready,
                     "degraded": each.degraded,
                     "waiting_for": list(each.waiting_for),
+                    "notes": list(each.notes),
                     "deferred": int(each.samples.total("salmon_deferred_records")),
                     "position_age_s": each.samples.by("salmon_position_age_seconds", "stream"),
                     "position_kept_s": each.samples.by("salmon_position_retention_seconds", "stream"),
@@ -154,6 +156,7 @@ class Overview:
             "dead_letters": {name: count.records for name, count in self.dead_letters.items()},
             "positions": {name: dict(places) for name, places in self.positions.items()},
             "missing_topics": list(self.missing_topics),
+            "topics_made_again": list(self.made_again),
             "trouble": self.trouble or None,
         }
 
@@ -244,6 +247,7 @@ class Look:
             looked.counted([topics.conflicts])[topics.conflicts],
             {name: dead_letters[topics.dlq(name)] for name in self._roster.connectors},
             looked.positions,
+            made_again=looked.made_again(objects),
         )
 
     def without_kafka(self, trouble: SalmonError) -> Overview:
@@ -333,6 +337,18 @@ class _Look:
                 {side: owed[side][topics.writes(side, name)] for side in self.roster.names_of(name)},
             )
             for name in names
+        )
+
+    def made_again(self, names: Iterable[str]) -> tuple[str, ...]:
+        """The `changes` topics whose id is another one than merge has noted: of another or restored Kafka, or made again."""
+        noted: dict[str, set[str]] = {}
+        for place, position in self.positions.get(_MERGE, {}).items():
+            if topic_id := position.get("topic_id"):
+                noted.setdefault(place.rpartition("/")[0], set()).add(str(topic_id))
+        return tuple(
+            topic
+            for topic in map(self.topics.changes, names)
+            if (known := noted.get(topic)) and tables.describe(self.admin, topic).topic_id not in {"", *known}
         )
 
     def counted(self, topics: Iterable[str]) -> dict[str, Count]:
