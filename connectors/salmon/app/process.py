@@ -210,6 +210,7 @@ class _Process:
             port=config.rest.port if port is None else port,
             served=lambda rest: self._served(rest, config_path),
             tls=tls_of(config),
+            sync=config.name,
         )
 
     def _served(self, rest: RestServer, config_path: Path) -> Served:

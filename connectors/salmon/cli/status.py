@@ -157,6 +157,7 @@ def _budget(name: str, budget: Mapping[str, int | None]) -> str:
 
 def show(seen: Overview, console: Console) -> None:
     """Print what is in Kafka."""
+    from salmon.status.waiting import MISFIT
 
     for topic in seen.missing_topics:
         console.print(f"Topic {topic} does not exist. Start the connectors: they create it.", markup=False)
@@ -189,7 +190,7 @@ def show(seen: Overview, console: Console) -> None:
             _lag(one.lags["to_salesforce"]),
             *(_lag(one.lags[f"to_{side}"]) if side in one.owed else "" for side in further),
             f"{one.conflicts:,}",
-            *(f"{one.parked.get(why, 0):,}" for why in ("held", "refused", "deferred")),
+            *(str(one.waits(why)) for why in ("held", "refused", "deferred")),
             _loaded(one),
         )
     console.print()
@@ -202,9 +203,9 @@ def show(seen: Overview, console: Console) -> None:
                     f"See them with `salmon guard list`; decide with `salmon guard approve` or `discard`.",
                     markup=False,
                 )
-        if one.misfits:
+        if (misfits := one.waits(MISFIT)).records:
             console.print(
-                f"{one.name}: {one.misfits:,} fields have values that cannot be synced; the other fields of these records are synced. "
+                f"{one.name}: {misfits} fields have values that cannot be synced; the other fields of these records are synced. "
                 f"`salmon verify` lists the records, `salmon why` says what to correct.",
                 markup=False,
             )
@@ -216,8 +217,8 @@ def show(seen: Overview, console: Console) -> None:
             )
     console.print()
     console.print(
-        f"Dead letters: {_dead_letters(seen)}. Conflicts in the topic: {seen.conflicts}. All other counts, and the lags, are since the process started. "
-        f"`salmon conflicts list --held` shows what waits for a decision now."
+        f"Dead letters that nobody has dealt with: {_dead_letters(seen)}. Conflicts in the topic: {seen.conflicts}. Held, refused and deferred are the fields that wait "
+        f"now; conflicts, API calls and the lags are since the process started. `salmon conflicts list --held` shows what waits for a decision now."
     )
 
 

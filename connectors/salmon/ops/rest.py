@@ -34,6 +34,7 @@ class RestServer:
         port: 0: any free port; the attribute *port* has the real one.
         served: Makes what is served; it gets the server, whose port is known by then.
         tls: None: plain HTTP.
+        sync: Its former processes are waited for, if one has the port.
 
     Raises:
         ConfigError: the address is in use, or does not belong to this machine; or a certificate cannot be used.
@@ -42,9 +43,15 @@ class RestServer:
     name = "rest"
 
     def __init__(
-        self, *, host: str, port: int, served: Callable[[RestServer], Served], tls: Tls | None = None
+        self,
+        *,
+        host: str,
+        port: int,
+        served: Callable[[RestServer], Served],
+        tls: Tls | None = None,
+        sync: str = "",
     ) -> None:
-        self._socket = _bound(host, port)
+        self._socket = _bound(host, port, sync)
         self.port: int = self._socket.getsockname()[1]
         self.url = ports.url_of(host, self.port, secure=tls is not None)
         self.worker_id = f"{host}:{self.port}"
@@ -88,9 +95,9 @@ def _show(health: Health, trouble: str) -> None:
     health.objects_wait([WaitingObject("rest.tls", 0.0, trouble)] if trouble else [], of="rest.tls")
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def _bound(host: str, port: int, sync: str) -> socket.socket:
     try:
-        return ports.listening(host, port)
+        return ports.listening(host, port, sync=sync)
     except OSError as error:
         raise ConfigError(
             f"rest: {host}:{port} cannot be used ({error.strerror or error}). Choose another rest.port, or --port 0 "
