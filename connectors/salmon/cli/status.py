@@ -51,6 +51,8 @@ def status(
     try:
         settings = configured(config)
     except ConfigError as fault:
+        if not config.is_file():
+            raise
         _show_without_configuration(config, ports_file, fault, as_json=as_json)
         raise
     where = addresses(

@@ -176,6 +176,9 @@ class SinkRecord:
     write: Write
 
 
+_SAID_MAX: Final = 500
+
+
 class OutcomeKind(StrEnum):
     APPLIED = "APPLIED"  # the side confirmed it; it comes back through the source as an echo
     SKIPPED = "SKIPPED"  # the side already holds this write or a newer one
@@ -205,6 +208,15 @@ class Outcome:
     applied: bool = False
     # RETRY_LATER: put again after so long; without it, after a backoff of the worker's. DEFERRED: the same, by merge.
     again_s: float | None = None
+    # REFUSED: the side's own words. They may quote the record, also a field that is masked elsewhere. So they are kept in topics, for
+    # `salmon why` and `salmon dlq`, and go into no log and no document.
+    said: str = field(default="", repr=False)
+
+    @property
+    def words(self) -> str:
+        """The side's own words in one line of a bounded length."""
+        said = " ".join(self.said.split())
+        return said if len(said) <= _SAID_MAX else f"{said[:_SAID_MAX]}..."
 
 
 class Identities(Protocol):

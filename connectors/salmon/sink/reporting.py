@@ -126,9 +126,10 @@ class OutcomeEncoder:
         report.outputs.append(Output(self.topics.changes(record.object), record.key, encoded))
         match outcome.kind:
             case OutcomeKind.REFUSED:
+                words = f"{outcome.reason.rstrip('. ')}. Its own words: {outcome.words}"
                 error = RequestRejected(
                     f"{self.side} refused write {record.write.seq} of {record.object} {record.key}: "
-                    f"{outcome.code or 'without a code'}: {outcome.reason}",
+                    f"{outcome.code or 'without a code'}: {words if outcome.words else outcome.reason}",
                     code=outcome.code,
                     fields=tuple(sorted(outcome.fields)),
                 )
@@ -199,7 +200,12 @@ class OutcomeEncoder:
 def outcome_change(side: str, record: SinkRecord, outcome: Outcome) -> Change:
     """Build the change that reports the outcome of a write to merge."""
     write = record.write
-    source = {"code": outcome.code, "reason": outcome.reason, "correlation": write.correlation}
+    source = {
+        "code": outcome.code,
+        "reason": outcome.reason,
+        "said": outcome.words,
+        "correlation": write.correlation,
+    }
     return Change(
         side,
         _OPS[outcome.kind],
