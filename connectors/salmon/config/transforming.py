@@ -18,6 +18,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
+from salmon.config.computing import faults_of_names
 from salmon.config.fields import FieldsConfig
 from salmon.config.plugging import keys_of, settings_read, step_of
 from salmon.errors import ConfigError
@@ -350,6 +351,16 @@ def faults_of_flows(raw: Mapping[Any, Any]) -> Iterator[tuple[tuple[str, ...], s
             *_faults_of_fields(mapping(each).get("fields"), flow),
         )
         yield from ((key, f"{fault}.") for fault in faults)
+        for below, said in faults_of_names(mapping(each), _chosen(mapping(each).get("fields"), flow), flow):
+            yield (key if below == ("transforms",) else ("objects", str(name), *below)), said
+
+
+def _chosen(raw: Any, flow: Flow) -> FieldsConfig:
+    """The object's fields; all, if what is said of them is wrong by itself."""
+    try:
+        return chosen(FieldsConfig.model_validate(raw or {}), flow)
+    except ValidationError:
+        return FieldsConfig()
 
 
 def _computed_in(at: str, raw: Any) -> tuple[Transform, ...]:
