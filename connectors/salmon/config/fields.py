@@ -33,7 +33,8 @@ class FieldsConfig(BaseModel):
         default_factory=dict,
         max_length=COMPUTED_MAX,
         description="Fields that documents have and Salesforce has not: name -> expression, e.g. FullName: FirstName + ' ' + "
-        "LastName. An edit of such a field in MongoDB is set right again. With another expression, all records get the new value.",
+        "LastName. An edit of such a field in MongoDB is set right again. With another expression, all records get the new value. One "
+        "that is taken out here stays in the documents as it was, as the application's own.",
     )
 
     @field_validator("computed")
