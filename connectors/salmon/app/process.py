@@ -262,7 +262,6 @@ class _Process:
         return None if isinstance(error, StartAgain) and not restarts else error
 
     def hand_over(self) -> None:
-        """Leave the port to the process that this one becomes."""
         self._rest.hand_over_port()
 
     def consequence_of(self, error: BaseException) -> BaseException:

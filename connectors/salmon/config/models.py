@@ -36,7 +36,7 @@ from salmon.config.collections import PATTERN, usable_collection
 from salmon.config.deletions import DeletesConfig
 from salmon.config.events import EventConfig, faults_of_events
 from salmon.config.failures import ErrorsConfig
-from salmon.config.fields import FieldsConfig
+from salmon.config.fields import FieldsConfig, chosen
 from salmon.config.further import FURTHER_SIDES, Sided, SidedObject, SideName
 from salmon.config.logs import LogConfig
 from salmon.config.matching import MatchConfig
@@ -45,7 +45,7 @@ from salmon.config.rest import RestConfig
 from salmon.config.saving import SavingConfig
 from salmon.config.texts import SECRET_PROPERTY
 from salmon.config.together import SOBJECT
-from salmon.config.transforming import TRANSFORMS_MAX, TransformConfig, chosen, computed_of, flow_of
+from salmon.config.transforming import TRANSFORMS_MAX, TransformConfig, computed_of, flow_of
 from salmon.config.verifying import VerifyConfig
 from salmon.kafka.topics import Topics
 from salmon.model.schema import FieldSchema, ObjectSchema

@@ -176,9 +176,6 @@ class SinkRecord:
     write: Write
 
 
-_SAID_MAX: Final = 500
-
-
 class OutcomeKind(StrEnum):
     APPLIED = "APPLIED"  # the side confirmed it; it comes back through the source as an echo
     SKIPPED = "SKIPPED"  # the side already holds this write or a newer one
@@ -206,17 +203,8 @@ class Outcome:
     # (object, record key) of the missing parents (DEFERRED), or of the record that keeps a unique value (REFUSED).
     waits_for: tuple[tuple[str, str], ...] = ()
     applied: bool = False
-    # RETRY_LATER: put again after so long; without it, after a backoff of the worker's. DEFERRED: the same, by merge.
-    again_s: float | None = None
-    # REFUSED: the side's own words. They may quote the record, also a field that is masked elsewhere. So they are kept in topics, for
-    # `salmon why` and `salmon dlq`, and go into no log and no document.
-    said: str = field(default="", repr=False)
-
-    @property
-    def words(self) -> str:
-        """The side's own words in one line of a bounded length."""
-        said = " ".join(self.said.split())
-        return said if len(said) <= _SAID_MAX else f"{said[:_SAID_MAX]}..."
+    again_s: float | None = None  # put again after so long; DEFERRED: by merge; None: after a backoff
+    said: str = field(default="", repr=False)  # REFUSED: its own words; they may quote the record
 
 
 class Identities(Protocol):

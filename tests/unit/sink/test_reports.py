@@ -15,7 +15,7 @@ from salmon.kafka.output import Output
 from salmon.model.change import Op, Write, WriteOp
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
 from salmon.sink.buffer import SinkBuffer
-from salmon.sink.reporting import Landed, OutcomeEncoder
+from salmon.sink.reporting import Landed, OutcomeEncoder, words_of
 from salmon.sink.reports import SinkReports
 from support.memory_broker import error
 from support.memory_sync import MemorySync
@@ -218,3 +218,4 @@ def test_the_sides_own_words_go_with_the_refusal_and_its_dead_letter(sync: Memor
     (letter,) = sync.records(sync.topics.dlq(it.instance.connector))
     message = headers_of(letter)["__connect.errors.exception.message"]
     assert message.endswith("so. Its own words: A phone needs its country.")
+    assert len(words_of(Outcome(OutcomeKind.REFUSED, said="x" * 9_999))) < 600
