@@ -126,6 +126,10 @@ class ConfigError(FatalError):
     """The configuration cannot be used; the message names the key and the mend."""
 
 
+class UnknownField(ConfigError):
+    """A setting names a field that the object does not have, or that is not synced."""
+
+
 class SetupError(FatalError):
     """A server is there, but not as we need it (no replica set, no such object, no permission)."""
 

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import random
 import socket
 import time
 from collections.abc import Callable
+from http.client import HTTPConnection, HTTPException
 from typing import Final
 
 import structlog
@@ -23,6 +25,8 @@ _BACKLOG: Final = 128
 # A process that was asked to stop, or whose parent is gone, ends within 28 s.
 PATIENCE_S: Final = 30.0
 _PAUSE_S: Final = 0.25
+_ANSWER_S: Final = 0.5
+_ANSWER_MAX: Final = 10_000
 
 
 def free_ports(count: int, host: str = "127.0.0.1") -> tuple[int, ...]:
@@ -42,13 +46,20 @@ def free_ports(count: int, host: str = "127.0.0.1") -> tuple[int, ...]:
 
 
 def listening(
-    host: str, port: int, *, patience_s: float = PATIENCE_S, pause: Callable[[float], object] = time.sleep
+    host: str,
+    port: int,
+    *,
+    sync: str = "",
+    patience_s: float = PATIENCE_S,
+    pause: Callable[[float], object] = time.sleep,
 ) -> socket.socket:
     """
     Return a socket that listens there. A port that is in use is waited for: the process that had it before may still be ending.
+    But not if another program answers there: it will not go.
 
     Args:
         port: 0 for any free one.
+        sync: Whose processes are waited for; "": anybody.
         patience_s: For how long.
 
     Raises:
@@ -58,10 +69,29 @@ def listening(
         try:
             return _listening(host, port)
         except _InUse:
+            if sync and another_answers(host, port, sync):
+                raise
             if number == 0:
                 log.warning("port_in_use", host=host, port=port, waits_s=patience_s)
             pause(_PAUSE_S)
     return _listening(host, port)
+
+
+def another_answers(host: str, port: int, sync: str) -> bool:
+    """Whether an HTTP server answers there that is not a process of the sync; False if nothing answers that we understand."""
+    connection = HTTPConnection(host, port, timeout=_ANSWER_S)
+    try:
+        connection.request("GET", "/")
+        answer = connection.getresponse().read(_ANSWER_MAX)
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
+    try:
+        said = json.loads(answer)
+    except ValueError:
+        return True
+    return not isinstance(said, dict) or said.get("sync") != sync
 
 
 class _InUse(OSError):

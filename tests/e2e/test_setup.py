@@ -89,7 +89,7 @@ def test_a_bare_org_is_connected_with_two_commands(config: Path, salmon: Salmon)
     assert all("salmon setup" in line["mend"] for line in failed.values())
 
     dry = salmon("setup", "-c", config, "--dry-run")
-    assert (dry.code, dry.err) == (0, "")
+    assert (dry.code, dry.err) == (1, ""), "as the doctor's: something is missing"
     assert "would make  Would make the field Account.Salmon_Id__c" in dry.out
     assert dry.out.rstrip().endswith("Nothing was changed: this was a dry run.")
 
@@ -106,6 +106,8 @@ def test_a_bare_org_is_connected_with_two_commands(config: Path, salmon: Salmon)
     assert "ok    Kafka: topics: 0 of" in second.out
     assert "ok    MongoDB: reachable: MongoDB " in second.out
 
+    dry = salmon("setup", "-c", config, "--dry-run")
+    assert (dry.code, dry.out.rstrip().splitlines()[-1]) == (0, "Nothing was to be done.")
     again = salmon("setup", "-c", config)
     assert (again.code, again.err) == (0, "")
     assert again.out.rstrip().endswith("Nothing was to be done.")

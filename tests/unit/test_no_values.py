@@ -64,7 +64,9 @@ def test_a_sink_says_nothing_of_what_it_writes() -> None:
         kind = kinds[record.key]
         if kind is OutcomeKind.RETRY_LATER:
             kinds[record.key] = OutcomeKind.APPLIED
-        return Outcome(kind, code="STRING_TOO_LONG", fields=frozenset({"Name"}), reason="it is too long")
+        return Outcome(
+            kind, code="STRING_TOO_LONG", fields=frozenset({"Name"}), reason="it is too long", said=PLANTED
+        )
 
     sync, sink = MemorySync(partitions=1), Sink(answer)
     instance = sync.instance("mongodb-sink")

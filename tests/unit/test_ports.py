@@ -8,6 +8,7 @@ import socket
 import pytest
 
 from salmon.ports import free_ports, listening
+from support.connect_rest import Worker, running
 
 
 def test_free_ports_are_different_and_no_outgoing_connection_takes_one() -> None:
@@ -40,6 +41,19 @@ def test_a_port_that_another_program_keeps_is_given_up() -> None:
         listening("127.0.0.1", other.getsockname()[1], patience_s=5.0, pause=pauses.append)
     assert refused.value.errno == errno.EADDRINUSE
     assert sum(pauses) == 5.0
+
+
+def test_a_port_where_another_program_answers_is_given_up_at_once() -> None:
+    """A Kafka Connect on 8083, say, will not go; a person should not wait half a minute for that."""
+    worker = Worker("merge")
+    with running(worker):
+        port = worker.server.port
+        with pytest.raises(OSError, match="in use"):
+            listening("127.0.0.1", port, sync="hr", pause=pytest.fail)  # type: ignore[arg-type]
+        pauses: list[float] = []
+        with pytest.raises(OSError, match="in use"):
+            listening("127.0.0.1", port, sync="crm", patience_s=1.0, pause=pauses.append)
+    assert sum(pauses) == 1.0, "one of its own sync may be ending"
 
 
 def test_an_address_that_is_not_ours_is_refused_at_once() -> None:

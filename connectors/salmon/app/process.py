@@ -148,6 +148,7 @@ def run(
         companion = beside(config, process.metrics) if connector == "merge" and number == 0 else None
         error = process.run(companion)
         if isinstance(error, StartAgain):
+            process.hand_over()
             _restart(process.tries, process.instance_name)
         return EXIT_OK if error is None else report_end(error)
     except FatalError as error:
@@ -210,6 +211,7 @@ class _Process:
             port=config.rest.port if port is None else port,
             served=lambda rest: self._served(rest, config_path),
             tls=tls_of(config),
+            sync=config.name,
         )
 
     def _served(self, rest: RestServer, config_path: Path) -> Served:
@@ -245,6 +247,7 @@ class _Process:
         """
         self._lifecycle.install()
         self._watchdog.start()
+        self._rest.keep_port()
         self._lifecycle.start(self._rest)
         self._lifecycle.start(Work(self, self._standing))
         self._lifecycle.start(self._topics)
@@ -253,7 +256,13 @@ class _Process:
             self._lifecycle.start(companion)
         log.info("process_started", url=self._rest.url, ordinal=self._ordinal, pid=os.getpid())
         error = self._lifecycle.wait()
-        return None if isinstance(error, StartAgain) and self._lifecycle.is_signalled else error
+        restarts = isinstance(error, StartAgain) and not self._lifecycle.is_signalled
+        if not restarts:
+            self._rest.give_up_port()
+        return None if isinstance(error, StartAgain) and not restarts else error
+
+    def hand_over(self) -> None:
+        self._rest.hand_over_port()
 
     def consequence_of(self, error: BaseException) -> BaseException:
         """

@@ -89,7 +89,9 @@ def run_all(
         )
         file = _ports_file(ports_file)
         connectors = config.roster.connectors
-        chosen = choose_ports(config.rest.host, config.rest.port if port is None else port, connectors)
+        chosen = choose_ports(
+            config.rest.host, config.rest.port if port is None else port, connectors, sync=config.name
+        )
     except FatalError as error:
         return report_end(error)
     options = ["--log-format", log_format, *(["--log-level", log_level] if log_level else [])]
@@ -133,14 +135,19 @@ def _fresh(file: Path) -> Path:
 
 
 def choose_ports(
-    host: str, first: int, connectors: Sequence[str] = CONNECTORS, *, patience_s: float = ports.PATIENCE_S
+    host: str,
+    first: int,
+    connectors: Sequence[str] = CONNECTORS,
+    *,
+    sync: str = "",
+    patience_s: float = ports.PATIENCE_S,
 ) -> dict[str, int]:
     """
     Choose a port for each connector: *first* and the ones after it, or free ones if it is 0.
 
     Raises:
-        ConfigError: another program uses one of them, after *patience_s* too. The processes of a former `run all` that was
-            killed may have them for some seconds.
+        ConfigError: another program uses one of them. The processes of a former `run all` of this *sync* that was
+            killed may have them for some seconds: they are waited for, for *patience_s*.
     """
     wanted = first
     try:
@@ -148,7 +155,7 @@ def choose_ports(
             return dict(zip(connectors, ports.free_ports(len(connectors), host), strict=True))
         chosen: dict[str, int] = {}
         for wanted, name in enumerate(connectors, first):
-            ports.listening(host, wanted, patience_s=patience_s).close()
+            ports.listening(host, wanted, sync=sync, patience_s=patience_s).close()
             chosen[name] = wanted
         return chosen
     except OSError as error:

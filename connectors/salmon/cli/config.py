@@ -25,7 +25,7 @@ from salmon.cli.terminal import (
 from salmon.errors import ConfigError
 
 if TYPE_CHECKING:
-    from salmon.config.checking import Checked
+    from salmon.config.checking import Checked, Fault
     from salmon.config.explained import Setting
     from salmon.config.models import SyncConfig
 
@@ -41,13 +41,14 @@ def validate(config: ConfigOption = CONFIG_DEFAULT, *, as_json: JsonOption = Fal
     """
     Check the file: every fault at once, each with its line, its key, and what to do.
 
-    It reads the environment and the files that the file refers to, and asks no server; `salmon doctor` does that.
+    It reads the environment and the files that the file refers to, and asks no server; `salmon doctor` does that. What is not there,
+    e.g. a secret that only the pods have, is named in a note: all else is checked without it.
 
     Exit code 0: the file is valid.
     2: it has faults, or cannot be read.
     """
     try:
-        checked = _checked(config)
+        checked = _checked(config, without_values=True)
     except ConfigError as unreadable:
         if not as_json:
             raise
@@ -55,15 +56,14 @@ def validate(config: ConfigOption = CONFIG_DEFAULT, *, as_json: JsonOption = Fal
         print_json(_validity(config, [{"line": None, "key": "", "sentence": str(unreadable)}]))
         raise typer.Exit(EXIT_FAULTY) from None
     if as_json:
-        faults = [
-            {"line": each.line, "key": ".".join(each.key), "sentence": each.sentence}
-            for each in checked.faults
-        ]
-        print_json(_validity(config, faults))
-    elif checked.faults:
-        complain(f"salmon: {checked.sentences()}")
+        print_json(_validity(config, _listed(checked.faults), _listed(checked.notes)))
     else:
-        say(f"{config}: valid. {_summary(checked.usable())}")
+        if checked.faults:
+            complain(f"salmon: {checked.sentences()}")
+        else:
+            say(f"{config}: valid. {_summary(checked.config)}".rstrip())
+        for each in checked.notes:
+            say(f"note: {each} That is enough where the processes run; the rest was checked without it.")
     raise typer.Exit(EXIT_FAULTY if checked.faults else 0)
 
 
@@ -121,19 +121,26 @@ def schema() -> None:
     print_json(json_schema())
 
 
-def _checked(file: Path) -> Checked[SyncConfig]:
+def _checked(file: Path, *, without_values: bool = False) -> Checked[SyncConfig]:
     from salmon.config.checking import checked
     from salmon.config.models import SyncConfig
 
     quiet_logs()
-    return checked(file, SyncConfig, env=os.environ)
+    return checked(file, SyncConfig, env=os.environ, without_values=without_values)
 
 
-def _validity(file: Path, faults: Sequence[Any]) -> dict[str, Any]:
-    return {"file": str(file), "valid": not faults, "faults": faults}
+def _validity(file: Path, faults: Sequence[Any], notes: Sequence[Any] = ()) -> dict[str, Any]:
+    return {"file": str(file), "valid": not faults, "faults": faults, "notes": list(notes)}
 
 
-def _summary(settings: SyncConfig) -> str:
+def _listed(faults: Sequence[Fault]) -> list[dict[str, Any]]:
+    return [{"line": each.line, "key": ".".join(each.key), "sentence": each.sentence} for each in faults]
+
+
+def _summary(settings: SyncConfig | None) -> str:
+    """What is synced; empty if a value that is not here is needed to tell."""
+    if settings is None:
+        return ""
     objects, events = ", ".join(settings.objects), ", ".join(settings.events)
     return f"{settings.name} syncs {objects}{f'; events: {events}' if events else ''}."
 

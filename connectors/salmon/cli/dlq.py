@@ -35,6 +35,7 @@ from salmon.cli.terminal import (
     table,
 )
 from salmon.errors import ConfigError, DataError
+from salmon.story.formatting import WORDS
 
 if TYPE_CHECKING:
     from salmon.dlq.editing import Draft
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from salmon.dlq.replaying import DealtWith, Plan
     from salmon.story.lookup import Lookup
 
-_REASON_SHOWN_MAX: Final = 80
+_REASON_SHOWN_MAX: Final = 120
 _NAMED_MAX: Final = 20
 
 app = typer.Typer(
@@ -114,7 +115,7 @@ def _list(
             row["key"],
             row["code"],
             state,
-            _shortened(row["reason"]),
+            _shortened(row["reason"], row["code"]),
         )
     if rows:
         out().print(shown)
@@ -124,9 +125,13 @@ def _list(
         say(f"... and {seen.more:,} older ones: --limit shows more.")
 
 
-def _shortened(reason: str) -> str:
-    """Its end says most: the beginning tells what the other columns tell."""
-    return reason if len(reason) <= _REASON_SHOWN_MAX else f"… {reason[-_REASON_SHOWN_MAX:]}"
+def _shortened(reason: str, code: str) -> str:
+    """What the other columns do not say: what comes after the code; if that is too long, the side's own words first."""
+    _, found, after = reason.partition(f"{code}: ")
+    rest = after if code and found else reason
+    if len(rest) > _REASON_SHOWN_MAX:
+        rest = rest.partition(WORDS)[2] or rest
+    return rest if len(rest) <= _REASON_SHOWN_MAX else f"{rest[:_REASON_SHOWN_MAX]} …"
 
 
 @app.command("show")
@@ -167,7 +172,8 @@ def _show(
         print_json(seen)
         return
     say(f"{seen['id']}: {seen['object'] or 'unknown'} {seen['key']} at {seen['at']}")
-    say(f"  {seen['code']}: {seen['reason']}")
+    # The reason of a refusal names its code itself.
+    say(f"  {seen['reason']}" if seen["code"] in seen["reason"] else f"  {seen['code']}: {seen['reason']}")
     say(*(f"  {name}: {text}" for name, text in seen["headers"].items() if not name.startswith("exception.")))
     if isinstance(seen["fields"], dict):
         say("  fields:", *(f"    {name}: {value!r}" for name, value in seen["fields"].items()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -42,8 +43,9 @@ def setup(
     permission set Salmon_Sync that is assigned to this user), and the selection for Change Data Capture. What is there stays as it
     is, and nothing is ever changed that this command did not make. It may be run again at any time.
 
-    Exit code 0: everything is there, or was made, or with --dry-run, would be.
-    1: something is left for a person; the lines say what.
+    Exit code 0: everything is there, or was made.
+    1: something is left for a person; the lines say what. With --dry-run also if something would be made: as with `salmon doctor`, 0
+    says that the org has all that the sync needs.
     2: the configuration cannot be used, or the org cannot be asked.
     """
     from salmon.errors import SalmonError
@@ -65,9 +67,9 @@ def setup(
     if as_json:
         print_json(as_dict(settings, steps, dry=dry_run))
     else:
-        made = sum(step.became is Became.MADE for step in steps)
-        say("", _closing(made, dry=dry_run, complete=is_complete(steps)))
-    raise typer.Exit(0 if is_complete(steps) else EXIT_NEEDS_A_PERSON)
+        say("", _closing(steps, dry=dry_run))
+    has_all = is_complete(steps) and not any(step.became is Became.WOULD_MAKE for step in steps)
+    raise typer.Exit(0 if has_all else EXIT_NEEDS_A_PERSON)
 
 
 def show(step: Step, console: Console) -> None:
@@ -82,12 +84,16 @@ def show(step: Step, console: Console) -> None:
         console.print(escape(harmless(f"            Do: {step.mend}")), soft_wrap=True)
 
 
-def _closing(made: int, *, dry: bool, complete: bool) -> str:
-    if not complete:
+def _closing(steps: Sequence[Step], *, dry: bool) -> str:
+    from salmon.setup.setting_up import is_complete
+    from salmon.setup.steps import Became
+
+    became = {step.became for step in steps}
+    if not is_complete(steps):
         return "Something is left for a person: see the lines with Do. Then run `salmon setup` again."
-    if dry:
+    if dry and Became.WOULD_MAKE in became:
         return "Nothing was changed: this was a dry run."
-    if made == 0:
+    if Became.MADE not in became:
         return "Nothing was to be done."
     return "Done. It can take Salesforce some minutes until change events follow; `salmon doctor` tells when all is ready."
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -14,6 +14,7 @@ from salmon.cli.terminal import CONFIG_DEFAULT, ConfigOption, JsonOption, config
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from salmon.errors import ConfigError
     from salmon.status.overview import Lag, ObjectStatus, Overview
     from salmon.status.scraping import ProcessReport
 
@@ -36,17 +37,24 @@ def status(
     """
     Show whether each process is healthy, and for each object what is agreed and what is on its way.
 
-    The processes appear within three seconds, even if something hangs; then the objects, from Kafka.
+    The processes appear within three seconds, even if something hangs; then the objects, from Kafka. If the configuration has a
+    fault, the processes are shown too, if their ports are known: they still work with what they read before.
 
     Exit code 0: all processes are healthy.
     1: one is not, or belongs to another sync.
-    2: Kafka or the registry cannot be reached.
+    2: Kafka or the registry cannot be reached, or the configuration has a fault.
     """
-    from salmon.errors import SalmonError
+    from salmon.errors import ConfigError, SalmonError
     from salmon.status.overview import Look
     from salmon.status.scraping import addresses
 
-    settings = configured(config)
+    try:
+        settings = configured(config)
+    except ConfigError as fault:
+        if not config.is_file():
+            raise
+        _show_without_configuration(config, ports_file, fault, as_json=as_json)
+        raise
     where = addresses(
         config_file=config,
         ports_file=ports_file,
@@ -69,6 +77,45 @@ def status(
     else:
         show(seen, out())
     raise typer.Exit(0 if seen.healthy else EXIT_UNHEALTHY)
+
+
+def _show_without_configuration(
+    config: Path, ports_file: Path | None, fault: ConfigError, *, as_json: bool
+) -> None:
+    """Show what the processes report at their ports: those of the ports file, or what the file still says of name and `rest`."""
+    from salmon.config.rest import RestConfig
+    from salmon.status.counting import NONE
+    from salmon.status.overview import Overview
+    from salmon.status.scraping import Owner, addresses, ask
+
+    written = _read_loosely(config)
+    name, said = written.get("name"), written.get("rest")
+    rest = said if isinstance(said, dict) else {}
+    host, port = rest.get("host"), rest.get("port")
+    where = addresses(
+        config_file=config,
+        ports_file=ports_file,
+        host=host if isinstance(host, str) else RestConfig().host,
+        port=port if isinstance(port, int) else RestConfig().port,
+        secure=bool(rest.get("tls")),
+    )
+    processes = tuple(ask(Owner(name if isinstance(name, str) else None), where))
+    if as_json:
+        print_json(Overview(processes, (), NONE, {}, {}, trouble=str(fault)).as_dict())
+    else:
+        show_processes(processes, out())
+
+
+def _read_loosely(config: Path) -> Mapping[str, Any]:
+    """What the file contains, as far as it is YAML."""
+    from salmon.config import yaml_file
+    from salmon.errors import ConfigError
+
+    try:
+        written = yaml_file.written_in(config).content
+    except ConfigError:
+        return {}
+    return written if isinstance(written, dict) else {}
 
 
 def show_processes(seen: Sequence[ProcessReport], console: Console) -> None:
@@ -112,9 +159,16 @@ def _budget(name: str, budget: Mapping[str, int | None]) -> str:
 
 def show(seen: Overview, console: Console) -> None:
     """Print what is in Kafka."""
+    from salmon.status.waiting import MISFIT
 
     for topic in seen.missing_topics:
         console.print(f"Topic {topic} does not exist. Start the connectors: they create it.", markup=False)
+    for topic in seen.made_again:
+        console.print(
+            f"Topic {topic} is not the one that merge has read so far: Kafka is another cluster, was restored, or the topic was made again. When merge "
+            f"runs, it asks the sources to read all records of the object again.",
+            markup=False,
+        )
     if not seen.objects:
         return
     own = ("mongodb", "salesforce")
@@ -138,7 +192,7 @@ def show(seen: Overview, console: Console) -> None:
             _lag(one.lags["to_salesforce"]),
             *(_lag(one.lags[f"to_{side}"]) if side in one.owed else "" for side in further),
             f"{one.conflicts:,}",
-            *(f"{one.parked.get(why, 0):,}" for why in ("held", "refused", "deferred")),
+            *(str(one.waits(why)) for why in ("held", "refused", "deferred")),
             _loaded(one),
         )
     console.print()
@@ -151,9 +205,9 @@ def show(seen: Overview, console: Console) -> None:
                     f"See them with `salmon guard list`; decide with `salmon guard approve` or `discard`.",
                     markup=False,
                 )
-        if one.misfits:
+        if (misfits := one.waits(MISFIT)).records:
             console.print(
-                f"{one.name}: {one.misfits:,} fields have values that cannot be synced; the other fields of these records are synced. "
+                f"{one.name}: {misfits} fields have values that cannot be synced; the other fields of these records are synced. "
                 f"`salmon verify` lists the records, `salmon why` says what to correct.",
                 markup=False,
             )
@@ -165,8 +219,8 @@ def show(seen: Overview, console: Console) -> None:
             )
     console.print()
     console.print(
-        f"Dead letters: {_dead_letters(seen)}. Conflicts in the topic: {seen.conflicts}. All other counts, and the lags, are since the process started. "
-        f"`salmon conflicts list --held` shows what waits for a decision now."
+        f"Dead letters that nobody has dealt with: {_dead_letters(seen)}. Conflicts in the topic: {seen.conflicts}. Held, refused and deferred are the fields that wait "
+        f"now; conflicts, API calls and the lags are since the process started. `salmon conflicts list --held` shows what waits for a decision now."
     )
 
 

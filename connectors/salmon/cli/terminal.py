@@ -32,13 +32,15 @@ EXIT_COULD_NOT: Final = 1
 _LINE_MAX: Final = 200
 
 
-def configured(path: Path) -> SyncConfig:
-    """Read the configuration, and log only errors: standard error is for one sentence."""
+def configured(path: Path, *, without_values: bool = False) -> SyncConfig:
+    """
+    Read the configuration, and log only errors: standard error is for one sentence. *without_values*: see config.checking.checked().
+    """
     from salmon.config import models as config
     from salmon.ops import logs
 
     quiet_logs()
-    settings = config.load(path)
+    settings = config.load(path, without_values=without_values)
     quiet_logs(secrets=logs.secrets_of(settings))
     return settings
 

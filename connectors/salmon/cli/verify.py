@@ -196,9 +196,8 @@ def show(verdict: VerifyResult) -> None:
     ):
         counts_of.add_column(name, justify="right")
     for name, each in verdict.objects.items():
-        missing = sum(map(len, each.missing_in.values()))
         counts = [each.counts.get(where, 0) for where in ("salesforce", "mongodb", *further, "records")]
-        numbers = [*counts, each.equal, len(each.different), missing, len(each.parked), each.refreshed_later]
+        numbers = [*counts, each.equal, *each.summary.values(), each.refreshed_later]
         counts_of.add_row(name, *(f"{number:,}" for number in numbers))
     console.print(counts_of)
     for name, each in verdict.objects.items():
@@ -227,8 +226,12 @@ def show(verdict: VerifyResult) -> None:
             console.print(f"{refused[0]} is not synced: {refused[1]}", markup=False)
     took = f"compared in {verdict.took_s:.1f} s"
     if verdict.equal:
-        parked = sum(len(each.parked) for each in verdict.objects.values())
-        waits = f", except for {parked:,} that wait (`salmon why` explains each)" if parked else ""
+        parked = sum(each.summary["parked"] for each in verdict.objects.values())
+        waits = (
+            f", except for {parked:,} {'record that waits' if parked == 1 else 'records that wait'} (`salmon why` explains each)"
+            if parked
+            else ""
+        )
         console.print(f"Equal: {'all' if further else 'both'} sides and `records` agree{waits}; {took}.")
     elif verdict.differs:
         console.print(f"Different; {took}.")

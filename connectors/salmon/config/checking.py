@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from salmon.config import yaml_file
 from salmon.config.faults import faults_of, faults_of_kafka
-from salmon.config.interpolation import Resolved, interpolated
+from salmon.config.interpolation import Resolved, interpolated, stood_in
 from salmon.config.texts import faults_of_texts
 from salmon.config.together import faults_together
 from salmon.errors import ConfigError
@@ -44,6 +44,7 @@ class Checked(Generic[M]):
         config: None if it cannot be used; then there are faults.
         raw: What the file contains, with references as they are written.
         origins: See Resolved.
+        notes: What could not be checked, because it is not here.
     """
 
     file: Path
@@ -52,6 +53,7 @@ class Checked(Generic[M]):
     raw: Mapping[Any, Any]
     written: yaml_file.Written
     origins: Mapping[KeyPath, Sequence[str]]
+    notes: Sequence[Fault] = ()
 
     def usable(self) -> M:
         """Return the configuration. Raises ConfigError: everything that is wrong, one fault per line."""
@@ -61,17 +63,21 @@ class Checked(Generic[M]):
 
     def sentences(self) -> str:
         """Everything that is wrong, one fault per line."""
-        if len(self.faults) == 1:
-            return f"{self.file}: {self.faults[0]}"
-        return "\n  ".join([f"{self.file} has {len(self.faults)} faults:", *map(str, self.faults)])
+        faults = self.faults or self.notes
+        if len(faults) == 1:
+            return f"{self.file}: {faults[0]}"
+        return "\n  ".join([f"{self.file} has {len(faults)} faults:", *map(str, faults)])
 
 
-def checked(file: Path, model: type[M], *, env: Mapping[str, str]) -> Checked[M]:
+def checked(
+    file: Path, model: type[M], *, env: Mapping[str, str], without_values: bool = False
+) -> Checked[M]:
     """
     Read a file, and check it.
 
     Args:
         env: Where `${env:...}` looks. Relative `${file:...}` paths are relative to the file's folder.
+        without_values: References to what is not here are no faults, but notes. The configuration then has other texts in their place.
 
     Raises:
         ConfigError: it cannot be read, is not YAML, or is not a mapping.
@@ -81,11 +87,19 @@ def checked(file: Path, model: type[M], *, env: Mapping[str, str]) -> Checked[M]
     if not isinstance(raw, dict):
         raise ConfigError(f"{file}: must contain a mapping with the keys {', '.join(model.model_fields)}.")
     into = Resolved()
-    config, found = checked_raw(raw, model, env=env, folder=file.parent, into=into)
-    faults = [Fault(key, said, written.line_of(key)) for key, said in {**found, **written.doubles}.items()]
-    # In the order of the file; what is missing at the top comes first.
-    faults.sort(key=lambda fault: (fault.line or 0, fault.key))
-    return Checked(file, None if faults else config, faults, raw, written, into.origins)
+    config, found = checked_raw(
+        raw, model, env=env, folder=file.parent, into=into, without_values=without_values
+    )
+    unset = into.unset if without_values else {}
+
+    def in_order(said: Mapping[KeyPath, str]) -> list[Fault]:
+        """In the order of the file; what is missing at the top comes first."""
+        faults = [Fault(key, sentence, written.line_of(key)) for key, sentence in said.items()]
+        return sorted(faults, key=lambda fault: (fault.line or 0, fault.key))
+
+    faults = in_order({key: each for key, each in {**found, **written.doubles}.items() if key not in unset})
+    notes = in_order(unset)
+    return Checked(file, None if faults else config, faults, raw, written, into.origins, notes)
 
 
 def checked_raw(
@@ -95,18 +109,22 @@ def checked_raw(
     env: Mapping[str, str],
     folder: Path,
     into: Resolved | None = None,
+    without_values: bool = False,
 ) -> tuple[M | None, Mapping[KeyPath, str]]:
     """
     Check a configuration as it was written, with its references.
 
     Args:
         folder: What relative paths of files are relative to.
+        without_values: Something else stands in for what is not here.
 
     Returns:
         The configuration, or None if it has no form at all; and the faults: path of the key -> sentence.
     """
     into = into or Resolved()
     raw = interpolated(dict(read), env=env, folder=folder, into=into)
+    if without_values:
+        raw = stood_in(raw, into.unset)
     # The first fault of a key counts: an unresolved reference or a forbidden text causes pydantic's complaint.
     faults = dict(into.faults)
     config: M | None = None

@@ -10,6 +10,7 @@ from salmon.config.matching import FieldName
 from salmon.errors import ConfigError
 from salmon.mongodb.paths import clashes_in, moved_names, usable_path
 from salmon.transforms.computed import Computed
+from salmon.transforms.flow import Choose, Flow
 
 COMPUTED_MAX: Final = 50
 
@@ -33,7 +34,8 @@ class FieldsConfig(BaseModel):
         default_factory=dict,
         max_length=COMPUTED_MAX,
         description="Fields that documents have and Salesforce has not: name -> expression, e.g. FullName: FirstName + ' ' + "
-        "LastName. An edit of such a field in MongoDB is set right again. With another expression, all records get the new value.",
+        "LastName. An edit of such a field in MongoDB is set right again. With another expression, all records get the new value. One "
+        "that is taken out here stays in the documents as it was, as the application's own.",
     )
 
     @field_validator("computed")
@@ -82,3 +84,16 @@ class FieldsConfig(BaseModel):
     def paths(self) -> dict[str, str]:
         """Field -> path, without the fields that keep their own names."""
         return moved_names(self.rename)
+
+
+def chosen(fields: FieldsConfig, flow: Flow) -> FieldsConfig:
+    """The object's `fields`, and what ReplaceField says of them after it, in order. Each renames what the one before it has named."""
+    for _, step in flow.of(Choose):
+        include, rename = fields.include, dict(fields.rename)
+        if step.include is not None:
+            include = tuple(name for name in step.include if include is None or name in include)
+        named = {path: name for name, path in rename.items()}
+        rename |= {named.get(old, old): new for old, new in step.renames.items()}
+        exclude = (*fields.exclude, *step.exclude)
+        fields = fields.model_copy(update={"include": include, "exclude": exclude, "rename": rename})
+    return fields

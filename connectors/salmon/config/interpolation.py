@@ -10,7 +10,7 @@ This happens after the YAML is parsed, so a password may contain any character. 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -19,11 +19,22 @@ _REFERENCE: Final = re.compile(r"\$(\$\{)|\$\{([^:}]*)(?::([^}]*))?\}")
 _FILE_MAX: Final = 1024 * 1024  # a key, a password
 _DIRECTORY: Final = frozenset({"dir", "directory"})
 
+_UNSET: Final = "unset" * 10  # long enough for the key of a mask
+# Part of a key -> what its value looks like.
+_FORMS: Final = {
+    "uri": "mongodb://unset.invalid",
+    "url": "https://unset.invalid",
+    "bootstrap.servers": "unset.invalid:9092",
+}
 KeyPath = tuple[str, ...]
 
 
 class Unresolved(Exception):
     """A reference that cannot be resolved; the message says what to do."""
+
+
+class Unset(Unresolved):
+    """What it refers to is not here: it may be where the processes run."""
 
 
 @dataclass(slots=True)
@@ -33,10 +44,12 @@ class Resolved:
 
     Args:
         faults: Path of keys -> why a reference there cannot be resolved. Such references stay unchanged.
+        unset: Those of them that refer to what is not here.
         origins: Path of keys -> where the values of the references there came from, in words.
     """
 
     faults: dict[KeyPath, str] = field(default_factory=dict)
+    unset: dict[KeyPath, str] = field(default_factory=dict)
     origins: dict[KeyPath, list[str]] = field(default_factory=dict)
 
 
@@ -62,6 +75,20 @@ def names_alone(text: str) -> str | None:
     )
 
 
+def stood_in(node: Any, paths: Collection[KeyPath], path: KeyPath = ()) -> Any:
+    """*node* with a text of a fitting form at each of *paths*, so that all else can be checked without what they refer to."""
+    if isinstance(node, dict):
+        return {key: stood_in(value, paths, (*path, str(key))) for key, value in node.items()}
+    if isinstance(node, list):
+        return [stood_in(value, paths, (*path, str(index))) for index, value in enumerate(node)]
+    if path not in paths:
+        return node
+    if not _REFERENCE.fullmatch(node):
+        return _REFERENCE.sub("unset", node)
+    name = path[-1]
+    return next((form for part, form in _FORMS.items() if part in name), _UNSET)
+
+
 def _name_of(reference: str) -> str:
     return reference.partition(":")[0]
 
@@ -84,6 +111,8 @@ class _Interpolation:
             text = _REFERENCE.sub(lambda found: self._value(found, origins), node)
         except Unresolved as fault:
             self.into.faults[path] = str(fault)
+            if isinstance(fault, Unset):
+                self.into.unset[path] = str(fault)
             return node
         if origins:
             self.into.origins[path] = origins
@@ -113,7 +142,7 @@ class _Interpolation:
             return value, f"the environment variable {name}"
         if colon:
             return default, f"the default, as the environment variable {name} is not set"
-        raise Unresolved(
+        raise Unset(
             f"the environment variable {name} is not set. Set it, or give a default: ${{env:{name}:...}}."
         )
 
@@ -153,7 +182,8 @@ def _text_of(folder: Path, name: str) -> str:
         return data.decode()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise Unresolved(f"the file {name} cannot be read ({reason}).") from None
+        kind = Unset if isinstance(error, FileNotFoundError) else Unresolved
+        raise kind(f"the file {name} cannot be read ({reason}).") from None
 
 
 def _properties(text: str, name: str) -> Mapping[str, str]:

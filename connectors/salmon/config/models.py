@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from itertools import count
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -18,6 +19,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PrivateAttr,
     SecretStr,
     ValidationInfo,
     field_validator,
@@ -34,7 +36,7 @@ from salmon.config.collections import PATTERN, usable_collection
 from salmon.config.deletions import DeletesConfig
 from salmon.config.events import EventConfig, faults_of_events
 from salmon.config.failures import ErrorsConfig
-from salmon.config.fields import FieldsConfig
+from salmon.config.fields import FieldsConfig, chosen
 from salmon.config.further import FURTHER_SIDES, Sided, SidedObject, SideName
 from salmon.config.logs import LogConfig
 from salmon.config.matching import MatchConfig
@@ -43,7 +45,7 @@ from salmon.config.rest import RestConfig
 from salmon.config.saving import SavingConfig
 from salmon.config.texts import SECRET_PROPERTY
 from salmon.config.together import SOBJECT
-from salmon.config.transforming import TRANSFORMS_MAX, TransformConfig, chosen, computed_of, flow_of
+from salmon.config.transforming import TRANSFORMS_MAX, TransformConfig, computed_of, flow_of
 from salmon.config.verifying import VerifyConfig
 from salmon.kafka.topics import Topics
 from salmon.model.schema import FieldSchema, ObjectSchema
@@ -215,6 +217,8 @@ class ObjectConfig(SavingConfig, SidedObject):
         "always: a new stamp alone causes a write.",
     )
 
+    # How many of `transforms`, at their end, are of the top-level `transforms`.
+    _from_the_top: int = PrivateAttr(default=0)
     transforms: tuple[TransformConfig, ...] = Field(
         default=(),
         max_length=TRANSFORMS_MAX,
@@ -223,9 +227,12 @@ class ObjectConfig(SavingConfig, SidedObject):
 
     def flow(self, name: str) -> Flow:
         """Its transforms, ready to be bound to its schema. *name*: of the object."""
-        at = f"objects.{name}.transforms"
         made = computed_of(f"objects.{name}", self.fields, self.numbers)
-        return flow_of([(f"{at}.{n}", each) for n, each in enumerate(self.transforms)], self.direction, made)
+        own = len(self.transforms) - self._from_the_top
+        places = (
+            f"objects.{name}.transforms.{n}" if n < own else f"transforms.{name}.{n - own}" for n in count()
+        )
+        return flow_of(list(zip(places, self.transforms, strict=False)), self.direction, made)
 
     def computed(self, schema: ObjectSchema) -> tuple[FieldSchema, ...]:
         """The fields that Salmon adds to those of the org. Raises ConfigError: they do not fit them."""
@@ -363,8 +370,10 @@ class SyncConfig(Sided[ObjectConfig]):
     def _transforms_of_all(self) -> Self:
         """What stands under the top-level `transforms` follows what the object itself has."""
         for name, each in self.objects.items():
-            if steps := (*each.transforms, *self.transforms.get(name, ())):
+            below = self.transforms.get(name, ())
+            if steps := (*each.transforms, *below):
                 whole = each.model_copy(update={"transforms": steps})
+                whole._from_the_top = len(below)
                 fields = chosen(each.fields, whole.flow(name))
                 self.objects[name] = whole.model_copy(update={"fields": fields})
         return self
@@ -380,18 +389,21 @@ class SyncConfig(Sided[ObjectConfig]):
         return events
 
 
-def load(path: str | os.PathLike[str], *, env: Mapping[str, str] = os.environ) -> SyncConfig:
+def load(
+    path: str | os.PathLike[str], *, env: Mapping[str, str] = os.environ, without_values: bool = False
+) -> SyncConfig:
     """
     Read a configuration.
 
     Args:
+        without_values: See checking.checked().
         path: The YAML file; relative `${file:...}` paths in it are relative to its folder.
         env: Where `${env:...}` looks.
 
     Raises:
         ConfigError: everything that is wrong, one fault per line, each with its line, its key and what to do, without values.
     """
-    return checked(Path(path), SyncConfig, env=env).usable()
+    return checked(Path(path), SyncConfig, env=env, without_values=without_values).usable()
 
 
 def checked_raw(

@@ -1,8 +1,8 @@
 """
 Checks the texts of a configuration: no control characters, and no user names or passwords inside an address.
 
-Secret settings and PEM keys are not checked: they are hidden wherever the configuration is shown. An address is
-shown, so a password in it would be shown too.
+Secret settings are not checked: they are hidden wherever the configuration is shown. A key or a certificate as PEM text has several
+lines wherever it is, also in the settings of a further side. An address is shown, so a password in it would be shown too.
 """
 
 from __future__ import annotations
@@ -35,6 +35,11 @@ _USER_IN_ADDRESS: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/*[^\s/?#]*@|//[^
 _SECRET_IN_QUERY: Final = re.compile(
     r"[?&#;][^=&;\s]*(token|secret|passw|pwd|key|auth|sig|credential)[^=&;\s]*=", re.IGNORECASE
 )
+# Of a further side's own settings we know only the names; its model hides those that are secret.
+_SECRET_NAME: Final = re.compile(r"password|secret|token|private_?key|credential", re.IGNORECASE)
+_PEM: Final = re.compile(
+    r"\s*(-----BEGIN [A-Z0-9 ]+-----\r?\n[A-Za-z0-9+/=:,\- \r\n]*-----END [A-Z0-9 ]+-----\s*)+"
+)
 Path = tuple[str, ...]
 
 
@@ -49,7 +54,7 @@ def faults_of_texts(node: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
     elif isinstance(node, list):
         for index, value in enumerate(node):
             yield from faults_of_texts(value, (*path, str(index)))
-    elif isinstance(node, str) and not _is_secret(path):
+    elif isinstance(node, str) and not _is_secret(path) and not _PEM.fullmatch(node):
         yield from ((path, sentence) for sentence in _faults(node, path))
 
 
@@ -57,6 +62,7 @@ def _is_secret(path: Path) -> bool:
     return (
         path in _SECRETS
         or path[-2:] == ("mask", "key")
+        or (path[:1] == ("sides",) and _SECRET_NAME.search(path[-1]) is not None)
         or (path[:1] == ("kafka",) and SECRET_PROPERTY.search(path[-1]) is not None)
     )
 

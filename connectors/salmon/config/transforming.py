@@ -18,7 +18,8 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from salmon.config.fields import FieldsConfig
+from salmon.config.computing import faults_of_names
+from salmon.config.fields import FieldsConfig, chosen
 from salmon.config.plugging import keys_of, settings_read, step_of
 from salmon.errors import ConfigError
 from salmon.model.change import MONGODB, SALESFORCE
@@ -350,6 +351,16 @@ def faults_of_flows(raw: Mapping[Any, Any]) -> Iterator[tuple[tuple[str, ...], s
             *_faults_of_fields(mapping(each).get("fields"), flow),
         )
         yield from ((key, f"{fault}.") for fault in faults)
+        for below, said in faults_of_names(mapping(each), _chosen(mapping(each).get("fields"), flow), flow):
+            yield (key if below == ("transforms",) else ("objects", str(name), *below)), said
+
+
+def _chosen(raw: Any, flow: Flow) -> FieldsConfig:
+    """The object's fields; all, if what is said of them is wrong by itself."""
+    try:
+        return chosen(FieldsConfig.model_validate(raw or {}), flow)
+    except ValidationError:
+        return FieldsConfig()
 
 
 def _computed_in(at: str, raw: Any) -> tuple[Transform, ...]:
@@ -370,19 +381,6 @@ def _usable(key: tuple[str, ...], raw: Any) -> Iterator[tuple[tuple[str, ...], T
 def mapping(node: Any) -> Mapping[Any, Any]:
     """A node of the file if it is a mapping; else an empty one, because its own model reports it."""
     return node if isinstance(node, Mapping) else {}
-
-
-def chosen(fields: FieldsConfig, flow: Flow) -> FieldsConfig:
-    """The object's `fields`, and what ReplaceField says of them after it, in order. Each renames what the one before it has named."""
-    for _, step in flow.of(Choose):
-        include, rename = fields.include, dict(fields.rename)
-        if step.include is not None:
-            include = tuple(name for name in step.include if include is None or name in include)
-        named = {path: name for name, path in rename.items()}
-        rename |= {named.get(old, old): new for old, new in step.renames.items()}
-        exclude = (*fields.exclude, *step.exclude)
-        fields = fields.model_copy(update={"include": include, "exclude": exclude, "rename": rename})
-    return fields
 
 
 def _faults_of_direction(flow: Flow, direction: str) -> Iterator[str]:

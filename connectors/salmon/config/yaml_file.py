@@ -7,12 +7,14 @@ Error messages never quote the file's content: what looks like an alias or a tag
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
+from yaml.reader import ReaderError
 
 from salmon.errors import ConfigError
 
@@ -23,6 +25,37 @@ _BOOL_TAG: Final = "tag:yaml.org,2002:bool"
 _TEXT_TAG: Final = "tag:yaml.org,2002:str"
 _MERGE_TAG: Final = "tag:yaml.org,2002:merge"
 
+
+# What PyYAML's sentences call the kinds of tokens, and what a person calls them.
+_TOKENS: Final = {
+    "'<stream end>'": "the end of the file",
+    "<stream end>": "the end of the file",
+    "end of stream": "end of the file",
+    "'<block mapping start>'": "a key",
+    "'<block sequence start>'": "a list",
+    "'<block end>'": "the end of the block",
+    "<block end>": "the end of the block",
+    "'<scalar>'": "a text",
+    "while scanning a simple key": "in a key",
+    "while scanning a quoted scalar": "in a quoted text",
+    "while parsing a flow sequence": "in a list in brackets",
+    "while parsing a flow mapping": "in a mapping in braces",
+    "while parsing a block mapping": "in a mapping",
+    "while parsing a block collection": "in a list",
+}
+_QUOTED: Final = re.compile(r"'[^']*'|\"[^\"]*\"")
+# Punctuation, and a tab as PyYAML writes it. A letter or digit may be of a password.
+_SIGN: Final = re.compile(r"'([^\w\s']{1,3}|\\t)'")
+_MENDS: Final = {
+    r"'\t'": "Indent with spaces, not with tabs.",
+    "cannot start any token": "Put the value in quotes.",
+    "mapping values are not allowed": "Put a value that contains a colon and a space in quotes; or check the indentation.",
+    "could not find expected ':'": "Put a colon and a space after the key.",
+    "unexpected end of stream": "Close the quote.",
+    "expected <block end>": "Check the indentation, and whether a value needs quotes as a whole.",
+    "but got '<stream end>'": "Close the bracket.",
+    "unknown escape character": "Put the value in single quotes.",
+}
 
 KeyPath = tuple[str, ...]
 
@@ -89,7 +122,12 @@ def written_in(file: Path) -> Written:
         raise ConfigError(f"{file}: {refused}") from None
     except yaml.MarkedYAMLError as error:
         raise ConfigError(
-            f"{file}: is not valid YAML: {_without_quotes(error)} ({_place(error.problem_mark)})."
+            f"{file}: is not valid YAML: {_sentence(error)} ({_place(error.problem_mark)}).{_mend(error)}"
+        ) from None
+    except ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise ConfigError(
+            f"{file}: is not valid YAML: line {line} has a control character, which YAML does not allow. Remove it."
         ) from None
     except yaml.YAMLError:
         raise ConfigError(f"{file}: is not valid YAML.") from None
@@ -212,12 +250,29 @@ def _too_many() -> _Refused:
     )
 
 
-def _without_quotes(error: yaml.MarkedYAMLError) -> str:
-    """PyYAML's own sentence, without what it quotes of the file."""
+def _sentence(error: yaml.MarkedYAMLError) -> str:
+    """PyYAML's own sentence, without what it quotes of the file; and where the thing begins that is at fault."""
     problem = error.problem or "it cannot be read"
     if problem.startswith(("found undefined alias", "could not determine a constructor for the tag")):
         return "a value begins with * or !, which have a special meaning in YAML; put it in quotes"
-    return problem.partition("'")[0].partition('"')[0].rstrip(" ,:") if "'" in problem else problem
+    said = _without_values(problem)
+    began = error.context_mark
+    if not error.context or began is None or (error.problem_mark and began.line == error.problem_mark.line):
+        return said
+    return f"{said}, {_without_values(error.context)} that begins on line {began.line + 1}"
+
+
+def _without_values(sentence: str) -> str:
+    """A sentence of PyYAML's with the signs and the kinds of tokens that it quotes, but without the file's own texts."""
+    for token, plain in _TOKENS.items():
+        sentence = sentence.replace(token, plain)
+    return _QUOTED.sub(lambda found: found[0] if _SIGN.fullmatch(found[0]) else "...", sentence)
+
+
+def _mend(error: yaml.MarkedYAMLError) -> str:
+    """What to do about the faults that people make most."""
+    problem = error.problem or ""
+    return next((f" {mend}" for part, mend in _MENDS.items() if part in problem), "")
 
 
 def _place(mark: Any) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import yaml
 
 from salmon.devstack import private
+from salmon.simulator.for_sync import salesforce_block
 
 # More than one, so that what partitions are for is at work; few, because one machine shares its cores.
 _PARTITIONS: Final = 2
@@ -46,17 +47,7 @@ def write(
         "kafka": {"bootstrap.servers": bootstrap_servers},
         "schema_registry": {"url": registry_url},
         "topics": {"partitions": _PARTITIONS, "replication_factor": 1},
-        "salesforce": {
-            "login_url": salesforce["login_url"],
-            "auth": {
-                "flow": "jwt_bearer",
-                "client_id": salesforce["client_id"],
-                "username": salesforce["username"],
-                "private_key": f"${{file:{salesforce['private_key']}}}",
-            },
-            "pubsub": {"endpoint": salesforce["pubsub_endpoint"]},
-            "ca_file": salesforce["ca_file"],
-        },
+        "salesforce": salesforce_block(salesforce),
         "mongodb": dict(mongodb),
         "merge": {"state_dir": str(file.parent / "state")},
         "objects": {

@@ -18,7 +18,7 @@ from confluent_kafka import Message
 from salmon.errors import ConfigError, SetupError
 from salmon.kafka import clients, scans, tables
 from salmon.kafka.codecs.serdes import Offsets
-from salmon.kafka.dead_letters import CODE, PREFIX, SUBJECT, headers_of
+from salmon.kafka.dead_letters import CODE, PREFIX, SUBJECT, headers_of, mark_of
 from salmon.kafka.extents import extents_of
 from salmon.kafka.tables import Progress
 from salmon.kafka.topics import partition_counts
@@ -61,8 +61,8 @@ class StoredLetter:
 
     @property
     def mark(self) -> str:
-        """The key of its mark. With the time, because a queue that was deleted and created again counts from 0 again."""
-        return f"{self.id}/{self.at_ms}"
+        """The key of its mark."""
+        return mark_of(self.queue, self.offset, self.at_ms)
 
     @property
     def topic(self) -> str:

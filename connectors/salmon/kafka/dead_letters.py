@@ -53,6 +53,14 @@ def origin_of(message: Message) -> Origin:
         return Origin(message.topic() or "", partition, offset, message.timestamp()[1])
 
 
+def mark_of(queue: str, offset: int, at_ms: int) -> str:
+    """
+    The key that says a letter was dealt with. With the time, because a queue that was deleted and created again counts from 0
+    again. *queue*: the connector in whose queue it is.
+    """
+    return f"{queue}/{offset}/{at_ms}"
+
+
 def headers_of(message: Message) -> Mapping[str, str]:
     """The headers of a record as text."""
     headers: Any = message.headers() or ()

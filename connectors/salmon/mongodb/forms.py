@@ -123,6 +123,20 @@ def steps_of(document: Mapping[str, Any], former: Mapping[str, str], path: Mappi
     return Steps(renamed, dropped, found)
 
 
+def emptied_by(document: Mapping[str, Any], steps: Steps) -> frozenset[str]:
+    """The sub-documents that hold nothing any more after these steps, the outermost ones. *document*: as far as it was read."""
+    moved = as_moved(document, steps)
+    olds = (*steps.renamed, *steps.dropped.values())
+    outermost = (
+        next((above for above in above_of(old) if _is_hollow(at(moved, above))), None) for old in olds
+    )
+    return frozenset(above for above in outermost if above is not None)
+
+
+def _is_hollow(node: Any) -> bool:
+    return isinstance(node, Mapping) and all(map(_is_hollow, node.values()))
+
+
 def as_moved(document: Mapping[str, Any], steps: Steps) -> Mapping[str, Any]:
     """Return the document as it is after these steps."""
     if not steps:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import islice
 from typing import Any, Final
 
@@ -29,15 +30,17 @@ from salmon.mongodb.documents import (
     marker_of,
 )
 from salmon.mongodb.form_store import read_forms, write_form
-from salmon.mongodb.forms import NOTHING, Record, Steps, steps_of
+from salmon.mongodb.forms import NOTHING, Record, Steps, emptied_by, steps_of
 from salmon.mongodb.keys import shown_id
-from salmon.mongodb.paths import MARKER
+from salmon.mongodb.paths import MARKER, above_of, at
 from salmon.mongodb.reading.events import clock
 from salmon.mongodb.wire.client import RETRIABLE_CODES, Document, border
 from salmon.mongodb.writing.blocked import nulls_removed
 
 log = structlog.get_logger(__name__)
 
+_NOTHING: Final = {"$in": list(NOTHING)}
+_SOMETHING: Final = {"$nin": list(NOTHING)}
 _DOCUMENTS_A_STEP: Final = 500
 _AGAIN_S: Final = 60.0
 _SHOWN_MAX: Final = 80
@@ -153,15 +156,49 @@ class Moving:
             for each, _ in todo
             if MARKER in each and not isinstance(each[MARKER], dict)
         ]
-        self._write(before, [])
-        self._write([self._update(*each) for each in todo], [document["_id"] for document, _ in todo])
+        self._write(before)
+        if not self._has_collation:
+            # Whole sub-documents first. Where there is more in one, or somebody edits it, this does nothing.
+            self._write([each for one in todo for each in self._update_emptying(*one)], moves=True)
+        ids = [document["_id"] for document, _ in todo]
+        self._write([self._update(*each) for each in todo], ids, moves=True)
+
+    @cached_property
+    def _has_collation(self) -> bool:
+        """Whether the server may take values for equal that are not: then it cannot be seen whether somebody edits meanwhile."""
+        with border(f"reading the options of {self._documents.full_name}"):
+            return "collation" in self._documents.options()
+
+    def _update_emptying(self, document: Document, steps: Steps) -> Iterator[UpdateOne]:
+        """
+        The update of a document that would be left with empty sub-documents: it removes those as a whole. Nothing if there are none.
+
+        It is one update with the mark, so that its event is known as the move's, and a kill leaves nothing half done.
+        """
+        if not (emptied := emptied_by(document, steps)):
+            return
+        inside = {old for old in steps.renamed if not emptied.isdisjoint(above_of(old))}
+        wanted, update = self._wanted_and_update(
+            Steps({old: new for old, new in steps.renamed.items() if old not in inside}, found=steps.found)
+        )
+        wanted |= {"_id": document["_id"]} | {above: {"$eq": at(document, above)} for above in emptied}
+        wanted |= dict.fromkeys((steps.renamed[old] for old in inside), _NOTHING) | dict.fromkeys(
+            steps.dropped, _SOMETHING
+        )
+        update["$set"] |= {steps.renamed[old]: at(document, old) for old in inside}
+        outside = [old for old in steps.dropped.values() if emptied.isdisjoint(above_of(old))]
+        update["$unset"] = {**update.get("$unset", {}), **dict.fromkeys([*emptied, *outside], "")}
+        yield UpdateOne(wanted, update)
 
     def _update(self, document: Document, steps: Steps) -> UpdateOne:
-        nothing, something = {"$in": list(NOTHING)}, {"$nin": list(NOTHING)}
+        wanted, update = self._wanted_and_update(steps)
+        return UpdateOne({"_id": document["_id"], **wanted}, update)
+
+    def _wanted_and_update(self, steps: Steps) -> tuple[Document, Document]:
         mark = self._shape.mark
-        wanted: Document = {"_id": document["_id"], PATHS_PATH: {"$ne": mark}}
-        wanted |= dict.fromkeys(steps.renamed, something) | dict.fromkeys(steps.renamed.values(), nothing)
-        wanted |= dict.fromkeys(steps.dropped, something)
+        wanted: Document = {PATHS_PATH: {"$ne": mark}}
+        wanted |= dict.fromkeys(steps.renamed, _SOMETHING) | dict.fromkeys(steps.renamed.values(), _NOTHING)
+        wanted |= dict.fromkeys(steps.dropped, _SOMETHING)
         update: Document = {"$set": {PATHS_PATH: mark}}
         cleared = dict.fromkeys(steps.dropped.values(), "")
         if steps.found:
@@ -172,9 +209,10 @@ class Moving:
             update["$unset"] = cleared
         if steps.renamed:
             update["$rename"] = dict(steps.renamed)
-        return UpdateOne(wanted, update)
+        return wanted, update
 
-    def _write(self, updates: Sequence[UpdateOne], ids: Sequence[Any]) -> None:
+    def _write(self, updates: Sequence[UpdateOne], ids: Sequence[Any] = (), *, moves: bool = False) -> None:
+        """*ids*: of the documents, to report those that MongoDB refuses. *moves*: whether each moves a document."""
         if not updates:
             return
         with border(f"moving documents of {self._documents.full_name}"):
@@ -191,7 +229,7 @@ class Moving:
                         self._failed[shown_id(ids[each["index"]])[:_SHOWN_MAX]] = each["code"]
             else:
                 moved = result.modified_count
-        if ids:
+        if moves:
             self._moved += moved
             self._moved_in_pass += moved
 

@@ -87,6 +87,7 @@ class HealthReport:
     waiting_for: tuple[WaitingFor, ...] = ()
     has_run: bool = False  # once at least, since the process began
     shares: Mapping[State, float] = field(default_factory=dict)  # of the time since it began, by state
+    notes: tuple[str, ...] = ()  # sentences: what a person should do, although the process works
 
     @property
     def ready(self) -> bool:
@@ -236,7 +237,8 @@ class Health:
         """Return the health now."""
         silences = self.calls.silences()
         with self._lock:
-            return replace(self._report(silences), has_run=self.has_run, shares=self._shares())
+            notes = tuple(filter(None, self._notes.values()))
+            return replace(self._report(silences), has_run=self.has_run, shares=self._shares(), notes=notes)
 
     @property
     def _state(self) -> State:

@@ -203,8 +203,8 @@ class Outcome:
     # (object, record key) of the missing parents (DEFERRED), or of the record that keeps a unique value (REFUSED).
     waits_for: tuple[tuple[str, str], ...] = ()
     applied: bool = False
-    # RETRY_LATER: put again after so long; without it, after a backoff of the worker's. DEFERRED: the same, by merge.
-    again_s: float | None = None
+    again_s: float | None = None  # put again after so long; DEFERRED: by merge; None: after a backoff
+    said: str = field(default="", repr=False)  # REFUSED: its own words; they may quote the record
 
 
 class Identities(Protocol):

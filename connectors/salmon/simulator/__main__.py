@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 import structlog
+import yaml
 
 from salmon.errors import SalmonError
 from salmon.harmless import harmless_sentences
 from salmon.simulator import control
+from salmon.simulator.for_sync import salesforce_block
 from salmon.simulator.org.describes import MARKER_NAMES, PACKAGED, chosen_objects
 from salmon.simulator.org.platform_events import is_platform_event
 from salmon.simulator.server import Ports, Simulator
@@ -64,7 +66,9 @@ def main(arguments: list[str] | None = None) -> int:
             print(json.dumps(endpoints), flush=True)  # noqa: T201
         else:
             for name, value in endpoints.items():
-                print(f"{name:22} {value}", flush=True)  # noqa: T201
+                print(f"{name:22} {value}")  # noqa: T201
+            block = yaml.safe_dump({"salesforce": salesforce_block(endpoints)}, sort_keys=False, width=110)
+            print(f"\n# For the YAML file of a sync:\n{block}", end="", flush=True)  # noqa: T201
         signal.sigwait(_ENDING)
     return 0
 

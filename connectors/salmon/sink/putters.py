@@ -328,7 +328,12 @@ class Putters:
                     # What was to be deleted and is not there is as it should be.
                     is_well = outcome.kind is OutcomeKind.GONE and record.write.op is WriteOp.DELETE
                     (log.info if is_well else log.warning)(
-                        "write_not_applied", **_facts(record), outcome=outcome.kind, code=outcome.code
+                        "write_not_applied",
+                        **_facts(record),
+                        outcome=outcome.kind,
+                        code=outcome.code,
+                        fields=sorted(outcome.fields),
+                        reason=outcome.reason,
                     )
                 self._landed.append(Landed(command, record, outcome))
         self._landed.extend(unreadable)

@@ -29,6 +29,7 @@ from salmon.sink.deferrals import Wait, Waits
 from salmon.sink.refusals import RecordId, Refused
 
 QUIET: Final = frozenset({OutcomeKind.APPLIED, OutcomeKind.SKIPPED})
+_SAID_MAX: Final = 500
 _OPS: Final[Mapping[OutcomeKind, Op]] = {
     OutcomeKind.REFUSED: Op.REFUSED,
     OutcomeKind.GONE: Op.GONE,
@@ -126,9 +127,10 @@ class OutcomeEncoder:
         report.outputs.append(Output(self.topics.changes(record.object), record.key, encoded))
         match outcome.kind:
             case OutcomeKind.REFUSED:
+                words = f"{outcome.reason.rstrip('. ')}. Its own words: {words_of(outcome)}"
                 error = RequestRejected(
                     f"{self.side} refused write {record.write.seq} of {record.object} {record.key}: "
-                    f"{outcome.code or 'without a code'}: {outcome.reason}",
+                    f"{outcome.code or 'without a code'}: {words if outcome.said else outcome.reason}",
                     code=outcome.code,
                     fields=tuple(sorted(outcome.fields)),
                 )
@@ -196,10 +198,24 @@ class OutcomeEncoder:
         return Output(topic, message.key(), message.value(), tuple(headers))
 
 
+def words_of(outcome: Outcome) -> str:
+    """
+    The side's own words in one line of a bounded length. They may quote the record, also a field that is masked elsewhere. So they
+    are kept in topics, for `salmon why` and `salmon dlq`, and go into no log and no document.
+    """
+    said = " ".join(outcome.said.split())
+    return said if len(said) <= _SAID_MAX else f"{said[:_SAID_MAX]}..."
+
+
 def outcome_change(side: str, record: SinkRecord, outcome: Outcome) -> Change:
     """Build the change that reports the outcome of a write to merge."""
     write = record.write
-    source = {"code": outcome.code, "reason": outcome.reason, "correlation": write.correlation}
+    source = {
+        "code": outcome.code,
+        "reason": outcome.reason,
+        "said": words_of(outcome),
+        "correlation": write.correlation,
+    }
     return Change(
         side,
         _OPS[outcome.kind],

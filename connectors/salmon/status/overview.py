@@ -18,7 +18,7 @@ from confluent_kafka.admin import AdminClient
 
 from salmon.app.sync import Sync
 from salmon.config.models import SyncConfig
-from salmon.errors import SalmonError, Unavailable
+from salmon.errors import SalmonError, SetupError, Unavailable
 from salmon.kafka import tables
 from salmon.kafka.codecs.serdes import Offsets
 from salmon.kafka.errors import translated
@@ -26,11 +26,11 @@ from salmon.kafka.reader import Place
 from salmon.kafka.topics import Topics
 from salmon.model import sides
 from salmon.model.sides import Roster
-from salmon.model.state import Park
 from salmon.plugin.contract import Position
 from salmon.sink.delete_guard import PREFIX as GUARD_PREFIX
 from salmon.status.counting import NONE, Count, committed, counts
 from salmon.status.scraping import Owner, ProcessReport, ask
+from salmon.status.waiting import WHY, parked, undealt
 
 _CONNECT_S: Final = 10.0
 _CONNECT_MARGIN_S: Final = 2.0
@@ -39,8 +39,6 @@ _RECORDS_READ_MAX: Final = 200_000
 _LAG: Final = "salmon_end_to_end_lag_seconds"
 _MERGE: Final = "merge"
 _OF_BUDGETS: Final = ("allowed", "used", "ours", "left", "level", "exhausted_in_seconds")
-MISFIT: Final = "misfit"
-PARKED_WHY: Final = (*(why.value.lower() for why in Park), MISFIT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +64,7 @@ class ObjectStatus:
     snapshot_total: int | None
     parked: Mapping[str, int] = field(default_factory=dict)  # why -> fields set aside since merge started
     freed: Mapping[str, int] = field(default_factory=dict)  # why -> fields that no longer wait
+    waiting: Mapping[str, int] | None = None  # why -> fields that wait now; None: too many states to read
     oscillating: int = 0  # times that the breaker has tripped, since merge started
     guarded: Mapping[str, int] = field(default_factory=dict)  # side -> deletes that its sink holds back
     snapshot_left_s: int | None = None  # as it seems; 0 when it is done
@@ -73,10 +72,11 @@ class ObjectStatus:
         None  # of an object that is polled: how old what was found may be; None: it has events
     )
 
-    @property
-    def misfits(self) -> int:
-        """Fields with a value that cannot be synced, since merge started, without those that were corrected."""
-        return max(0, self.parked.get(MISFIT, 0) - self.freed.get(MISFIT, 0))
+    def waits(self, why: str) -> Count:
+        """How many fields wait now; if the states are too many to read, what merge has counted since it started."""
+        if self.waiting is not None:
+            return Count(self.waiting.get(why, 0))
+        return Count(max(0, self.parked.get(why, 0) - self.freed.get(why, 0)), exact=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +86,11 @@ class Overview:
     processes: tuple[ProcessReport, ...]
     objects: tuple[ObjectStatus, ...]
     conflicts: Count  # in the topic
-    dead_letters: Mapping[str, Count]  # connector -> records in its dead letter queue
+    dead_letters: Mapping[str, Count]  # connector -> letters in its queue that nobody has dealt with
     positions: Mapping[str, Mapping[str, Position]]  # connector -> partition -> where it continues
     missing_topics: tuple[str, ...] = ()
     trouble: str = ""  # why only the processes could be looked at
+    made_again: tuple[str, ...] = ()  # `changes` topics that are not those that merge has read so far
 
     @property
     def healthy(self) -> bool:
@@ -111,6 +112,7 @@ class Overview:
                     "ready": each.ready,
                     "degraded": each.degraded,
                     "waiting_for": list(each.waiting_for),
+                    "notes": list(each.notes),
                     "deferred": int(each.samples.total("salmon_deferred_records")),
                     "position_age_s": each.samples.by("salmon_position_age_seconds", "stream"),
                     "position_kept_s": each.samples.by("salmon_position_retention_seconds", "stream"),
@@ -137,8 +139,9 @@ class Overview:
                     },
                     "conflicts": each.conflicts,
                     "held": each.held,
-                    "parked": {why: int(each.parked.get(why, 0)) for why in PARKED_WHY},
-                    "freed": {why: int(each.freed.get(why, 0)) for why in PARKED_WHY},
+                    "waiting": {why: each.waits(why).records for why in WHY},
+                    "parked": {why: int(each.parked.get(why, 0)) for why in WHY},
+                    "freed": {why: int(each.freed.get(why, 0)) for why in WHY},
                     "oscillating": each.oscillating,
                     "deletes_held": dict(each.guarded),
                     "snapshot": {
@@ -154,6 +157,7 @@ class Overview:
             "dead_letters": {name: count.records for name, count in self.dead_letters.items()},
             "positions": {name: dict(places) for name, places in self.positions.items()},
             "missing_topics": list(self.missing_topics),
+            "topics_made_again": list(self.made_again),
             "trouble": self.trouble or None,
         }
 
@@ -233,18 +237,30 @@ class Look:
         missing = tuple(sorted(looked.needed(objects) - self._partitions.keys()))
         if missing:
             return Overview(processes, (), NONE, {}, {}, missing)
+        counted = looked.counted(map(topics.dlq, self._roster.connectors))
+        queues = {name: counted[topics.dlq(name)] for name in self._roster.connectors}
         with closing(sync):
             looked.positions = _positions(
                 sync.kafka, Offsets(sync.registry, topics.offsets), self._roster.connectors
             )
-        dead_letters = looked.counted(map(topics.dlq, self._roster.connectors))
+            dead_letters = undealt(sync, queues, marks_exist=topics.handled in self._partitions)
+            looked.waiting = {name: self._waiting(name) for name in objects}
         return Overview(
             processes,
             looked.objects(list(objects)),
             looked.counted([topics.conflicts])[topics.conflicts],
-            {name: dead_letters[topics.dlq(name)] for name in self._roster.connectors},
+            dead_letters,
             looked.positions,
+            made_again=looked.made_again(objects),
         )
+
+    def _waiting(self, name: str) -> dict[str, int] | None:
+        if self._sync.topics.state(name) not in self._partitions:
+            return None
+        try:
+            return parked(self._sync, name)
+        except SetupError:
+            return None  # its schema is not known yet, so nothing was merged
 
     def without_kafka(self, trouble: SalmonError) -> Overview:
         """Return the overview for the case that overview() raised *trouble*."""
@@ -292,6 +308,7 @@ class _Look:
     processes: Mapping[str, ProcessReport]
     roster: Roster
     positions: dict[str, dict[str, Position]] = field(default_factory=dict)
+    waiting: Mapping[str, Mapping[str, int] | None] = field(default_factory=dict)
 
     def needed(self, objects: Iterable[str]) -> set[str]:
         """The topics that are read."""
@@ -333,6 +350,18 @@ class _Look:
                 {side: owed[side][topics.writes(side, name)] for side in self.roster.names_of(name)},
             )
             for name in names
+        )
+
+    def made_again(self, names: Iterable[str]) -> tuple[str, ...]:
+        """The `changes` topics whose id is another one than merge has noted: of another or restored Kafka, or made again."""
+        noted: dict[str, set[str]] = {}
+        for place, position in self.positions.get(_MERGE, {}).items():
+            if topic_id := position.get("topic_id"):
+                noted.setdefault(place.rpartition("/")[0], set()).add(str(topic_id))
+        return tuple(
+            topic
+            for topic in map(self.topics.changes, names)
+            if (known := noted.get(topic)) and tables.describe(self.admin, topic).topic_id not in {"", *known}
         )
 
     def counted(self, topics: Iterable[str]) -> dict[str, Count]:
@@ -380,6 +409,7 @@ class _Look:
             polled_s=round(polled[0]) if polled else None,
             parked=_whole(merge.by("salmon_parked_fields_total", "why", **labels)),
             freed=_whole(merge.by("salmon_freed_fields_total", "why", **labels)),
+            waiting=self.waiting.get(name),
         )
 
 

@@ -101,6 +101,7 @@ class ProcessReport:
     ready: bool = False
     degraded: bool = False
     waiting_for: tuple[Mapping[str, Any], ...] = ()  # as /health has it
+    notes: tuple[str, ...] = ()  # the same
 
     @property
     def healthy(self) -> bool:
@@ -110,17 +111,18 @@ class ProcessReport:
     def says(self) -> str:
         """Return what a person should know; empty if everything works."""
         if self.healthy and not self.degraded:
-            return ""
+            return " ".join(self.notes)
         if self.waiting_for:
-            return " ".join(f"{each['sentence']} (Since {each['since']}.)" for each in self.waiting_for)
+            waits = (f"{each['sentence']} (Since {each['since']}.)" for each in self.waiting_for)
+            return " ".join((*waits, *self.notes))
         return self.message
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """The sync to which the processes must belong. *cluster_id*: of Kafka, if it is known yet."""
+    """The sync to which the processes must belong; None: any. *cluster_id*: of Kafka, if it is known yet."""
 
-    name: str
+    name: str | None
     cluster_id: Callable[[], str | None] = lambda: None
 
 
@@ -173,7 +175,7 @@ class _Asked:
         except requests.RequestException as error:
             self._error = error
 
-    def report(self, sync: str, cluster_id: str | None, within_s: float) -> ProcessReport:
+    def report(self, sync: str | None, cluster_id: str | None, within_s: float) -> ProcessReport:
         answers = dict(self._answers)  # threads may still add
         if not answers:
             return self._down(within_s)
@@ -192,6 +194,7 @@ class _Asked:
             ready=bool(health.get("ready")),
             degraded=bool(health.get("degraded")),
             waiting_for=tuple(health.get("waiting_for") or ()),
+            notes=tuple(map(str, health.get("notes") or ())),
         )
 
     def _down(self, within_s: float) -> ProcessReport:
@@ -208,12 +211,12 @@ class _Asked:
         return ProcessReport(self._connector, self._url, "down", message)
 
 
-def _somebody_else(root: requests.Response, connector: str, sync: str, cluster_id: str | None) -> str:
+def _somebody_else(root: requests.Response, connector: str, sync: str | None, cluster_id: str | None) -> str:
     """Return what answers if it is not our *connector*; empty if it is."""
     said = _object(root) or {}
     if "sync" not in said:
         return "Another program, or an older version of Salmon, answers at this address: it does not report its sync."
-    if said["sync"] != sync:
+    if sync is not None and said["sync"] != sync:
         return f"A process of another sync ({said['sync']}) answers at this address, not one of {sync}."
     if said.get("connector") != connector:
         return f"Another connector ({said.get('connector')}) answers at this address."

@@ -78,6 +78,10 @@ def called(field: str) -> str:
     return _FIELDS.get(field, field)
 
 
+# Before what a side itself said of a refusal.
+WORDS: Final = "Its own words: "
+
+
 def because(code: str, reason: str) -> str:
     """Return why something was refused or waits, for use within a sentence: "CODE (reason)", or what there is of it."""
     reason = reason.rstrip(".")

@@ -16,7 +16,7 @@ from salmon.model.policies import EXISTENCE, Conflict
 from salmon.model.rules import Rules
 from salmon.model.steps.work import Fact, Folded
 from salmon.story.evidence import At, Evidence, Letter, Replay
-from salmon.story.formatting import because, called, quoted, shown, side_named, span, when
+from salmon.story.formatting import WORDS, because, called, quoted, shown, side_named, span, when
 
 _FIELDS_SHOWN_MAX: Final = 6
 _OPS: Final[Mapping[Op, str]] = {
@@ -150,7 +150,7 @@ class _Entries:
             {
                 name: text
                 for name, text in change.source.items()
-                if name not in {"code", "reason", "correlation"}
+                if name not in {"code", "reason", "said", "correlation"}
             },
         )
 
@@ -161,6 +161,8 @@ class _Entries:
         if change.is_outcome:
             code, reason = change.source.get("code", ""), change.source.get("reason", "")
             why = f": {cause}" if (cause := because(code, reason)) else ""
+            if said := change.source.get("said", ""):
+                why += f". {WORDS}{said}"
             at_fault = f" for {_names(change.changed)}" if change.changed else ""
             if change.op is Op.DEFERRED:
                 return f"{side} cannot take write {change.ack} yet{at_fault}{why}"

@@ -63,9 +63,12 @@ class Computed:
         Raises:
             ConfigError: the expression does not fit the object, or the object has such a field; a sentence that follows on the key.
         """
-        if self.name in schema.of_org.by_name:
+        # Salesforce takes no notice of capital letters in names.
+        own = {name.casefold(): name for name in schema.of_org.by_name}
+        if (same := own.get(self.name.casefold())) is not None:
+            called = "" if same == self.name else f", called {same} there"
             raise ConfigError(
-                f"is a field of {schema.name}, so its value comes from there. Choose another name"
+                f"is a field of {schema.name}{called}, so its value comes from there. Choose another name"
             )
         made = self.checked(schema.of_org)
         kind, type_ = _KINDS[made.type]
@@ -94,7 +97,7 @@ class Computed:
     def checked(self, schema: ObjectSchema | None = None) -> Expression:
         """Check and prepare the expression. *schema*: None: not known yet. Raises ConfigError."""
         made = expression(self.text, schema)
-        if made.type == NULL:
+        if made.type == NULL or (not made.fields and made.evaluate({}) is None):
             raise ConfigError("is always null: name a field, or write a value")
         if made.type == ANY and schema is not None:
             raise ConfigError("has no type: name a field, or write a value")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
-from salmon.errors import ConfigError
+from salmon.errors import ConfigError, UnknownField
 from salmon.model.change import Value
 from salmon.model.convert import from_text
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
@@ -134,6 +134,7 @@ class _Checker:
                     node.at,
                     f"names {name}, but {self._schema.name} has no field {name} that is synced"
                     f"{nearest(name, self._schema.by_name)}. Correct the name, or sync the field",
+                    UnknownField,
                 )
             kind = OF_FIELD[field.kind]
         return Typed(kind, lambda record: record.get(name))

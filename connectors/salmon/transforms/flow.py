@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
-from salmon.errors import ConfigError
+from salmon.errors import ConfigError, UnknownField
 from salmon.model.change import MONGODB, SALESFORCE, SIDES
 from salmon.model.schema import FieldSchema, ObjectSchema
 from salmon.model.views import Compute, View
@@ -213,14 +213,13 @@ class Flow:
         return tuple(field for field, _ in self._made(schema))
 
     def _made(self, schema: ObjectSchema) -> list[tuple[FieldSchema, Compute]]:
-        made, faults = [], []
+        made, faults = [], list[ConfigError]()
         for each, step in self.of(Computed):
             try:
                 made.append(step.bound(schema))
             except ConfigError as error:
-                faults.append(f"{each.at}: {error}.")
-        if faults:
-            raise ConfigError("\n  ".join(faults))
+                faults.append(type(error)(f"{each.at}: {error}."))
+        _raise_all(faults)
         return made
 
     def bound(self, schema: ObjectSchema) -> Bound:
@@ -233,7 +232,7 @@ class Flow:
         """
         registered, made = schema.computed, self._made(schema)
         schema = schema.with_computed(field for field, _ in made)
-        faults: list[str] = []
+        faults: list[ConfigError] = []
         filters = []
         masks: dict[str, dict[str, Masked]] = {}
         shapes: dict[str, Form] = {}
@@ -249,14 +248,13 @@ class Flow:
                 if formed_by(step):
                     shapes |= _forms(step, schema)
                 elif isinstance(step, Constant) and step.name in schema.by_name:
-                    faults.append(
-                        f"{each.at}: {step.name} is a field of {schema.name}, so its value comes from there. Choose another name, or"
-                        f" exclude the field."
+                    raise ConfigError(
+                        f"{step.name} is a field of {schema.name}, so its value comes from there. Choose another name, or exclude the"
+                        f" field"
                     )
             except ConfigError as error:
-                faults.append(f"{each.at}: {error}.")
-        if faults:
-            raise ConfigError("\n  ".join(faults))
+                faults.append(type(error)(f"{each.at}: {error}."))
+        _raise_all(faults)
         constants = {step.name: step.value for _, step in self.of(Constant)}
         computed = {field.name: of for field, of in made if field.name in registered}
         digests = self.digests(registered)
@@ -362,11 +360,18 @@ class Bound:
 NOTHING: Final = Bound()
 
 
+def _raise_all(faults: Sequence[ConfigError]) -> None:
+    """Raise all of them as one, if there are any."""
+    if faults:
+        kind = UnknownField if any(isinstance(each, UnknownField) for each in faults) else ConfigError
+        raise kind("\n  ".join(map(str, faults)))
+
+
 def field_named(name: str, schema: ObjectSchema) -> FieldSchema:
     """Return a synced field. Raises ConfigError: there is none of that name."""
     found = schema.by_name.get(name)
     if found is None:
-        raise ConfigError(
+        raise UnknownField(
             f"names {name}, but {schema.name} has no field {name} that is synced{nearest(name, schema.by_name)}. Correct the"
             f" name, or sync the field"
         )

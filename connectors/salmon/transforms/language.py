@@ -111,9 +111,9 @@ def parsed(text: str) -> Node:
     return _Parser(list(_tokens(text))).whole()
 
 
-def fault_at(at: int, sentence: str) -> ConfigError:
+def fault_at(at: int, sentence: str, kind: type[ConfigError] = ConfigError) -> ConfigError:
     """An error about an expression, at the character with index *at*."""
-    return ConfigError(f"{sentence} (at character {at + 1})")
+    return kind(f"{sentence} (at character {at + 1})")
 
 
 def _tokens(text: str) -> Iterator[_Token]:

@@ -325,6 +325,16 @@ class ObjectVerdict:
         return not (self.differs or self.moving or self.not_looked_at)
 
     @property
+    def summary(self) -> dict[str, int]:
+        """
+        How many records differ, are missing somewhere, or wait. Each record is counted once, by the first of these: one may be
+        missing on two sides, or differ on one and wait on another.
+        """
+        missing = {key for keys in self.missing_in.values() for key in keys} - self.different.keys()
+        waiting = {each.key for each in self.parked} - missing - self.different.keys() - set(self.moving)
+        return {"different": len(self.different), "missing": len(missing), "parked": len(waiting)}
+
+    @property
     def named(self) -> int:
         """How many differences are named."""
         return len(self.different) + sum(map(len, self.missing_in.values()))
@@ -343,6 +353,7 @@ class ObjectVerdict:
         return {
             **self.counts,
             "equal": self.equal,
+            "summary": self.summary,
             "different": [
                 {"key": key, "fields": {side: list(names) for side, names in sides.items()}}
                 for key, sides in self.different.items()

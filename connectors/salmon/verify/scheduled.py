@@ -124,9 +124,9 @@ class ScheduledVerify:
         for name, each in result["objects"].items():
             counts = {
                 "equal": each["equal"],
-                "different": len(each["different"]) + each["not_looked_at"],
-                "missing": sum(map(len, each["missing_in"].values())),
-                "parked": len(each["parked"]),
+                "different": each["summary"]["different"] + each["not_looked_at"],
+                "missing": each["summary"]["missing"],
+                "parked": each["summary"]["parked"],
                 "moving": len(each["moving"]),
             }
             self._metrics.verified(name, counts)

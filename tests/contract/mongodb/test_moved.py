@@ -300,3 +300,39 @@ def test_where_mongodb_is_only_read_documents_are_read_again_and_left_alone(mong
     assert [each.fields["Phone"] for each in log.of("a")] == ["1", "2"]
     assert document(mongo, "a") == {"_id": "a", "Phone": "1", "contact": {"phone": "2"}}
     assert COLLECTION not in mongo.database.list_collection_names()
+
+
+@pytest.mark.parametrize("order", ["alone", "with a validator"])
+def test_a_sub_document_that_the_move_has_emptied_is_taken_out(mongo: Mongo, order: str) -> None:
+    """Together with the move, and no application is blamed for it; what an application has beside our fields stays."""
+    inner = {"Phone": "contact.way.phone", "Name": "contact.title", "Employees": "contact.size.people"}
+    documents: list[Document] = [
+        {"_id": "a", "contact": {"way": {"phone": "1"}, "title": "Acme", "size": {"people": 7}}},
+        {"_id": "b", "contact": {"way": {"phone": "1", "fax": "9"}, "title": "Acme"}},
+        {"_id": "c", "contact": {"title": "Acme"}, "Name": "Other"},
+        {"_id": "d", "contact": {}, "other": 1},
+    ]
+    mongo.accounts.insert_many(documents)
+    log = Log()
+    read_all(mongo, log, inner)
+    if order == "with a validator":
+        mongo.database.command(
+            "collMod", "accounts", validator={"$or": [{"contact": {"$type": "object"}}, {"_id": "z"}]}
+        )
+    with reading(mongo, log, {}) as task:
+        log.until(task, lambda _: not task.waiting())
+        mongo.contacts.insert_one({"_id": "z", "LastName": "end"})
+        log.until(task, lambda log: bool(log.of("z")))
+        assert isinstance(task, CountsFormerPaths)
+        assert task.former_paths.writes() == {}
+    left = {each["_id"]: each for each in mongo.accounts.find({}, {"_salmon": 0})}
+    assert {name: left["a"][name] for name in ("Phone", "Name", "Employees")} == {
+        "Phone": "1",
+        "Name": "Acme",
+        "Employees": 7,
+    }
+    assert left["b"]["contact"] == {"way": {"fax": "9"}}
+    assert left["c"]["Name"] == "Other"
+    assert left["d"]["contact"] == {}
+    assert ("contact" in left["a"], "contact" in left["c"]) == ((order != "alone"),) * 2
+    assert [change.op for change in log.of("a")][1:] == []

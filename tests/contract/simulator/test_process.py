@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
+import yaml
 
 from salmon.errors import SetupError
 from salmon.simulator import server
@@ -64,6 +65,22 @@ def test_the_command_prints_where_it_is_and_ends_on_sigterm(tmp_path: Path) -> N
             process.send_signal(signal.SIGTERM)
         assert process.wait(WAIT_S) == 0
         assert process.stdout.read() == ""
+
+
+def test_the_command_prints_a_block_for_the_file_of_a_sync(tmp_path: Path) -> None:
+    """Without --json, for people: they paste it."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    arguments = [*COMMAND, "--dir", str(tmp_path / "org"), "--objects", "Account"]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, env=environment, text=True) as process:
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if line.startswith("  ca_file: "):
+                break
+        process.send_signal(signal.SIGTERM)
+    block = yaml.safe_load("".join(lines).partition("# For the YAML file of a sync:\n")[2])
+    assert block["salesforce"]["login_url"].startswith("https://")
 
 
 def test_an_org_behind_a_proxy_names_the_proxys_port(tmp_path: Path) -> None:

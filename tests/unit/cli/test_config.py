@@ -165,3 +165,27 @@ def test_the_schema_is_printed_for_editors() -> None:
     told = CliRunner().invoke(app, ["config", "schema"])
     assert told.exit_code == 0
     assert json.loads(told.stdout)["properties"].keys() >= {"name", "objects", "events"}
+
+
+def test_secrets_that_only_the_pods_have_are_noted_and_all_else_is_checked(run: Run) -> None:
+    """A pipeline checks the file of a pull request without any secret; so does Kafka Connect's validate."""
+    text = FILE.replace("mongodb://u:mongo-pass-3@localhost", "${env:NO_SUCH_URI}")
+    text = text.replace("password: plain-pass-2", 'password: "${file:no.key}"')
+    told = run("validate", text=text)
+    assert (told.exit_code, told.stderr) == (0, "")
+    assert "valid. crm syncs Account, Contact." in told.stdout
+    assert "mongodb.uri: the environment variable NO_SUCH_URI is not set" in told.stdout
+    assert "schema_registry.password: the file no.key cannot be read" in told.stdout
+    said = run("validate", "--json", text=text.replace("numbers: double", "number: double")).stdout
+    faulty = json.loads(said)
+    assert (faulty["valid"], [each["key"] for each in faulty["faults"]]) == (
+        False,
+        ["objects.Contact.number"],
+    )
+    assert {each["key"] for each in faulty["notes"]} == {"mongodb.uri", "schema_registry.password"}
+    assert run("explain", text=text).exit_code != 0, "a process needs the values"
+
+
+def test_a_note_is_no_excuse_for_a_provider_that_does_not_exist(run: Run) -> None:
+    """It is a mistake wherever the processes run."""
+    assert run("validate", text=FILE.replace("name: crm", 'name: "${vault:x}"')).exit_code == 2

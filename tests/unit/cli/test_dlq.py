@@ -70,6 +70,23 @@ def test_the_list_says_what_failed_why_and_what_a_replay_does(desk: Desk) -> Non
     assert ran("list", "--object", "Other").output == "No dead letters.\n"
 
 
+@pytest.mark.parametrize(
+    ("reason", "shown"),
+    [
+        (
+            "salesforce refused write 7 of A k: RULE: Salesforce refused it for Fax",
+            "Salesforce refused it for Fax",
+        ),
+        (f"s: RULE: no{' no' * 40}. Its own words: A phone needs a country.", "A phone needs a country."),
+        (f"s: RULE: {'x' * 200}", "x" * 120 + " …"),
+        ("It cannot be read.", "It cannot be read."),
+    ],
+)
+def test_the_list_gives_the_reason_without_what_its_other_columns_have(reason: str, shown: str) -> None:
+    """Its beginning names the record and the code again; what an admin of the org has written says most."""
+    assert dlq._shortened(reason, "RULE") == shown
+
+
 def test_a_letter_is_shown_with_its_fields_and_its_bytes_on_request(desk: Desk, tmp_path: Path) -> None:
     """The file is new, and only its owner may read it."""
     desk.refused("a", 7, Name="x")

@@ -246,3 +246,23 @@ def test_a_predicate_that_fails_is_told_and_not_taken_for_no(
     assert got["why"] == [
         "its filter cannot say whether it is to have the record: broken has failed (KeyError). Correct the plugin."
     ]
+
+
+def test_the_errors_name_the_step_where_it_stands_and_the_schema_only_for_a_field(run: Try) -> None:
+    """A step of the top-level `transforms` is not looked for in the object; and a wrong type is no matter of --schema."""
+    top = {"transforms": {"Contact": [{"filter": "Emial != null"}]}}
+    unknown = str(run(RECORD, [], sync=top)["said"])
+    assert unknown.startswith("transforms.Contact.0: names Emial")
+    assert "--schema" in unknown
+    cast = str(run(RECORD, [{"type": "Cast", "spec": "LastName:int32"}])["said"])
+    assert "objects.Contact.transforms.0: " in cast
+    assert "--schema" not in cast
+    twin = str(run(RECORD, [], fields={"computed": {"lastname": "FirstName"}})["said"])
+    assert "is a field of Contact, called LastName there" in twin
+    nothing = str(run(RECORD, [], fields={"computed": {"Made": "null + 'a'"}})["said"])
+    assert "Made is always null" in nothing
+
+
+def test_no_secret_is_needed_to_try_a_record(run: Try) -> None:
+    """The pods have them, and nobody else."""
+    assert run(RECORD, [], sync={"mongodb": {"uri": "${env:NO_SUCH}", "database": "crm"}})["sides"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -173,12 +174,17 @@ def test_an_overview_shows_who_is_down_and_what_waits() -> None:
     status.show_processes(seen.processes, output)
     status.show(seen, output)
     assert not seen.healthy
-    assert "Dead letters: mongodb-sink 1." in text.getvalue()
+    assert "Dead letters that nobody has dealt with: mongodb-sink 1." in text.getvalue()
     shown = seen.as_dict()["objects"]["Account"]
     assert [shown["parked"][why] for why in ("refused", "deferred", "held")] == [7, 0, 2]
     assert shown["freed"]["held"] == 1
     assert shown["parked"]["misfit"] == 5
-    assert "Account: 3 fields have values that cannot be synced" in text.getvalue()
+    assert "Account: ~3 fields have values that cannot be synced" in text.getvalue()
+    now = replace(account, waiting={"refused": 1, "misfit": 2})
+    output, exact = console()
+    status.show(replace(seen, objects=(now,)), output)
+    assert "Account: 2 fields have values that cannot be synced" in exact.getvalue()
+    assert (str(now.waits("refused")), str(now.waits("held"))) == ("1", "0")
     for part in (
         "down",
         "No answer (ConnectionError).",

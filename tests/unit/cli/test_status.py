@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from salmon.cli.status import status
-from salmon.errors import Unavailable
+from salmon.cli.status import show, status
+from salmon.errors import ConfigError, Unavailable
 from salmon.kafka.topics import CONNECTORS
+from salmon.plugin.contract import WaitingObject
 from salmon.ports import free_ports
 from salmon.status import overview
+from salmon.status.counting import NONE
+from salmon.status.overview import Overview
+from support.connect_rest import Worker, running
 
 CONFIG = """
 name: crm
@@ -66,3 +72,35 @@ def test_what_status_waits_for_has_a_bound(config: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(overview.Look, "_connect", lambda _: None)
     with pytest.raises(Unavailable, match="no Kafka broker has answered"):
         status(config)
+
+
+@pytest.mark.parametrize("fault", ["nonsense: 1\n", "objects: [\n"])
+def test_the_processes_are_shown_though_the_file_has_a_fault(
+    config: Path, capsys: pytest.CaptureFixture[str], fault: str
+) -> None:
+    """They still work with what they read before, and what each says of the file is just what a person looks for."""
+    worker = Worker("merge")
+    worker.health.running()
+    sentence = "The configuration was read again, and cannot be used."
+    worker.health.objects_wait([WaitingObject("configuration", 0.0, sentence)], of="configuration")
+    with running(worker):
+        (config.parent / "ports.json").write_text(
+            json.dumps({"merge": {"url": worker.url}}), encoding="utf-8"
+        )
+        config.write_text(config.read_text(encoding="utf-8") + fault, encoding="utf-8")
+        with pytest.raises(ConfigError):
+            status(config)
+        assert sentence in capsys.readouterr().out
+        with pytest.raises(ConfigError):
+            status(config, as_json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert (told["healthy"], told["processes"]["merge"]["degraded"]) == (False, True)
+    assert told["trouble"]
+
+
+def test_a_topic_that_was_made_again_is_named() -> None:
+    """Kafka is another one than the one that merge has read: its records must be read again, so a person should know."""
+    output = Console(file=StringIO(), width=300)
+    show(Overview((), (), NONE, {}, {}, made_again=("crm.changes.Account",)), output)
+    assert isinstance(output.file, StringIO)
+    assert "Topic crm.changes.Account is not the one that merge has read so far" in output.file.getvalue()

@@ -13,6 +13,7 @@ import yaml
 
 from salmon.config import models as config
 from salmon.config.models import SyncConfig
+from salmon.config.texts import faults_of_texts
 from salmon.errors import ConfigError
 from salmon.kafka.properties import BROKERS
 from salmon.runtime.error_limit import Tolerance
@@ -538,6 +539,66 @@ def test_a_file_that_no_operator_wrote_is_refused_at_once_in_one_sentence(
     assert "\n" not in message
     assert len(message) < 400
     assert SECRET not in message
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("name: 'crm\nkafka: {}\n", "end of the file, in a quoted text that begins on line 1 (line 3"),
+        ("name: [crm,\nkafka: x", "expected ',' or ']', but got the end of the file, in a list in brackets"),
+        ("name: {crm", "Close the bracket."),
+        (
+            f"name:\n  - {SECRET}\n kafka: x",
+            "expected the end of the block, but found a key, in a mapping that",
+        ),
+        (
+            "\tname: crm",
+            r"found character '\t' that cannot start any token (line 1, column 1). Indent with spaces",
+        ),
+        (f"name: @{SECRET}", "found character '@' that cannot start any token"),
+        ('name: "\\q"', "unknown escape character ... (line 1, column 9). Put the value in single quotes."),
+        (f"name: {SECRET}: b", "Put a value that contains a colon and a space in quotes"),
+        (f"name: crm\nkafka: {SECRET}\x01", "line 2 has a control character"),
+    ],
+)
+def test_a_mistake_in_the_yaml_is_told_to_its_end(write: Write, text: str, told: str) -> None:
+    """What was expected, what is there, where it begins, and what to do; but nothing of the file's own texts."""
+    message = refused(write(text))
+    assert told in message
+    assert SECRET not in message
+
+
+PEM = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkq\nhkiG9w0B+/==\n-----END PRIVATE KEY-----\n"
+
+
+def test_a_key_may_be_in_the_file_with_its_lines(write: Write) -> None:
+    """By `|` in YAML, as people paste it."""
+    plain = yaml.safe_load(EXAMPLE)
+    plain["salesforce"]["auth"]["private_key"] = "KEY"
+    plain["kafka"] |= {"ssl.key.pem": "KEY", "ssl.certificate.pem": "KEY", "security.protocol": "ssl"}
+    block = "|\n" + "".join(f"          {line}\n" for line in PEM.splitlines())
+    read = config.load(write(yaml.safe_dump(plain).replace("KEY\n", block)), env=ENV)
+    key = read.salesforce.auth.private_key
+    assert key is not None
+    assert key.get_secret_value() == PEM
+    assert read.kafka_properties()["ssl.key.pem"] == PEM
+
+
+@pytest.mark.parametrize(
+    ("settings", "has_fault"),
+    [
+        ({"sheets": {"private_key": PEM}}, False),
+        ({"sheets": {"client": {"cert": PEM + PEM}}}, False),
+        ({"sheets": {"api_token": "a\tb"}}, False),
+        ({"sheets": {"folder": "a\nb"}}, True),
+        ({"sheets": {"cert": PEM + "and\nmore"}}, True),
+    ],
+)
+def test_a_further_side_may_have_secrets_and_certificates_of_several_lines(
+    settings: dict[str, Any], has_fault: bool
+) -> None:
+    """We do not know its model, but PEM text has a form; and what is called a secret is shown nowhere."""
+    assert bool(list(faults_of_texts({"sides": settings}))) == has_fault
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from salmon.plugin import (
     Write,
     WriteOp,
 )
-from salmon.plugin.contract import SinkTask, SourceTask
+from salmon.plugin.contract import Connects, SinkTask, SourceTask
 
 NAME = "Contact"
 SCHEMA = ObjectSchema(
@@ -265,11 +265,15 @@ def test_a_lock_that_nobody_gives_back_is_an_outage(folder: Folder) -> None:
             sink.put([write("a", 5, WriteOp.CREATE)])
 
 
-def test_a_folder_that_is_not_there_is_a_mistake_of_the_configuration(tmp_path: Path) -> None:
-    """One sentence names the key."""
-    source = JsonlSource(JsonlSettings(folder=str(tmp_path / "no")), {NAME: None}, "crm")
+@pytest.mark.parametrize("task", [JsonlSource, JsonlSink])
+def test_a_folder_that_is_not_there_is_a_mistake_of_the_configuration(
+    tmp_path: Path, task: type[JsonlSource] | type[JsonlSink]
+) -> None:
+    """One sentence names the key, before the start, and for the doctor."""
+    made = task(JsonlSettings(folder=str(tmp_path / "no")), {NAME: None}, "crm")
+    assert isinstance(made, Connects)
     with pytest.raises(SetupError, match=r"sides\.jsonl\.folder"):
-        source.connect()
+        made.connect()
 
 
 def test_verify_sees_what_the_file_says_now(folder: Folder) -> None:

@@ -9,7 +9,7 @@ from bson.timestamp import Timestamp
 
 from salmon.errors import ConfigError
 from salmon.mongodb.documents import DocumentShape
-from salmon.mongodb.forms import Move, Record, Steps, as_moved, require_apart, steps_of
+from salmon.mongodb.forms import Move, Record, Steps, as_moved, emptied_by, require_apart, steps_of
 from salmon.mongodb.paths import mark_of
 from salmon.mongodb.reading.forms import Forms, InForm
 from support.mongo import ACCOUNT
@@ -214,3 +214,20 @@ def test_a_record_is_stored_as_it_is() -> None:
     assert Record.of(Record(PATHS, moves).document()) == Record(PATHS, moves[2:])
     assert Steps(dropped={"a": "b"})
     assert not Steps()
+
+
+@pytest.mark.parametrize(
+    ("document", "steps", "emptied"),
+    [
+        ({"a": {"b": 1}}, Steps({"a.b": "B"}), {"a"}),
+        ({"a": {"b": 1, "c": 2}}, Steps({"a.b": "B"}), set()),
+        ({"a": {"x": {"b": 1}, "y": {"c": 2}}}, Steps({"a.x.b": "B", "a.y.c": "C"}), {"a"}),
+        ({"a": {"x": {"b": 1}, "y": {"c": 2}}}, Steps({"a.x.b": "B"}), {"a.x"}),
+        ({"a": {"b": 1}}, Steps({"a.b": "a.d"}), set()),
+        ({"a": {"b": 1}, "B": 2}, Steps({}, {"B": "a.b"}), {"a"}),
+        ({"b": 1}, Steps({"b": "B"}), set()),
+    ],
+)
+def test_what_a_move_leaves_empty_is_known(document: dict[str, Any], steps: Steps, emptied: set[str]) -> None:
+    """The outermost sub-document, if it and all in it hold nothing any more."""
+    assert emptied_by(document, steps) == emptied

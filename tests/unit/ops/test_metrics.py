@@ -23,7 +23,7 @@ from salmon.ops.metrics import Metrics
 from salmon.ops.rates import Paced
 from salmon.plugin.contract import OutcomeKind, SnapshotProgress
 from salmon.source.reach import StreamAge
-from salmon.status.overview import PARKED_WHY
+from salmon.status.waiting import WHY
 
 DEPLOY: Final = Path(__file__).parents[3] / "deploy" / "prometheus"
 
@@ -143,7 +143,7 @@ def used(objects: int) -> Metrics:
             for kind in OutcomeKind:
                 metrics.write_finished(name, kind.lower(), each.direction, 1_000, 2.0)
             metrics.echo_seen(name, each.direction, 1_000, 2.0)
-            for why in PARKED_WHY:
+            for why in WHY:
                 for waits in (True, False):
                     metrics.fields_parked(name, each.name, why, 1, waits=waits)
             metrics.conflict_met(name, each.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ import requests
 from salmon import __version__, ports
 from salmon.calls import Peer
 from salmon.errors import ConfigError, Unavailable
-from salmon.ops.rest import RestServer
+from salmon.ops.rest import HANDED_OVER, RestServer
 from salmon.plugin.contract import BudgetState, Position
 from support.connect_rest import Worker
 
@@ -158,3 +159,40 @@ def test_a_taken_port_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
         holder.listen()
         with pytest.raises(ConfigError, match=r"rest: .*--port 0"):
             RestServer(host="127.0.0.1", port=holder.getsockname()[1], served=Worker().served)
+
+
+def test_who_asks_while_the_process_restarts_is_answered_when_it_is_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`os.execv` takes some seconds; the port is never refused, also if it is any free one, and it stays the same."""
+    monkeypatch.setenv(HANDED_OVER, "")
+    before = Served()
+    before.server.keep_port()
+    before.server.stop()
+    before.thread.join(5)
+    before.server.hand_over_port()
+    with socket.create_connection(("127.0.0.1", before.server.port), timeout=5) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert before.server._kept is not None
+        before.server._kept.detach()  # as the end of a program does: the descriptor stays
+        after = Served()
+        assert after.server.port == before.server.port
+        assert b"200 OK" in client.recv(1_000)
+    assert HANDED_OVER not in os.environ
+    after.server.stop()
+    after.thread.join(5)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", after.server.port), timeout=5)
+
+
+@pytest.mark.parametrize("handed", ["99999", "x", "socket of another port"])
+def test_a_socket_that_is_not_the_wanted_one_is_not_taken(
+    monkeypatch: pytest.MonkeyPatch, handed: str
+) -> None:
+    """`rest.port` was changed before the restart, or something else is in the variable."""
+    other = socket.create_server(("127.0.0.1", 0))
+    wanted = ports.free_ports(1)[0]
+    monkeypatch.setenv(HANDED_OVER, str(other.detach()) if " " in handed else handed)
+    server = RestServer(host="127.0.0.1", port=wanted, served=Worker().served)
+    assert server.port == wanted
+    server._socket.close()

@@ -9,12 +9,13 @@ from confluent_kafka import KafkaError, Message
 
 from salmon.errors import DataError, Fenced, Unavailable
 from salmon.kafka.codecs.serdes import Changes, Signals
+from salmon.kafka.dead_letters import headers_of
 from salmon.kafka.offsets import OffsetStore
 from salmon.kafka.output import Output
 from salmon.model.change import Op, Write, WriteOp
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
 from salmon.sink.buffer import SinkBuffer
-from salmon.sink.reporting import Landed, OutcomeEncoder
+from salmon.sink.reporting import Landed, OutcomeEncoder, words_of
 from salmon.sink.reports import SinkReports
 from support.memory_broker import error
 from support.memory_sync import MemorySync
@@ -55,14 +56,16 @@ class Reporter:
         )
         self.reports.start()
 
-    def lands(self, key: str, kind: OutcomeKind = OutcomeKind.REFUSED) -> None:
+    def lands(self, key: str, kind: OutcomeKind = OutcomeKind.REFUSED, said: str = "") -> None:
         """A write of *key* is carried out, and this came of it."""
         self.buffer.renew(self.buffer.now())
         self.buffer.add(self.place, self._written, (OBJECT, key), b"x", self._message(key))
         self._written += 1
         command = next(iter(self.buffer.take(1) or []))
         write = Write(self._written, WriteOp.UPDATE, fields={"Name": "x"})
-        self.reports.take([Landed(command, SinkRecord(OBJECT, key, write), Outcome(kind, reason="so"))])
+        self.reports.take(
+            [Landed(command, SinkRecord(OBJECT, key, write), Outcome(kind, reason="so", said=said))]
+        )
 
     def _message(self, key: str) -> Message:
         topic, number = self.place
@@ -202,3 +205,17 @@ def test_a_record_that_is_no_command_is_set_aside_by_itself(sync: MemorySync) ->
     it = Reporter(sync)
     it.reports.set_aside(message, DataError("it is foreign"), "VALUE_CONVERTER")
     assert sync.values(sync.topics.dlq(CONNECTOR)) == [b"foreign"]
+
+
+def test_the_sides_own_words_go_with_the_refusal_and_its_dead_letter(sync: MemorySync) -> None:
+    """`why` and `dlq show` have them; the state and the document, which may mask what they quote, do not."""
+    it = Reporter(sync)
+    it.lands("a", said="A phone needs\nits country.")
+    it.reports.report()
+    codec, topic = sync.changes_codec, sync.topics.changes(OBJECT)
+    (change,) = [codec.decode(value or b"") for value in sync.values(topic)]
+    assert (change.source["reason"], change.source["said"]) == ("so", "A phone needs its country.")
+    (letter,) = sync.records(sync.topics.dlq(it.instance.connector))
+    message = headers_of(letter)["__connect.errors.exception.message"]
+    assert message.endswith("so. Its own words: A phone needs its country.")
+    assert len(words_of(Outcome(OutcomeKind.REFUSED, said="x" * 9_999))) < 600

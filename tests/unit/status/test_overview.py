@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from io import StringIO
 
+import pytest
+from confluent_kafka.admin import AdminClient
 from rich.console import Console
 
 from salmon.cli.status import show_processes
+from salmon.kafka import tables
+from salmon.kafka.topics import Topics
+from salmon.model.sides import OWN_ROSTER
 from salmon.ops.metrics import Metrics
 from salmon.source.reach import StreamAge
 from salmon.status.counting import NONE
-from salmon.status.overview import Overview
+from salmon.status.overview import Overview, _Look
 from salmon.status.scraping import ProcessReport, parsed
 
 
@@ -44,3 +49,16 @@ def test_status_counts_what_applications_still_write_at_former_paths() -> None:
     shown = output.file.getvalue()
     assert "mongodb-source: Account: applications have written fields 3 times where they were before" in shown
     assert "Contact" not in shown
+
+
+@pytest.mark.parametrize(("now", "named"), [("t1", False), ("t2", True), ("", False)])
+def test_a_topic_with_another_id_than_merge_has_noted_is_made_again(
+    monkeypatch: pytest.MonkeyPatch, now: str, named: bool
+) -> None:
+    """As merge itself decides it: by the topic's id beside its place; a broker without ids says nothing."""
+    monkeypatch.setattr(tables, "describe", lambda *_: tables.Description("c", now, 1))
+    topics = Topics("crm")
+    changes = topics.changes("Account")
+    look = _Look({}, topics, AdminClient({}), {}, {}, OWN_ROSTER)
+    look.positions = {"merge": {f"{changes}/0": {"offset": 5, "topic_id": "t1"}}}
+    assert look.made_again(["Account", "Contact"]) == ((changes,) if named else ())

@@ -22,7 +22,7 @@ from salmon.ops.rest import RestServer
 from salmon.ports import free_ports
 from salmon.runtime.lifecycle import Lifecycle
 from salmon.status.scraping import Owner, Samples, addresses, ask, parsed
-from support.connect_rest import Worker
+from support.connect_rest import Worker, running
 
 CRM = Owner("crm", lambda: "here")
 LAG = "salmon_end_to_end_lag_seconds"
@@ -135,6 +135,17 @@ def test_a_process_is_asked_for_its_health_and_its_metrics(serving: RestServer) 
     [report] = ask(CRM, {"merge": serving.url})
     assert (report.healthy, report.status, report.says) == (True, "healthy", "")
     assert report.samples.total("salmon_leads", connector="merge") == 0
+
+
+def test_what_needs_a_restart_is_shown_of_a_process_that_works() -> None:
+    """It is no reason to be unhealthy, and nobody would look at /health for it."""
+    worker = Worker("merge")
+    worker.health.running()
+    worker.health.note("objects.Account.initial will count after a restart of merge.", of="configuration")
+    with running(worker):
+        [report] = ask(CRM, {"merge": worker.url})
+    assert (report.healthy, report.degraded) == (True, False)
+    assert report.says == "objects.Account.initial will count after a restart of merge."
 
 
 @pytest.mark.parametrize(

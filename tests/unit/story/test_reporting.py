@@ -157,3 +157,15 @@ def test_a_time_of_day_that_was_left_out_is_told_with_the_edit() -> None:
     story.mongodb.edits(City="Bergen")
     story.changes[-1] = replace(story.changes[-1], source={CUT: "City"})
     assert "City: only the date is synced, without the time of day" in told_of(story)[-2].says
+
+
+def test_a_refusal_is_told_with_the_sides_own_words() -> None:
+    """An admin of the org wrote them for the person who reads this."""
+    story = in_step(Phone="555 0000")
+    story.mongodb.edits(Phone="555 0101", at=BEGAN_MS)
+    story.salesforce.refuses(story.writes["salesforce"], "Phone")
+    *before, last = evidence_of(story).changes
+    said = replace(last.what, source={**last.what.source, "said": "A phone needs its country."})
+    told = told_of(story, changes=[*before, replace(last, what=said)])
+    (outcome,) = [entry for entry in told if entry.kind == "outcome"]
+    assert "INVALID. Its own words: A phone needs its country. (" in outcome.says

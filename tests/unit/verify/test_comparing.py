@@ -222,3 +222,21 @@ def test_a_one_way_person_is_not_compared_in_what_only_a_business_is_given() -> 
     assert form.agreed("k", agreed).firm == form.org(there).firm
     business = Seen("k", {"Name": "Acme", "IsPersonAccount": False})
     assert finding({"Name": "Acme Ltd."}, business, terms).fields == {"Name"}
+
+
+def test_the_summary_counts_each_record_once() -> None:
+    """Missing on both sides, differing on one and missing on the other, two fields that wait for two reasons."""
+    verdict = ObjectVerdict(
+        "Account",
+        different={"a": {SALESFORCE: ("Fax",)}, "b": {SALESFORCE: ("Fax",), MONGODB: ("Fax",)}},
+        missing_in={SALESFORCE: ["c"], MONGODB: ["a", "c"], "records": []},
+        moving=["d"],
+        parked=[
+            ParkedFields("a", MONGODB, "HELD", ("Name",)),
+            ParkedFields("d", MONGODB, "HELD", ("Name",)),
+            ParkedFields("e", MONGODB, "HELD", ("Name",)),
+            ParkedFields("e", SALESFORCE, "REFUSED", ("Fax",)),
+        ],
+    )
+    assert verdict.summary == {"different": 2, "missing": 1, "parked": 1}
+    assert verdict.as_dict()["summary"] == verdict.summary

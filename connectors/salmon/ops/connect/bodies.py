@@ -54,6 +54,7 @@ class HealthBody(Ready, Live):
 
     status: Literal["healthy", "starting", "unhealthy"]
     degraded: bool
+    notes: list[str]  # what a person should do, although the process works
 
 
 class TaskId(BaseModel):

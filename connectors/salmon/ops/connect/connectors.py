@@ -1,4 +1,9 @@
-"""The routes under /connectors: what the connector is, how it is, and what a person asks of it."""
+"""
+The routes under /connectors: what a connector is, how it is, and what a person asks of it.
+
+As any worker of Kafka Connect, a process answers for each connector of its sync: a request goes through the status topic, so it
+does not matter which process stores it. Only offsets and topics are asked of the connector's own process.
+"""
 
 from __future__ import annotations
 
@@ -64,8 +69,7 @@ def _add_reads(routes: APIRouter, own: Own) -> None:
     @routes.get("/{connector}/config")
     def config(connector: str) -> dict[str, str]:
         """The configuration. References are not resolved, and secrets are hidden."""
-        own.named(connector)
-        return own.info.config
+        return (own.one(connector, everywhere=False).info or own.info).config
 
     @routes.get("/{connector}/status", response_model_exclude_none=True)
     def its_status(connector: str, everywhere: InCluster = False) -> Status:
@@ -75,14 +79,13 @@ def _add_reads(routes: APIRouter, own: Own) -> None:
     @routes.get("/{connector}/tasks")
     def tasks(connector: str) -> list[TaskInfo]:
         """The tasks of a connector."""
-        own.named(connector)
-        return [TaskInfo(id=own.task, config=own.info.config)]
+        info = own.one(connector, everywhere=False).info or own.info
+        return [TaskInfo(id=each, config=info.config) for each in info.tasks]
 
     @routes.get("/{connector}/tasks/{number}/status", response_model_exclude_none=True)
     def task_status(connector: str, number: int) -> TaskState:
         """The state of a task."""
-        own.task_named(connector, number)
-        return own.status().tasks[0]
+        return own.task_state(connector, number)
 
     @routes.get("/{connector}/topics")
     def topics(connector: str) -> dict[str, TopicNames]:
@@ -97,22 +100,22 @@ def _add_requests(routes: APIRouter, own: Own) -> None:
     @routes.put("/{connector}/pause", status_code=202, response_class=Response)
     def pause(connector: str) -> Response:
         """Let all replicas finish what is in flight, and do nothing more until they are resumed."""
-        own.named(connector)
-        own.asks().ask_for(Target.PAUSED)
+        own.in_sync(connector)
+        own.asks().ask_for(Target.PAUSED, connector)
         return Response(status_code=202)
 
     @routes.put("/{connector}/resume", status_code=202, response_class=Response)
     def resume(connector: str) -> Response:
         """Continue after a pause or a stop."""
-        own.named(connector)
-        own.asks().ask_for(Target.STARTED)
+        own.in_sync(connector)
+        own.asks().ask_for(Target.STARTED, connector)
         return Response(status_code=202)
 
     @routes.put("/{connector}/stop", status_code=204, response_class=Response)
     def stop(connector: str) -> Response:
         """As a pause; and the offsets can be changed afterwards."""
-        own.named(connector)
-        own.asks().ask_for(Target.STOPPED)
+        own.in_sync(connector)
+        own.asks().ask_for(Target.STOPPED, connector)
         return Response(status_code=204)
 
     @routes.post(
@@ -126,11 +129,10 @@ def _add_requests(routes: APIRouter, own: Own) -> None:
         include_tasks: Annotated[bool, Query(alias="includeTasks")] = False,
         only_failed: Annotated[bool, Query(alias="onlyFailed")] = False,
     ) -> Response:
-        """Restart all replicas; with `onlyFailed`, only if this one has failed. A replica is one process, with its task."""
-        own.named(connector)
-        plan = own.status()
+        """Restart all replicas; with `onlyFailed`, only if the one that is shown has failed. A replica is one process, with its task."""
+        plan = own.one(connector, everywhere=False).status or own.status()
         if not only_failed or plan.connector.state == State.FAILED:
-            own.asks().ask_for_restart(None)
+            own.asks().ask_for_restart(None, connector)
             for each in (plan.connector, *plan.tasks):
                 each.state = State.RESTARTING
         if not include_tasks and not only_failed:
@@ -140,11 +142,10 @@ def _add_requests(routes: APIRouter, own: Own) -> None:
     @routes.post("/{connector}/tasks/{number}/restart", status_code=204, response_class=Response)
     def restart_task(connector: str, number: int) -> Response:
         """Restart one replica."""
-        own.named(connector)
-        known = {each.ordinal for each in own.asks().processes() if each.connector == connector}
-        if number not in known | {own.described.ordinal}:
+        own.in_sync(connector)
+        if not own.has_task(connector, number):
             raise Refused(404, f"{connector} has no task {number}.")
-        own.asks().ask_for_restart(number)
+        own.asks().ask_for_restart(number, connector)
         return Response(status_code=204)
 
 

@@ -14,15 +14,18 @@ from salmon.ops.metrics import Metrics
 
 
 class Asks(Protocol):
-    """Stores requests for all processes of the connector. Each method raises Unavailable or SetupError, as Kafka answers."""
+    """
+    Stores requests for all processes of a connector of the sync; without a name, of this one's. Each method raises Unavailable or
+    SetupError, as Kafka answers.
+    """
 
     @property
     def target(self) -> Target:
         """What is wanted of the connector now."""
 
-    def ask_for(self, target: Target) -> None: ...
+    def ask_for(self, target: Target, connector: str = "") -> None: ...
 
-    def ask_for_restart(self, task: int | None) -> None: ...
+    def ask_for_restart(self, task: int | None, connector: str = "") -> None: ...
 
     def ask_for_level(self, logger: str, level: str) -> None: ...
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from salmon import __version__
 from salmon.ops.connect.access import Refused
 from salmon.ops.connect.bodies import ConnectorState, Expanded, Info, Status, TaskId, TaskState
 from salmon.ops.connect.cluster import Cluster
 from salmon.ops.connect.described import Asks, Places, Served
-from salmon.ops.connect.status_topic import Target
+from salmon.ops.connect.status_topic import Process, Target
 
 
 class Own:
@@ -38,28 +40,44 @@ class Own:
         return {self.described.name: Expanded(info=self.info, status=self.status())}
 
     def one(self, name: str, *, everywhere: bool) -> Expanded:
-        """The connector of that name."""
-        if everywhere:
+        """The connector of that name: this one, or a fellow of the sync with all its replicas."""
+        if not everywhere:
+            self.in_sync(name)
+        if everywhere or name != self.described.name:
             return self._cluster.one(name)
-        self.named(name)
         return Expanded(info=self.info, status=self.status())
+
+    def in_sync(self, name: str) -> None:
+        """Check that a request is for a connector of the sync: any of its processes can be asked to show, pause or restart it."""
+        if name not in {self.described.name, *self.described.connectors}:
+            raise Refused(
+                404, f"No status or connector found for {ascii(name)[1:-1]}. It is not in this sync."
+            )
 
     def named(self, name: str) -> None:
         """Check that a request is for this connector."""
+        self.in_sync(name)
         if name != self.described.name:
-            raise Refused(
-                404,
-                f"No status or connector found for {ascii(name)[1:-1]}. This worker runs {self.described.name}.",
-            )
+            its = [each.url for each in self._processes() if each.connector == name]
+            where = f" Ask it itself: {', '.join(its)}." if its else ""
+            raise Refused(404, f"{name}: this worker runs {self.described.name}.{where}")
 
-    def task_named(self, name: str, number: int) -> None:
-        """Check that a request is for the task of this process."""
-        self.named(name)
-        if number != self.described.ordinal:
-            raise Refused(
-                404,
-                f"{name} has no task {number} in this worker, whose task is {self.described.ordinal}.",
-            )
+    def task_state(self, name: str, number: int) -> TaskState:
+        """The state of a task of the sync."""
+        is_own = (name, number) == (self.described.name, self.described.ordinal)
+        status = self.one(name, everywhere=not is_own).status
+        for task in [] if status is None else status.tasks:
+            if task.id == number:
+                return task
+        raise Refused(404, f"{name} has no task {number}.")
+
+    def has_task(self, name: str, number: int) -> bool:
+        """Whether a process of this number was ever there; nobody is asked."""
+        known = {(each.connector, each.ordinal) for each in self._processes()}
+        return (name, number) in known | {(self.described.name, self.described.ordinal)}
+
+    def _processes(self) -> Sequence[Process]:
+        return [] if self._served.asks is None else self._served.asks.processes()
 
     def asks(self) -> Asks:
         if self._served.asks is None:

@@ -45,6 +45,7 @@ def router(served: Served) -> APIRouter:
             live=report.live,
             ready=report.ready,
             degraded=report.degraded,
+            notes=list(report.notes),
             waiting_for=_waiting_for(report),
         )
         return JSONResponse(body.model_dump(), status_code=report.status.http_status)

@@ -158,21 +158,21 @@ class Standing:
         """What a person wants this connector to do."""
         return self._wanted.target
 
-    def ask_for(self, target: Target) -> None:
+    def ask_for(self, target: Target, connector: str = "") -> None:
         """
-        Ask all processes of this connector for a state. When this returns, the request is in Kafka.
+        Ask all processes of a connector for a state; "": of this one. When this returns, the request is in Kafka.
 
         Raises:
             Unavailable, SetupError: the brokers' answer; Unavailable also if this process has not reached them yet.
         """
-        at_ms = self._now_ms()
-        self._write(*target_record(self._connector, target, at_ms))
+        name, at_ms = connector or self._connector, self._now_ms()
+        self._write(*target_record(name, target, at_ms))
         with self._changed:  # so that the next call to this process sees it
-            self._changed.wait_for(lambda: self._wanted.at_ms >= at_ms, _SEEN_MAX_S)
+            self._changed.wait_for(lambda: wanted_of(self._rows, name).at_ms >= at_ms, _SEEN_MAX_S)
 
-    def ask_for_restart(self, task: int | None) -> None:
-        """Ask all processes of this connector to restart, or the one with the ordinal *task*. Raises as ask_for()."""
-        self._write(*restart_record(self._connector, task, self._now_ms()))
+    def ask_for_restart(self, task: int | None, connector: str = "") -> None:
+        """Ask all processes of a connector to restart, or the one with the ordinal *task*; "": of this one. Raises as ask_for()."""
+        self._write(*restart_record(connector or self._connector, task, self._now_ms()))
 
     def ask_for_level(self, logger: str, level: str) -> None:
         """Ask all processes of the sync to set the level of a logger. Raises as ask_for()."""

@@ -67,7 +67,7 @@ class RowError:
 
     code: str
     fields: tuple[str, ...] = ()
-    message: str = field(default="", repr=False)  # may quote the record: to look into, never to show
+    message: str = field(default="", repr=False)  # may quote the record: never for a log
 
 
 @dataclass(frozen=True, slots=True)

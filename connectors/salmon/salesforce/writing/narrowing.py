@@ -53,6 +53,7 @@ class Nameless:
     record: SinkRecord
     code: str
     units: tuple[Unit, ...]
+    said: str = field(default="", repr=False)  # see Outcome.said
 
 
 @dataclass(slots=True)
@@ -92,7 +93,7 @@ class Narrowing:
         ):
             return None
         found = units(schema, sent)
-        return Nameless(record, outcome.code, found) if found else None
+        return Nameless(record, outcome.code, found, outcome.said) if found else None
 
     def is_allowed(self, refusals: Collection[Nameless]) -> bool:
         """
@@ -131,10 +132,10 @@ class Narrowing:
         ]
         if not doubtful:
             # The org took each of these values, and does not take them any more.
-            return refused(Refusal(each.code, frozenset()))
+            return refused(Refusal(each.code, frozenset(), each.said))
         if len(doubtful) == 1:
             _remember(self._suspects, kind, doubtful[0], _SUSPECTS_MAX)
-            return refused(Refusal(each.code, doubtful[0]))
+            return refused(Refusal(each.code, doubtful[0], each.said))
         suspect = self._suspects.get(kind, frozenset())
         later = [unit for unit in doubtful if not unit.isdisjoint(suspect)]
         if not 0 < len(later) < len(doubtful):

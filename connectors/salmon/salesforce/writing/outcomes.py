@@ -7,7 +7,7 @@ Sources: SOAP API Developer Guide, "Core Data Types" (StatusCode); REST API Deve
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final
 
@@ -44,20 +44,23 @@ class Look(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a record was refused: the first error's code, and the fields that any error names."""
+    """Why a record was refused: the first error's code, the fields that any error names, and what they say."""
 
     code: str
     fields: frozenset[str]
+    said: str = field(default="", repr=False)  # may quote the record
 
     def outcome(self, kind: OutcomeKind, reason: str, native_id: str | None = None) -> Outcome:
-        return Outcome(kind, fields=self.fields, code=self.code, reason=reason, native_id=native_id)
+        said = self.said if kind is OutcomeKind.REFUSED else ""
+        return Outcome(kind, self.fields, self.code, reason, native_id, said=said)
 
 
 def refusal_of(result: RowResult) -> Refusal:
     """The refusal in a result without success."""
     errors = result.errors
     fields = frozenset(name for error in errors for name in error.fields)
-    return Refusal(errors[0].code if errors else "UNKNOWN_EXCEPTION", fields)
+    said = " ".join(dict.fromkeys(error.message.strip() for error in errors if error.message.strip()))
+    return Refusal(errors[0].code if errors else "UNKNOWN_EXCEPTION", fields, said)
 
 
 def outcome_of(
@@ -129,10 +132,10 @@ def locked(code: str) -> Outcome:
 
 
 def refused(refusal: Refusal) -> Outcome:
-    """The outcome of a write that Salesforce will never take. Its message is not told: it may quote the record."""
+    """The outcome of a write that Salesforce will never take."""
     at_fault = f" for {', '.join(sorted(refusal.fields))}" if refusal.fields else ""
     hint = _HINTS.get(refusal.code, "")
-    return refusal.outcome(OutcomeKind.REFUSED, f"Salesforce refused it with {refusal.code}{at_fault}{hint}")
+    return refusal.outcome(OutcomeKind.REFUSED, f"Salesforce refused it{at_fault}{hint}")
 
 
 def duplicate_of_nothing(refusal: Refusal, carrier: str) -> Outcome | Look:

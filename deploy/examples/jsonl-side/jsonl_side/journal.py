@@ -31,12 +31,18 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from salmon.plugin import SEQ_MAX, DataError, Unavailable
+from salmon.plugin import SEQ_MAX, DataError, SetupError, Unavailable
 
 LOCK_WAIT_S: Final = 10.0
 _LOCK_LOOK_S: Final = 0.02
 _KEY_BYTES_MAX: Final = 255
 _SQUASH_AT: Final = 4  # times keep_bytes
+
+
+def require_folder(folder: Path) -> None:
+    """Raise SetupError if it is not there, or not ours to write to."""
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        raise SetupError(f"sides.jsonl.folder: {folder} is not a folder that we may write to. Make it.")
 
 
 class Found(Enum):

@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jsonl_side.journal import Journal, line_of
+from jsonl_side.journal import Journal, line_of, require_folder
 from salmon.plugin import (
     Due,
     Identities,
     ObjectSchema,
     Outcome,
-    SetupError,
     SinkRecord,
     Unavailable,
     due,
@@ -33,9 +32,11 @@ class JsonlSink:
         self._journals: dict[str, Journal] = {}
         self._stopping = threading.Event()
 
+    def connect(self) -> None:
+        """For `salmon doctor`, and for the worker before the start."""
+        require_folder(self._folder)
+
     def start(self, schemas: Mapping[str, ObjectSchema], identities: Identities, *, clean: bool) -> None:
-        if not self._folder.is_dir():
-            raise SetupError(f"sides.jsonl.folder: {self._folder} is not a folder. Make it.")
         self._stopping.clear()
         self._schemas = schemas
         for name in self._objects:

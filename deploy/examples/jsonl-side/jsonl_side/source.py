@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jsonl_side.journal import Bad, Found, Journal, Line, Place
+from jsonl_side.journal import Bad, Found, Journal, Line, Place, require_folder
 from salmon.plugin import (
     FIRST_READ,
     NOT_OF_TYPE,
@@ -23,7 +23,6 @@ from salmon.plugin import (
     Position,
     RetriableError,
     SchemaMismatch,
-    SetupError,
     Signal,
     SignalKind,
     SnapshotProgress,
@@ -74,10 +73,7 @@ class JsonlSource:
     # Before the start.
 
     def connect(self) -> None:
-        if not os.access(self._folder, os.R_OK | os.W_OK | os.X_OK):
-            raise SetupError(
-                f"sides.jsonl.folder: {self._folder} is not a folder that we may write to. Make it."
-            )
+        require_folder(self._folder)
 
     def use(self, schemas: Mapping[str, ObjectSchema]) -> None:
         self._schemas = schemas

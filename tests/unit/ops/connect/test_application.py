@@ -14,6 +14,7 @@ from salmon.ops.connect.application import application
 from salmon.ops.connect.status_topic import Target
 from salmon.ops.health import State
 from support.connect_rest import MemoryStatusTopic, Worker, rows, running
+from support.waiting import until
 
 SINK = "/connectors/mongodb-sink"
 
@@ -207,9 +208,54 @@ def test_any_worker_shows_the_whole_sync() -> None:
         status = asker(merge).get("/connectors/mongodb-sink/status?cluster=true").json()
         assert [task["state"] for task in status["tasks"]] == ["RUNNING", "UNASSIGNED"]
         assert status["connector"]["state"] == "RUNNING"
-        assert asker(merge).get("/connectors/mongodb-sink").status_code == 404, "alone, it knows itself"
         assert asker(merge).get("/connectors/none?cluster=true").status_code == 404
 
 
 def asker(worker: Worker) -> TestClient:
     return TestClient(application(worker.served_now), base_url=worker.url)
+
+
+def test_any_worker_takes_requests_for_any_connector_of_the_sync() -> None:
+    """As in Kafka Connect: the port of `run all` is one of five, and nobody has to know which."""
+    topic = MemoryStatusTopic()
+    source, sink = Worker("salesforce-source", topic=topic), Worker("mongodb-sink", topic=topic)
+    with running(source, sink):
+        for each in (source, sink):
+            each.health.running()
+            each.reported()
+        asked = asker(source)
+        until(lambda: len(source.standing.processes()) == 2, "it knows its fellow")
+        for path, code, target in (
+            ("pause", 202, Target.PAUSED),
+            ("stop", 204, Target.STOPPED),
+            ("resume", 202, Target.STARTED),
+        ):
+            assert asked.put(f"{SINK}/{path}").status_code == code
+            sink.wanted_is(target)
+        assert source.standing.target is Target.STARTED, "it was not asked for itself"
+        assert asked.get(f"{SINK}/status").json()["tasks"][0]["worker_id"] == sink.server.worker_id
+        assert asked.get(f"{SINK}/tasks/0/status").json()["state"] == "RUNNING"
+        assert asked.get(f"{SINK}/config").json()["name"] == "mongodb-sink"
+        assert asked.get(f"{SINK}/tasks").json()[0]["id"] == {"connector": "mongodb-sink", "task": 0}
+        assert asked.post(f"{SINK}/tasks/0/restart").status_code == 204
+        until(lambda: sink.standing.restart_asked, "the fellow restarts")
+        assert asked.post(f"{SINK}/tasks/7/restart").status_code == 404
+        assert asked.post(f"{SINK}/restart").status_code == 204
+        assert rows(topic)["restart-connector-mongodb-sink"]["task"] is None
+        assert not source.standing.restart_asked
+
+
+def test_offsets_and_topics_name_the_process_that_has_them() -> None:
+    """They are the connector's own, so the answer says whom to ask; a name that is not in the sync is not found at all."""
+    topic = MemoryStatusTopic()
+    source, sink = Worker("salesforce-source", topic=topic), Worker("mongodb-sink", topic=topic)
+    with running(source, sink):
+        sink.health.running()
+        sink.reported()
+        until(lambda: bool(source.standing.processes()), "it knows its fellow")
+        for path in ("offsets", "topics"):
+            answer = asker(source).get(f"{SINK}/{path}")
+            assert answer.status_code == 404
+            assert sink.url in answer.json()["message"]
+        assert asker(source).get("/connectors/none").status_code == 404
+        assert asker(source).put("/connectors/none/pause").status_code == 404

@@ -120,7 +120,21 @@ def test_a_duplicate_of_nobodys_key_is_one_of_another_field_or_has_gone() -> Non
 
 def test_refused_names_its_fields_in_words() -> None:
     """The sentence stands in the dead letter and in the document."""
-    assert refused(Refusal("X", frozenset({"B", "A"}))).reason == "Salesforce refused it with X for A, B"
+    assert refused(Refusal("X", frozenset({"B", "A"}))).reason == "Salesforce refused it for A, B"
+
+
+def test_the_orgs_own_words_are_kept_beside_the_reason() -> None:
+    """An admin wrote them for people; but they may quote the record, so they are no part of what is logged."""
+    errors = (
+        RowError("FIELD_CUSTOM_VALIDATION_EXCEPTION", ("Phone",), "A phone\n needs its country: 555."),
+        RowError("STRING_TOO_LONG", ("Fax",), "Fax: too long"),
+        RowError("STRING_TOO_LONG", (), "Fax: too long"),
+    )
+    told = outcome_of(RowResult(False, None, errors), WriteOp.UPDATE, ID, ())
+    assert isinstance(told, Outcome)
+    assert told.said == "A phone\n needs its country: 555. Fax: too long"
+    assert told.reason == "Salesforce refused it for Fax, Phone"
+    assert "555" not in repr(told)
 
 
 def test_a_record_that_a_duplicate_rule_refuses_is_told_with_what_to_do() -> None:
