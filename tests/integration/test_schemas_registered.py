@@ -15,6 +15,7 @@ import requests
 import yaml
 
 from salmon.cli.main import main
+from support.helm import CHART
 from support.ring import running_ring
 from support.stacks import Stack
 from support.waiting import until
@@ -88,8 +89,23 @@ def test_processes_need_no_right_to_write_once_everything_is_registered(
             key = ring.ids("Account")[0]
             ring.db.accounts.update_one({"_id": key}, {"$set": {"Site": "Rome"}})
             until(lambda: ring.row("Account", key)["Site"] == "Rome", "the edit is in the org")
+            peaks = {name: peak_mib(process.pid) for name, process in ring.processes.items()}
             assert set(ring.stop().values()) == {0}
         assert refused == []
+    connectors = yaml.safe_load((CHART / "values.yaml").read_text())["connectors"]
+    requests_mib = {
+        name: int(each["resources"]["requests"]["memory"].removesuffix("Mi"))
+        for name, each in connectors.items()
+    }
+    assert {name: peak for name, peak in peaks.items() if peak > requests_mib[name]} == {}, (
+        "the chart asks for too little memory"
+    )
+
+
+def peak_mib(pid: int) -> float:
+    """The most memory that a process has had."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
 
 
 def pointed_to(config: Path, registry_url: str) -> None:
