@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -95,7 +96,8 @@ def test_the_commands_make_a_sync_that_runs(embedded_stack: Stack, tmp_path: Pat
                 started.enter_context(running(command, tmp_path / f"{name}.log"))
             for name, port in zip(CONNECTORS, ports[3:], strict=True):
                 until(lambda port=port: is_well(port), f"{name} is ready", within_s=60)  # type: ignore[misc]
-            client = started.enter_context(MongoClient(embedded_stack.mongodb_uri))
+            client: MongoClient[dict[str, Any]] = MongoClient(embedded_stack.mongodb_uri)
+            started.callback(client.close)
             accounts = client["compose"]["accounts"]
             until(lambda: accounts.count_documents({}) == 20, "MongoDB has the org's accounts", within_s=60)
         assert set(commands) == set(CONNECTORS)
