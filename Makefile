@@ -8,7 +8,7 @@ SECONDS ?= 60
 SEED ?= 1
 STACK ?= embedded
 
-.PHONY: demo test tools quick check prove mutations chaos format clean
+.PHONY: demo test tools quick check prove mutations chaos site format clean
 
 demo: $(READY)
 	@$(BIN)/salmon demo $(ARGS)
@@ -46,6 +46,11 @@ mutations: $(READY)
 # ARGS="--faults kill,stop --only merge --record": only these; benchmarks/results/chaos.json gathers what is recorded.
 chaos: $(READY)
 	@PYTHONPATH=tests $(BIN)/python tests/chaos/chaos.py --seconds="$(SECONDS)" --seed="$(SEED)" --stack="$(STACK)" $(ARGS)
+
+# The documentation as a site, in build/site. Every link that leads nowhere is an error.
+site: $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[site]' >&2
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet -f deploy/site/mkdocs.yml
 
 format: $(READY)
 	$(BIN)/ruff format .
