@@ -89,7 +89,9 @@ def test_the_wheel_has_the_commit_the_schemas_and_nothing_of_the_tests(dist: Pat
 
 
 def test_the_version_is_the_same_everywhere_and_the_changelog_has_a_place_for_it() -> None:
-    """pyproject.toml, the package, and the head of the changelog."""
+    """pyproject.toml, the package, the chart, and the head of the changelog."""
     assert f'version = "{__version__}"' in (ROOT / "pyproject.toml").read_text()
+    chart = (ROOT / "deploy/helm/salmon/Chart.yaml").read_text()
+    assert f"\nversion: {__version__}\nappVersion: {__version__}\n" in chart
     changelog = (ROOT / "CHANGELOG.md").read_text()
     assert "\n## Unreleased\n" in changelog or f"\n## {__version__}" in changelog

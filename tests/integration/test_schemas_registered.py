@@ -71,7 +71,10 @@ def typed(
 def test_processes_need_no_right_to_write_once_everything_is_registered(
     embedded_stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The hook of a deployment registers what the org has; then both sides are equal, with nothing refused."""
+    """
+    The hook of a deployment registers what the org has; then both sides are equal, with nothing refused. A field that is new in the
+    org waits until the hook runs again, and comes by itself then.
+    """
     stack = embedded_stack
     with running_ring(stack, "schemas_registered", records={"Account": 20}) as ring:
         config = ("-c", str(ring.config_path))
@@ -90,8 +93,19 @@ def test_processes_need_no_right_to_write_once_everything_is_registered(
             ring.db.accounts.update_one({"_id": key}, {"$set": {"Site": "Rome"}})
             until(lambda: ring.row("Account", key)["Site"] == "Rome", "the edit is in the org")
             peaks = {name: peak_mib(process.pid) for name, process in ring.processes.items()}
+            assert refused == []
+            registry_of_processes = yaml.safe_load(ring.config_path.read_text())["schema_registry"]["url"]
+            control = ring.org["control_url"]
+            field = {"name": "Fleet__c", "type": "string", "length": 20}
+            requests.post(f"{control}/fields", json={"object": "Account", "fields": [field]}, timeout=10)
+            ring.sf.Account.update(key, {"Fleet__c": "blue"})
+            port = ring.ports["salesforce-source"]
+            until(lambda: "may not register" in str(ring.health(port)), "/health says who has to do what")
+            pointed_to(ring.config_path, stack.registry_url)
+            assert typed(monkeypatch, capsys, "register", *config)[0] == 0
+            pointed_to(ring.config_path, registry_of_processes)
+            ring.wait_document("accounts", key, lambda seen: seen.get("Fleet__c") == "blue")
             assert set(ring.stop().values()) == {0}
-        assert refused == []
     connectors = yaml.safe_load((CHART / "values.yaml").read_text())["connectors"]
     requests_mib = {
         name: int(each["resources"]["requests"]["memory"].removesuffix("Mi"))

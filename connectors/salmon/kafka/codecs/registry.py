@@ -10,7 +10,7 @@ import json
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import quote
@@ -135,7 +135,13 @@ class SchemaRegistry:
             self._ids[subject, text] = latest[0]
             return latest[0]
         is_new = latest is None
-        answer = self._call("POST", f"/subjects/{_quoted(subject)}/versions", {"schema": text})
+        try:
+            answer = self._call("POST", f"/subjects/{_quoted(subject)}/versions", {"schema": text})
+        except SignInRefused as refusal:
+            if is_new:
+                raise
+            self._ids[subject, text] = known = self._version_like(subject, schema, refusal)
+            return known
         if answer.status_code == 409:
             raise SchemaRefused(
                 f"{subject}: the schema registry refuses the new schema as incompatible with what was written so "
@@ -178,13 +184,27 @@ class SchemaRegistry:
         return self._read(answer, lambda body: (_id_in(body), _schema_in(body)))
 
     def versions(self, subject: str) -> list[tuple[int, dict[str, Any]]]:
-        """All versions of a subject, the oldest first; none where there is no such subject."""
+        """All versions of a subject with their numbers, the oldest first; none where there is no such subject."""
+        return [(number, schema) for number, _, schema in self._versions(subject)]
+
+    def _versions(self, subject: str) -> Iterator[tuple[int, int, dict[str, Any]]]:
         path = f"/subjects/{_quoted(subject)}/versions"
         answer = self._call("GET", path)
         if self._says_missing(answer):
-            return []
-        numbers = self._read(answer, lambda body: [int(number) for number in body])
-        return [(number, self._read(self._call("GET", f"{path}/{number}"), _schema_in)) for number in numbers]
+            return
+        for number in self._read(answer, lambda body: [int(each) for each in body]):
+            found = self._call("GET", f"{path}/{number}")
+            yield (number, *self._read(found, lambda body: (_id_in(body), _schema_in(body))))
+
+    def _version_like(self, subject: str, schema: Mapping[str, Any], refusal: SignInRefused) -> int:
+        """The id of an earlier version that is equal, for an account that may only read, e.g. while a new Salmon is rolled out."""
+        for _, schema_id, known in self._versions(subject):
+            if known == schema:
+                return schema_id
+        raise SchemaRefused(
+            f"{subject}: has a new schema, and this account may not register it ({refusal}) Run `salmon schemas register` with an"
+            f" account that may."
+        ) from refusal
 
     def level(self, subject: str) -> str:
         """What the subject promises about its versions, e.g. BACKWARD_TRANSITIVE; or all subjects, where it has none of its own."""

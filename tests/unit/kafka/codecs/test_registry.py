@@ -15,7 +15,7 @@ import pytest
 
 from salmon.calls import Calls, Peer
 from salmon.errors import SetupError, Unavailable
-from salmon.kafka.codecs.registry import SchemaRegistry
+from salmon.kafka.codecs.registry import SchemaRefused, SchemaRegistry
 from support.certificates import Authority
 
 SCHEMA = {"type": "record", "name": "A", "fields": []}
@@ -94,6 +94,32 @@ def test_what_is_the_latest_already_is_not_written_again(server: Scripted) -> No
     server.answers = [(200, {"id": 6, "schema": json.dumps(SCHEMA)}), (403, {})]
     assert SchemaRegistry(server.url).register("crm.offsets-value", SCHEMA) == 6
     assert [method for method, _, _ in server.asked] == ["GET"]
+
+
+def test_an_account_that_may_only_read_uses_an_earlier_version(server: Scripted) -> None:
+    """While a new Salmon is rolled out, processes of the former version still start."""
+    server.answers = [
+        (200, {"id": 6, "schema": json.dumps(FORMER)}),
+        (403, {}),
+        (200, [1, 2]),
+        (200, {"id": 5, "schema": json.dumps(SCHEMA)}),
+        (200, {"id": 6, "schema": json.dumps(FORMER)}),
+    ]
+    assert SchemaRegistry(server.url).register("crm.offsets-value", SCHEMA) == 5
+
+
+def test_a_new_schema_of_an_account_that_may_only_read_concerns_its_object_alone(server: Scripted) -> None:
+    """The others go on; one sentence says who has to do what."""
+    server.answers = [
+        (200, {"id": 6, "schema": json.dumps(FORMER)}),
+        (403, {}),
+        (200, [2]),
+        (200, {"id": 6, "schema": json.dumps(FORMER)}),
+    ]
+    with pytest.raises(
+        SchemaRefused, match=r"this account may not register it .*Run `salmon schemas register`"
+    ):
+        SchemaRegistry(server.url).register("crm.a-value", SCHEMA)
 
 
 def test_if_an_instance_does_not_answer_the_next_one_is_asked(server: Scripted) -> None:
