@@ -250,7 +250,7 @@ def test_autoscaling_counts_the_lag_of_the_groups_and_leaves_the_number_to_keda(
 
 
 def test_the_topics_of_strimzi_are_those_that_salmon_would_make(tmp_path: Path) -> None:
-    """The same names, partitions, replicas and settings; and the user may do everything with them."""
+    """The same names, partitions, replicas and settings; and the user may do what the processes do."""
     manifests = rendered("strimzi")
     config = SyncConfig.model_validate(yaml.safe_load(resolved(yaml.safe_dump(sync_of(manifests)), tmp_path)))
     made = {
@@ -268,9 +268,15 @@ def test_the_topics_of_strimzi_are_those_that_salmon_would_make(tmp_path: Path) 
     assert made == wanted
     (user,) = of_kind(manifests, "KafkaUser").values()
     rights = {
-        each["resource"]["type"]: each["resource"]["name"] for each in user["spec"]["authorization"]["acls"]
+        (each["resource"]["type"], each["resource"]["name"]): set(each["operations"])
+        for each in user["spec"]["authorization"]["acls"]
     }
-    assert rights == {"topic": "crm.", "group": "crm-", "transactionalId": "crm-"}
+    assert rights == {
+        ("topic", "crm."): {"Create", "Describe", "DescribeConfigs", "Read", "Write"},
+        ("group", "crm."): {"Describe"},
+        ("group", "crm-"): {"Describe", "Read"},
+        ("transactionalId", "crm-"): {"Describe", "Write"},
+    }, "with names that are the sync's own"
     assert sync_of(manifests)["kafka"]["sasl.username"] == user["metadata"]["name"]
 
 
