@@ -17,6 +17,7 @@ from salmon.app.events import specs_of
 from salmon.config.models import SyncConfig
 from salmon.kafka.topics import CONNECTORS
 from salmon.runtime.lifecycle import DRAIN_DEADLINE_S
+from salmon.status.scraping import addresses
 from support.helm import CHART, DEPLOY, VALUES, Manifest, helm, of_kind, pods, rendered
 
 FILES: Final = sorted(file.stem for file in VALUES.glob("*.yaml"))
@@ -93,6 +94,23 @@ def test_each_connector_is_a_workload_of_its_own_with_a_name_for_each_pod() -> N
         assert services[spec["serviceName"]]["spec"]["clusterIP"] == "None"
         claims = [claim["metadata"]["name"] for claim in spec.get("volumeClaimTemplates", [])]
         assert claims == (["cache"] if name == "merge" else [])
+
+
+def test_salmon_status_in_a_pod_finds_every_process(tmp_path: Path) -> None:
+    """By what is beside sync.yaml in the ConfigMap."""
+    manifests = rendered()
+    data = of_kind(manifests, "ConfigMap")["crm-salmon-config"]["data"]
+    for name, text in data.items():
+        (tmp_path / name).write_text(text)
+    found = addresses(config_file=tmp_path / "sync.yaml", ports_file=None, host="localhost", port=1)
+    services = of_kind(manifests, "Service")
+    assert set(found) == set(CONNECTORS)
+    for name, url in found.items():
+        where = urlsplit(url)
+        service, namespace, _ = str(where.hostname).split(".")
+        assert namespace == services[service]["metadata"]["namespace"]
+        assert services[service]["spec"]["selector"]["app.kubernetes.io/component"] == name
+        assert services[service]["spec"]["ports"][0]["port"] == where.port
 
 
 def test_a_connector_that_is_off_leaves_nothing_behind() -> None:

@@ -37,6 +37,18 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- toYaml (merge (deepCopy .Values.sync) $set) -}}
 {{- end -}}
 
+{{- define "salmon.ports" -}}
+{{- $found := dict -}}
+{{- range $name, $connector := .Values.connectors -}}
+{{- if $connector.enabled -}}
+{{- $host := printf "%s-%s.%s.svc" (include "salmon.fullname" $) $name $.Release.Namespace -}}
+{{- $scheme := include "salmon.scheme" (dict "root" $ "component" $name) | lower -}}
+{{- $_ := set $found $name (dict "url" (printf "%s://%s:%d" $scheme $host (int $.Values.port))) -}}
+{{- end -}}
+{{- end -}}
+{{- toPrettyJson $found -}}
+{{- end -}}
+
 {{/* Of: root, component. */}}
 {{- define "salmon.scheme" -}}
 {{- if dig (ternary "api" "rest" (eq .component "api")) "tls" "" .root.Values.sync -}}HTTPS{{- else -}}HTTP{{- end -}}
