@@ -78,7 +78,8 @@ def test_the_configuration_in_the_pods_is_one_that_salmon_takes(file: str, tmp_p
     assert (config.rest.host, config.rest.port) == ("0.0.0.0", 8083)
     assert sync["rest"]["advertised_host"].startswith("${env:SALMON_ADVERTISED_HOST:")
     assert config.merge.state_dir == "/var/lib/salmon"
-    assert api == ({"host": "0.0.0.0", "port": 8090} if file == "everything" else None)
+    served = {"host": "0.0.0.0", "port": 8090, "keys_collection": "api_keys"}
+    assert api == (served if file == "everything" else None)
 
 
 def test_each_connector_is_a_workload_of_its_own_with_a_name_for_each_pod() -> None:
@@ -314,7 +315,7 @@ def test_the_api_is_off_until_it_is_asked_for_and_then_reached_by_its_ingress() 
 
 def test_a_release_may_bring_its_own_config_map() -> None:
     """Then the chart makes none, and there is nothing to take a checksum of."""
-    manifests = rendered(values={"existingConfigMap": "mine", "sync": {"name": "crm"}})
+    manifests = rendered(values={"existingConfigMap": "mine", "sync": None})
     assert of_kind(manifests, "ConfigMap") == {}
     for name, spec in pods(manifests):
         assert {"name": "config", "configMap": {"name": "mine"}} in spec["volumes"], name
@@ -332,6 +333,10 @@ REFUSED: Final[Mapping[str, tuple[dict[str, Any], str]]] = {
         "/connectors/merge/cache/size",
     ),
     "an ingress without a host": ({"api": {"ingress": {"enabled": True}}}, "/api/ingress/host"),
+    "an api without keys": (
+        {"api": {"enabled": True}},
+        "sync.api has neither keys, keys_collection nor oidc",
+    ),
     "strimzi without a cluster": ({"strimzi": {"enabled": True}}, "/strimzi/cluster"),
     "a secret that is no name": ({"secrets": {"env": ["Salmon_Env"]}}, "/secrets/env/0"),
     "topics of events": (

@@ -51,7 +51,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 
 {{/* Of: root, component. */}}
 {{- define "salmon.scheme" -}}
-{{- if dig (ternary "api" "rest" (eq .component "api")) "tls" "" .root.Values.sync -}}HTTPS{{- else -}}HTTP{{- end -}}
+{{- if dig (ternary "api" "rest" (eq .component "api")) "tls" "" (.root.Values.sync | default dict) -}}HTTPS{{- else -}}HTTP{{- end -}}
 {{- end -}}
 
 {{- define "salmon.probe" -}}
