@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import requests
+import yaml
 
+from salmon.cli.main import main
 from salmon.config.models import SyncConfig
 from salmon.kafka.codecs.registry import COMPATIBILITY, SchemaRefused, SchemaRegistry
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema, schema_of_describe
 from salmon.schemas.comparing import Compared, compared
+from salmon.schemas.describing import of_folder
 from salmon.schemas.registering import register_all
 from salmon.schemas.subjects import Described
+from salmon.simulator.org.describes import load_describes
 from support.describes import describe
 from support.sync_config import sync_config
 
@@ -103,3 +109,70 @@ def test_what_the_registry_objects_to_is_what_our_rules_find(
     retyped = replace(ACCOUNT, fields=(FieldSchema("Phone", "int", Kind.INT),))
     assert registry.objection(subject, retyped.to_avro()) is not None
     assert registry.objection(f"{config.name}.nobody-value", retyped.to_avro()) is None
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    """A folder with the describe of Account, as an org with Salmon's fields answers."""
+    folder = tmp_path / "describes"
+    folder.mkdir()
+    (folder / "Account.json").write_text(json.dumps(load_describes(marker_fields=True)["Account"]))
+    return folder
+
+
+@pytest.fixture
+def typed(
+    config: SyncConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    """Types `salmon schemas ...` for the sync; its exit code, and what it prints."""
+    file = tmp_path / "sync.yaml"
+    url = config.schema_registry.url
+    file.write_text(yaml.safe_dump(sync_config(name=config.name, schema_registry={"url": url})))
+
+    def typed(*words: str) -> tuple[int, str]:
+        monkeypatch.setattr("sys.argv", ["salmon", "schemas", *words, "-c", str(file)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return int(ended.value.code or 0), capsys.readouterr().out
+
+    return typed
+
+
+def retype(saved: Path, name: str, **keys: object) -> None:
+    """Let the org have a field in another way."""
+    file = saved / "Account.json"
+    describe = json.loads(file.read_text())
+    next(field for field in describe["fields"] if field["name"] == name).update(keys)
+    file.write_text(json.dumps(describe))
+
+
+def test_ci_checks_saved_describes_and_is_told_the_field(
+    config: SyncConfig, saved: Path, typed: Callable[..., tuple[int, str]]
+) -> None:
+    """No org is asked, and nothing is registered."""
+    folder = ("--describe", str(saved))
+    code, said = typed("check", *folder)
+    assert (code, said) == (0, "All 12 subjects are compatible; 12 are new.\n")
+    described = of_folder(config, saved)
+    list(register_all(config, described, SchemaRegistry(config.schema_registry.url)))
+    assert typed("check", *folder) == (0, "All 12 subjects are compatible; 0 are new.\n")
+    assert typed("diff", *folder) == (0, "All 12 subjects have the same fields as in the registry.\n")
+    retype(saved, "Phone", type="int", soapType="xsd:int", digits=9)
+    code, said = typed("check", *folder)
+    assert code == 1
+    assert f"{config.name}.records.Account-value ({COMPATIBILITY}):\n  Phone: new readers could not" in said
+    assert "5 of 12 subjects would be refused. Take the change back" in said
+    code, said = typed("diff", *folder)
+    assert (code, said.count("Phone: string or null becomes int or null")) == (0, 5)
+
+
+def test_every_subject_of_a_sync_is_written_as_a_file(
+    config: SyncConfig, saved: Path, tmp_path: Path, typed: Callable[..., tuple[int, str]]
+) -> None:
+    """For those who register them with a tool of their own."""
+    code, said = typed("generate", "--describe", str(saved), "--out", str(tmp_path / "made"))
+    files = sorted((tmp_path / "made").iterdir())
+    assert (code, len(files), len(said.splitlines())) == (0, 12, 12)
+    made = {file.stem: json.loads(file.read_text()) for file in files}
+    assert made[f"{config.name}.records.Account-value"]["name"] == "Account"
+    assert made[f"{config.name}.offsets-value"]["fields"][0]["name"] == "position"
