@@ -8,17 +8,21 @@ SECONDS ?= 60
 SEED ?= 1
 STACK ?= embedded
 
-.PHONY: demo test quick check prove mutations chaos format clean
+.PHONY: demo test tools quick check prove mutations chaos site format clean
 
 demo: $(READY)
 	@$(BIN)/salmon demo $(ARGS)
 
 # Apache Kafka and Apicurio are fetched meanwhile; tests that need them wait for it, and say so where it fails.
-test: $(READY)
+test: $(READY) tools
 	@$(BIN)/python -m salmon.devstack.jvm > /dev/null 2>&1 &
 	@$(BIN)/python -m compileall -q connectors  # the tests start hundreds of processes, also where Python may not keep bytecode
 	@$(MAKE) --no-print-directory check
 	$(BIN)/pytest -n 4 --dist loadgroup $(ARGS)
+
+# Helm, for the tests of the chart: they are skipped, with one line that says so, where it cannot be had.
+tools: $(READY)
+	-@test -x $(BIN)/helm || $(BIN)/python deploy/helm/get_helm.py > /dev/null
 
 # Before each commit: types, lint, unit and property tests, with a few hundred schedules.
 quick: check
@@ -42,6 +46,11 @@ mutations: $(READY)
 # ARGS="--faults kill,stop --only merge --record": only these; benchmarks/results/chaos.json gathers what is recorded.
 chaos: $(READY)
 	@PYTHONPATH=tests $(BIN)/python tests/chaos/chaos.py --seconds="$(SECONDS)" --seed="$(SEED)" --stack="$(STACK)" $(ARGS)
+
+# The documentation as a site, in build/site. Every link that leads nowhere is an error.
+site: $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[site]' >&2
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet -f deploy/site/mkdocs.yml
 
 format: $(READY)
 	$(BIN)/ruff format .

@@ -47,5 +47,13 @@ def with_usable_host(url: str) -> str:
     return url
 
 
-# The root of a server's HTTP API, in a configuration.
+def with_usable_hosts(urls: str) -> str:
+    """Return *urls*, which commas divide. Raises ValueError as `with_usable_host` does."""
+    for url in urls.split(","):
+        with_usable_host(url.strip())
+    return urls
+
+
+# The root of a server's HTTP API, in a configuration; or the roots of several instances of a server.
 Address = Annotated[str, AfterValidator(with_usable_host)]
+Addresses = Annotated[str, AfterValidator(with_usable_hosts)]

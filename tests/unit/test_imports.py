@@ -28,7 +28,17 @@ _WIRES: Final = _CONTRACT | {"transforms", "kafka", "salesforce", "mongodb"}
 _SHARED: Final = _WIRES | {"ops", "runtime", "config"}
 _WORKERS: Final = _SHARED | {"merge", "source", "sink"}
 _APP: Final = _WORKERS | {"app"}
-_QUESTIONS: Final = _APP | {"dlq", "doctor", "guard", "match", "setup", "status", "story", "verify"}
+_QUESTIONS: Final = _APP | {
+    "dlq",
+    "doctor",
+    "guard",
+    "match",
+    "schemas",
+    "setup",
+    "status",
+    "story",
+    "verify",
+}
 
 # Room -> the rooms that it may import from; a dotted name is an inner room, or one module of a room.
 MAY_IMPORT: Final[Mapping[str, set[str]]] = {
@@ -57,6 +67,7 @@ MAY_IMPORT: Final[Mapping[str, set[str]]] = {
     "doctor": _APP,
     "guard": _APP,
     "match": _APP,
+    "schemas": _APP | {"devstack.avro_types", "devstack.compatibility"},
     "setup": _APP,
     "status": _APP,
     "story": _APP,

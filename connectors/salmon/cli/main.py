@@ -16,7 +16,6 @@ from typing import Annotated, Final, Literal
 
 import typer
 
-from salmon import __version__
 from salmon.cli import (
     config as config_commands,
 )
@@ -110,7 +109,9 @@ def exit_code_of(error: Exception) -> int:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        say(f"salmon {__version__}")
+        from salmon.cli.version import version
+
+        say(version())
         raise typer.Exit
 
 
@@ -120,7 +121,12 @@ def _salmon(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
     _version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Print the version, with the commit, and exit.",
+        ),
     ] = False,
 ) -> None:
     if debug:

@@ -10,7 +10,13 @@ from salmon.kafka.codecs.registry import SchemaRegistry
 def registry_of(config: SyncConfig, *, calls: Calls | None = None) -> SchemaRegistry:
     """A client of it, whose calls are watched by *calls*; whoever makes it closes it."""
     said = config.schema_registry
-    password = said.password.get_secret_value() if said.password else None
+    certificate = said.certificate_file and said.key_file and (said.certificate_file, said.key_file)
     return SchemaRegistry(
-        said.url, username=said.username, password=password, ca_file=said.ca_file, calls=calls
+        said.url,
+        username=said.username,
+        password=said.password.get_secret_value() if said.password else None,
+        token=said.token.get_secret_value() if said.token else None,
+        ca_file=said.ca_file,
+        certificate=certificate or None,
+        calls=calls,
     )

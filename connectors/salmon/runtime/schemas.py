@@ -61,21 +61,21 @@ def register(
         Unavailable: the registry does not answer.
     """
     now_s = int(clock())
-    numbered = {
-        name: _numbered(registry, topics.records(name), schema, now_s) for name, schema in schemas.items()
+    current = {
+        name: numbered(registry, topics.records(name), schema, now_s) for name, schema in schemas.items()
     }
-    for name, schema in numbered.items():
+    for name, schema in current.items():
         try:
             _register(registry, topics, schema, roster.of(name))
         except SchemaRefused as error:
             if refused is None:
                 raise
-            numbered[name] = refused(name, error)
+            current[name] = refused(name, error)
     for connector in (name for side in roster.sides for name in (side.source, side.sink)):
         Signals(registry, topics.signals(connector)).register()
-    for name, schema in numbered.items():
+    for name, schema in current.items():
         Records(schema, registry, topics.records(name)).register()
-    return numbered
+    return current
 
 
 def registered(registry: Registry, topics: Topics, objects: Iterable[str]) -> dict[str, ObjectSchema]:
@@ -113,20 +113,31 @@ def register_events(
     refused: dict[str, str] = {}
     for name, schema in schemas.items():
         topic = topics.events(name)
-        latest = object_schema(registry, topic)
-        whole = schema if latest is None else with_former_fields(schema, latest)
-        numbered = _numbered(registry, topic, whole, now_s)
+        current = numbered_event(registry, topic, schema, now_s)
         try:
-            Events(numbered, registry, topic).register()
+            Events(current, registry, topic).register()
         except SchemaRefused as error:
             refused[name] = str(error)
         else:
-            found[name] = numbered
+            found[name] = current
     return found, refused
 
 
-def _numbered(registry: Registry, topic: str, schema: ObjectSchema, now_s: int) -> ObjectSchema:
+def numbered(registry: Registry, topic: str, schema: ObjectSchema, now_s: int | None = None) -> ObjectSchema:
+    """Return *schema* as it is, or would be, registered for *topic*: with its generation. Raises as `register` does."""
+    return _following(object_schema(registry, topic), schema, now_s)
+
+
+def numbered_event(
+    registry: Registry, topic: str, schema: ObjectSchema, now_s: int | None = None
+) -> ObjectSchema:
+    """Return an event's schema as it is, or would be, registered for *topic*, with the fields that the event had before."""
     latest = object_schema(registry, topic)
+    return _following(latest, schema if latest is None else with_former_fields(schema, latest), now_s)
+
+
+def _following(latest: ObjectSchema | None, schema: ObjectSchema, now_s: int | None) -> ObjectSchema:
+    now_s = int(time.time()) if now_s is None else now_s
     if latest is None:
         return replace(schema, generation=now_s)
     if latest == schema and latest.generation:

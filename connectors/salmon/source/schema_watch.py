@@ -1,7 +1,8 @@
 """
 Checks whether the objects still have the schemas with which the process started.
 
-A source needs it if another process registers the schemas: it only writes, so it would not notice newer ones by itself. A
+A source needs it if another process registers the schemas: it only writes, so it would not notice newer ones by itself. So does the one
+that registers them, for those that the registry has refused: `salmon schemas register` may do it with another account. A
 thread of its own asks the registry, so that an outage of the registry does not delay the source.
 """
 
@@ -13,11 +14,14 @@ from typing import Final
 
 import structlog
 
-from salmon.errors import SchemaOutdated
+from salmon.errors import SchemaOutdated, SetupError
 from salmon.kafka.codecs.avro import supersedes
 from salmon.kafka.codecs.registry import Registry, object_schema
 from salmon.kafka.topics import Topics
 from salmon.model.schema import ObjectSchema
+from salmon.plugin.contract import KeepsSchemas
+from salmon.runtime import schemas as subjects
+from salmon.runtime.instance import Instance
 
 log = structlog.get_logger(__name__)
 
@@ -78,3 +82,29 @@ class SchemaWatch:
                 raise SchemaOutdated(
                     f"{name}: its schema has changed since this process started. The process restarts to use it."
                 )
+
+
+def register_or_keep(
+    instance: Instance, schemas: Mapping[str, ObjectSchema], keeps: KeepsSchemas | None
+) -> tuple[Mapping[str, ObjectSchema], Mapping[str, ObjectSchema]]:
+    """
+    Register the *schemas* of objects.
+
+    Args:
+        keeps: The task, if it goes on with the registered schema of an object whose new one is refused.
+
+    Returns:
+        The schemas as they are registered; and of these, those that were kept. Raises as `runtime.schemas.register` does.
+    """
+    kept: dict[str, ObjectSchema] = {}
+
+    def keep(name: str, why: SetupError) -> ObjectSchema:
+        if keeps is None:
+            raise why
+        kept[name] = keeps.keep_registered(name, why)
+        return kept[name]
+
+    found = subjects.register(
+        instance.registry, instance.topics, schemas, roster=instance.roster, refused=keep
+    )
+    return found, kept

@@ -54,7 +54,7 @@ from salmon.source.first_loads import FirstLoads
 from salmon.source.leadership import SIGNALS_MAX, Leadership
 from salmon.source.reach import Reach
 from salmon.source.reporting import report_batch
-from salmon.source.schema_watch import SchemaWatch
+from salmon.source.schema_watch import SchemaWatch, register_or_keep
 
 log = structlog.get_logger(__name__)
 
@@ -211,16 +211,12 @@ class SourceWorker:
             self._first_contact("connecting", task.connect)
         if isinstance(task, DescribesObjects):
             schemas = task.schemas()
-            return self._retrying.until_it_works(
-                "registering schemas",
-                lambda: subjects.register(
-                    instance.registry,
-                    instance.topics,
-                    schemas,
-                    roster=instance.roster,
-                    refused=None if keeps is None else keeps.keep_registered,
-                ),
+            registered, kept = self._retrying.until_it_works(
+                "registering schemas", lambda: register_or_keep(instance, schemas, keeps)
             )
+            if kept:  # it may be registered by somebody else later
+                self._schema_watch = SchemaWatch(instance.registry, instance.topics, kept)
+            return registered
         found = self._retrying.until_it_works(
             "waiting for schemas",
             lambda: subjects.await_schemas(

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError
 
-from salmon.errors import ClientLost, DataError, SetupError, TooManyErrors, Unavailable
+from salmon.errors import ClientLost, DataError, SchemaOutdated, SetupError, TooManyErrors, Unavailable
 from salmon.kafka.codecs.outbox import Documents
-from salmon.kafka.codecs.registry import SchemaRefused
+from salmon.kafka.codecs.registry import SchemaRefused, subject
 from salmon.model.change import Change, Op
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from salmon.plugin.contract import (
@@ -301,6 +301,22 @@ def test_an_object_whose_new_schema_is_refused_waits_with_the_one_it_had(sync: M
         run.stop()
     assert source.registered == {OBJECT: SCHEMA}
     assert names(sync) == ["n1", "n2"], "written with the schema that is registered"
+
+
+def test_a_refused_schema_that_somebody_else_registers_is_taken(sync: MemorySync) -> None:
+    """By `salmon schemas register`, where the process's account may only read: the process restarts, and uses it."""
+    with running(SourceWorker(sync.instance(CONNECTOR), first := PromptSource(), (OBJECT,))) as (run,):
+        first.offers.put(batch(1))
+        eventually(lambda: names(sync))
+        run.stop()
+    accept = sync.registry.register
+    refuse_odd(sync)
+    instance, source = sync.instance(CONNECTOR), KeepingSource()
+    with running(SourceWorker(instance, source, (OBJECT,))) as (run,):
+        eventually(lambda: instance.health.report().degraded)
+        newer = replace(source.schemas()[OBJECT], generation=2**33)
+        accept(subject(sync.topics.records(OBJECT)), newer.to_avro())
+        assert isinstance(error_of(run), SchemaOutdated)
 
 
 def test_an_object_that_never_worked_ends_the_process(sync: MemorySync) -> None:

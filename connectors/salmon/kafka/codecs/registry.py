@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import quote
 
 import requests
 import structlog
+from requests.auth import AuthBase
 
 from salmon.backoff import Backoff, Tries
 from salmon.calls import Calls, Peer
@@ -74,8 +76,14 @@ class SchemaRegistry:
     """
     A client of a registry over HTTP. It keeps the schema of an id in memory, because that never changes.
 
+    Args:
+        url: Its root; or the roots of several instances of it, divided by commas. If one does not answer, the next one is asked.
+        token: For bearer authentication, in place of *username* and *password*.
+        certificate: Files of the certificate and the key with which we sign in (mTLS).
+
     Raises:
-        SetupError: *ca_file* does not exist or has no certificate; or, from any method, the registry refuses us.
+        SetupError: *ca_file* does not exist or has no certificate, or so with *certificate*; or, from any method, the registry
+            refuses us.
         Unavailable: from any method: no answer, or a 5xx status, after *attempts* attempts.
     """
 
@@ -85,12 +93,14 @@ class SchemaRegistry:
         *,
         username: str | None = None,
         password: str | None = None,
+        token: str | None = None,
         ca_file: str | None = None,
+        certificate: tuple[str, str] | None = None,
         timeout_s: float = 10.0,
         attempts: int = 5,
         calls: Calls | None = None,
     ) -> None:
-        self._url = url.rstrip("/")
+        self._urls = deque(each.strip().rstrip("/") for each in url.split(","))
         self._timeout_s = timeout_s
         self._attempts = attempts
         self._calls = calls or Calls()
@@ -100,16 +110,10 @@ class SchemaRegistry:
         self._session.headers.update(_HEADERS)
         if username is not None:
             self._session.auth = (username, password or "")
-        if ca_file is not None and not Path(ca_file).is_file():
-            raise SetupError(f"schema_registry.ca_file: the file {ca_file} does not exist. Correct the path.")
-        if ca_file is not None:
-            try:
-                ssl.create_default_context(cafile=ca_file)
-            except OSError:  # ssl.SSLError is one
-                raise SetupError(
-                    f"schema_registry.ca_file: {ca_file} has no certificate that can be read. Name the PEM file of "
-                    f"the authority."
-                ) from None
+        elif token is not None:
+            self._session.auth = _Bearer(token)
+        _check_files(ca_file, certificate)
+        self._session.cert = certificate
         # Passed with each request, because requests prefers REQUESTS_CA_BUNDLE to the setting of a session.
         self._verify: str | bool = ca_file or True
         self._schemas: dict[int, dict[str, Any]] = {}
@@ -122,11 +126,22 @@ class SchemaRegistry:
         Raises:
             SchemaRefused: the registry says that records written so far could not be read with it.
         """
-        text = json.dumps(schema, separators=(",", ":"))
+        text = _text(schema)
         if (known := self._ids.get((subject, text))) is not None:
             return known
-        is_new = self.latest(subject) is None
-        answer = self._call("POST", f"/subjects/{_quoted(subject)}/versions", {"schema": text})
+        latest = self.latest(subject)
+        if latest is not None and latest[1] == schema:
+            # Nothing is written, so after `salmon schemas register` an account that may only read is enough.
+            self._ids[subject, text] = latest[0]
+            return latest[0]
+        is_new = latest is None
+        try:
+            answer = self._call("POST", f"/subjects/{_quoted(subject)}/versions", {"schema": text})
+        except SignInRefused as refusal:
+            if is_new:
+                raise
+            self._ids[subject, text] = known = self._version_like(subject, schema, refusal)
+            return known
         if answer.status_code == 409:
             raise SchemaRefused(
                 f"{subject}: the schema registry refuses the new schema as incompatible with what was written so "
@@ -168,6 +183,50 @@ class SchemaRegistry:
             return None
         return self._read(answer, lambda body: (_id_in(body), _schema_in(body)))
 
+    def versions(self, subject: str) -> list[tuple[int, dict[str, Any]]]:
+        """All versions of a subject with their numbers, the oldest first; none where there is no such subject."""
+        return [(number, schema) for number, _, schema in self._versions(subject)]
+
+    def _versions(self, subject: str) -> Iterator[tuple[int, int, dict[str, Any]]]:
+        path = f"/subjects/{_quoted(subject)}/versions"
+        answer = self._call("GET", path)
+        if self._says_missing(answer):
+            return
+        for number in self._read(answer, lambda body: [int(each) for each in body]):
+            found = self._call("GET", f"{path}/{number}")
+            yield (number, *self._read(found, lambda body: (_id_in(body), _schema_in(body))))
+
+    def _version_like(self, subject: str, schema: Mapping[str, Any], refusal: SignInRefused) -> int:
+        """The id of an earlier version that is equal, for an account that may only read, e.g. while a new Salmon is rolled out."""
+        for _, schema_id, known in self._versions(subject):
+            if known == schema:
+                return schema_id
+        raise SchemaRefused(
+            f"{subject}: has a new schema, and this account may not register it ({refusal}) Run `salmon schemas register` with an"
+            f" account that may."
+        ) from refusal
+
+    def level(self, subject: str) -> str:
+        """What the subject promises about its versions, e.g. BACKWARD_TRANSITIVE; or all subjects, where it has none of its own."""
+        answer = self._call("GET", f"/config/{_quoted(subject)}")
+        if answer.status_code == 404:
+            answer = self._call("GET", "/config")
+        return self._read(answer, lambda body: str(body["compatibilityLevel"]))
+
+    def objection(self, subject: str, schema: Mapping[str, Any]) -> str | None:
+        """Why the registry would not take *schema*, in its own words, which may be none; None: it would. Nothing is registered."""
+        path = f"/compatibility/subjects/{_quoted(subject)}/versions/latest?verbose=true"
+        answer = self._call("POST", path, {"schema": _text(schema)})
+        if self._says_missing(answer):
+            return None
+        if answer.status_code == 422:
+            return _said(answer)
+        return self._read(
+            answer,
+            # Apicurio says no more than that it is not.
+            lambda body: None if body["is_compatible"] else "; ".join(map(str, body.get("messages") or ())),
+        )
+
     def probe(self) -> None:
         """Check whether the server answers; the content does not matter. Raises the errors of requests."""
         self._exchanged("GET", "/config", None)
@@ -175,6 +234,11 @@ class SchemaRegistry:
     def close(self) -> None:
         """Close the connections."""
         self._session.close()
+
+    @property
+    def _url(self) -> str:
+        """Of the instance that answered last, or is asked next."""
+        return self._urls[0]
 
     def _demand_compatibility(self, subject: str) -> None:
         answer = self._call("PUT", f"/config/{_quoted(subject)}", {"compatibility": COMPATIBILITY})
@@ -201,6 +265,7 @@ class SchemaRegistry:
             try:
                 return self._call_once(method, path, body)
             except Unavailable:
+                self._urls.rotate(-1)
                 wait_s = tries.failed()
                 if tries.failures >= self._attempts or time.monotonic() + wait_s > give_up_at:
                     raise
@@ -233,7 +298,8 @@ class SchemaRegistry:
             raise self._refusal(
                 method,
                 f"{where} answers {answer.status_code}: it refuses access. Check schema_registry.username and "
-                f"schema_registry.password.",
+                f"schema_registry.password, or token, and what this account may do: `salmon schemas register` needs to write, and "
+                f"what runs afterwards only to read.",
                 SignInRefused,
             )
         if answer.status_code >= 500 or answer.status_code == 429:
@@ -283,6 +349,41 @@ class SchemaRegistry:
             f"the schema registry at {self._url} answers {answer.status_code} to {answer.request.method} "
             f"{answer.request.path_url}: {_said(answer)}. Check that schema_registry.url is the root of Confluent's REST API.",
         )
+
+
+class _Bearer(AuthBase):
+    """Not a header of the session: requests would replace that by what ~/.netrc has for this host."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+def _check_files(ca_file: str | None, certificate: tuple[str, str] | None) -> None:
+    if ca_file is not None and not Path(ca_file).is_file():
+        raise SetupError(f"schema_registry.ca_file: the file {ca_file} does not exist. Correct the path.")
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+    except OSError:  # ssl.SSLError is one
+        raise SetupError(
+            f"schema_registry.ca_file: {ca_file} has no certificate that can be read. Name the PEM file of "
+            f"the authority."
+        ) from None
+    if certificate is not None:
+        try:
+            context.load_cert_chain(*certificate)
+        except OSError as error:
+            raise SetupError(
+                f"schema_registry.certificate_file and key_file: {certificate[0]} and {certificate[1]} cannot be used "
+                f"({error.strerror or error.args[-1]}). Name the PEM files of a certificate and of its key, without a password."
+            ) from None
+
+
+def _text(schema: Mapping[str, Any]) -> str:
+    return json.dumps(schema, separators=(",", ":"))
 
 
 def _quoted(subject: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,9 +15,11 @@ import pytest
 
 from salmon.calls import Calls, Peer
 from salmon.errors import SetupError, Unavailable
-from salmon.kafka.codecs.registry import SchemaRegistry
+from salmon.kafka.codecs.registry import SchemaRefused, SchemaRegistry
+from support.certificates import Authority
 
 SCHEMA = {"type": "record", "name": "A", "fields": []}
+FORMER = {"type": "record", "name": "A", "fields": [{"name": "Old", "type": "string"}]}
 
 
 class Scripted:
@@ -81,9 +84,89 @@ def test_a_new_subject_gets_our_compatibility(server: Scripted) -> None:
 
 def test_a_subject_that_is_there_keeps_its_compatibility(server: Scripted) -> None:
     """An operator may have chosen a stronger one."""
-    server.answers = [(200, {"id": 6, "schema": json.dumps(SCHEMA)}), (200, {"id": 7})]
+    server.answers = [(200, {"id": 6, "schema": json.dumps(FORMER)}), (200, {"id": 7})]
     SchemaRegistry(server.url).register("crm.offsets-value", SCHEMA)
     assert [method for method, _, _ in server.asked] == ["GET", "POST"]
+
+
+def test_what_is_the_latest_already_is_not_written_again(server: Scripted) -> None:
+    """After `salmon schemas register`, an account that may only read is enough for a process."""
+    server.answers = [(200, {"id": 6, "schema": json.dumps(SCHEMA)}), (403, {})]
+    assert SchemaRegistry(server.url).register("crm.offsets-value", SCHEMA) == 6
+    assert [method for method, _, _ in server.asked] == ["GET"]
+
+
+def test_an_account_that_may_only_read_uses_an_earlier_version(server: Scripted) -> None:
+    """While a new Salmon is rolled out, processes of the former version still start."""
+    server.answers = [
+        (200, {"id": 6, "schema": json.dumps(FORMER)}),
+        (403, {}),
+        (200, [1, 2]),
+        (200, {"id": 5, "schema": json.dumps(SCHEMA)}),
+        (200, {"id": 6, "schema": json.dumps(FORMER)}),
+    ]
+    assert SchemaRegistry(server.url).register("crm.offsets-value", SCHEMA) == 5
+
+
+def test_a_new_schema_of_an_account_that_may_only_read_concerns_its_object_alone(server: Scripted) -> None:
+    """The others go on; one sentence says who has to do what."""
+    server.answers = [
+        (200, {"id": 6, "schema": json.dumps(FORMER)}),
+        (403, {}),
+        (200, [2]),
+        (200, {"id": 6, "schema": json.dumps(FORMER)}),
+    ]
+    with pytest.raises(
+        SchemaRefused, match=r"this account may not register it .*Run `salmon schemas register`"
+    ):
+        SchemaRegistry(server.url).register("crm.a-value", SCHEMA)
+
+
+def test_if_an_instance_does_not_answer_the_next_one_is_asked(server: Scripted) -> None:
+    """And it stays with the one that answers."""
+    server.answers = [(200, {"schema": json.dumps(SCHEMA)})]
+    registry = SchemaRegistry(f"http://127.0.0.1:1/, {server.url}/")
+    assert [registry.schema_by_id(number) for number in (7, 8)] == [SCHEMA, SCHEMA]
+    assert [path for _, path, _ in server.asked] == ["/schemas/ids/7", "/schemas/ids/8"]
+
+
+def test_a_token_is_sent_as_a_bearers(server: Scripted) -> None:
+    """Of an identity provider, as Confluent Cloud and Apicurio take it."""
+    server.answers = [NOT_FOUND]
+    SchemaRegistry(server.url, token="abc").latest("a-value")
+    assert server.headers[0]["Authorization"] == "Bearer abc"
+
+
+def test_a_certificate_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    """With its keys, before anything is asked."""
+    for file in ("own.crt", "own.key"):
+        (tmp_path / file).write_text("name: crm")
+    with pytest.raises(SetupError, match=r"certificate_file and key_file: .*own\.crt .* cannot be used"):
+        SchemaRegistry(
+            "https://127.0.0.1:1", certificate=(str(tmp_path / "own.crt"), str(tmp_path / "own.key"))
+        )
+
+
+def test_a_registry_signs_us_in_by_our_certificate(tmp_path: Path) -> None:
+    """Mutual TLS: without a certificate of its CA the server does not talk to us."""
+    ca = Authority(tmp_path)
+    of_server, ours = ca.gives("registry"), ca.gives("salmon")
+    server = Scripted()
+    server.answers = [NOT_FOUND]
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=ca.ca_file)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_cert_chain(of_server.certificate_file, of_server.key_file)
+    server.server.socket = context.wrap_socket(server.server.socket, server_side=True)
+    url = server.url.replace("http:", "https:")
+    try:
+        pair = (ours.certificate_file, ours.key_file)
+        assert SchemaRegistry(url, ca_file=ca.ca_file, certificate=pair).latest("a-value") is None
+        with pytest.raises((Unavailable, SetupError)):
+            SchemaRegistry(url, ca_file=ca.ca_file, attempts=1).latest("a-value")
+    finally:
+        server.server.shutdown()
+        server.server.server_close()
+    assert len(server.asked) == 1
 
 
 def test_a_registry_that_keeps_its_settings_to_itself_does_not_stop_us(server: Scripted) -> None:
@@ -148,7 +231,7 @@ def test_something_else_at_the_url_is_told(server: Scripted) -> None:
 def test_an_incompatible_schema_is_told_with_the_registrys_reasons(server: Scripted) -> None:
     """Which subject, why, and the mend."""
     server.answers = [
-        (200, {"id": 6, "schema": json.dumps(SCHEMA)}),
+        (200, {"id": 6, "schema": json.dumps(FORMER)}),
         (409, {"error_code": 409, "message": "incompatible"}),
         (200, {"is_compatible": False, "messages": ["READER_FIELD_MISSING_DEFAULT_VALUE: Phone"]}),
     ]
