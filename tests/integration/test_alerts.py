@@ -1,0 +1,307 @@
+"""
+A real Prometheus watches the five real processes: each alert's cause is brought about, and its expression becomes true.
+
+The expressions are those of deploy/prometheus; a threshold that no test can wait for is a shorter one here (SHORTER), and
+`for` is left out. What the real thresholds do is in tests/unit/deploy/alerts_test.yml.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from salmon.kafka import clients
+from salmon.ports import free_ports
+from support.certificates import Authority
+from support.plugins import install
+from support.prometheus import Prometheus, alerts_without_waiting, running_prometheus
+from support.ring import Ring, running_ring
+from support.stacks import Stack
+from support.waiting import until
+
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.xdist_group("embedded"),
+    pytest.mark.skipif(
+        shutil.which("prometheus") is None, reason="prometheus is not installed: run tests/tools/prometheus.sh as root"
+    ),
+]
+
+RECORDS = {"Account": 400, "Contact": 40, "Opportunity": 10}
+OBJECTS: Final[dict[str, Any]] = {
+    "Account": {
+        "conflicts": {"fields": {"Website": "hold"}},
+        "breaker": {"rounds": 1},
+        "transforms": [{"type": "breaks", "fields": ["Fax"]}],
+    },
+    "Contact": {
+        "delete_guard": {"deletes_max": 3, "share_floor": 3},
+        "fields": {"rename": {"Department": "job.department"}},
+    },
+    "Opportunity": {"direction": "to_mongodb", "capture": {"mode": "poll", "every": "2s"}},
+}
+SHORTER: Final = {
+    "SalmonWaits": {"> 900": "> 1"},
+    "SalmonServerSilent": {"> 60": "> 0"},
+    "SalmonNotFresh": {"> 900": "> 15"},
+    "SalmonPositionNearlyLost": {"> 3600": "> 15", "0.5": "0.00001"},
+    "SalmonPollOld": {"> 3600": "> 8"},
+    "SalmonBacklog": {"> 10000": "> 20"},
+    "SalmonWritesUnacknowledged": {"> 900": "> 5"},
+    "SalmonWritesParked": {"> 900": "> 0.2"},
+    "SalmonSlow": {"> 60": "> 5"},
+}
+PLUGIN = """
+    from salmon.plugin import NoSettings, TransformPlugin
+
+
+    def shows(settings, field):
+        def show(value):
+            raise LookupError
+        return show
+
+
+    BREAKS = TransformPlugin(settings=NoSettings, shows=shows)
+"""
+
+
+@pytest.fixture(scope="module")
+def ring(embedded_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ring]:
+    """One that has not started, with settings that let things go wrong soon."""
+    installed = tmp_path_factory.mktemp("installed")
+    (installed / "breaks.py").write_text(textwrap.dedent(PLUGIN))
+    with pytest.MonkeyPatch.context() as patched:
+        install(patched, installed, "salmon.transforms", breaks="breaks:BREAKS")
+        patched.setenv("PYTHONPATH", os.pathsep.join([str(installed), os.environ.get("PYTHONPATH", "")]))
+        with running_ring(embedded_stack, "alerts", records=RECORDS, objects=OBJECTS) as ring:
+            said = yaml.safe_load(ring.config_path.read_text())
+            said["errors"] = {"limit.consecutive": 4}
+            ring.config_path.write_text(yaml.safe_dump(said))
+            ring.reload()
+            yield ring
+
+
+@pytest.fixture(scope="module")
+def prometheus(ring: Ring) -> Iterator[Prometheus]:
+    """It scrapes the ring from before its first load."""
+    with running_prometheus(ring.folder / "prometheus", alerts_without_waiting(SHORTER)) as prometheus:
+        ring.start()
+        prometheus.scrape(ring.ports)
+        yield prometheus
+
+
+@pytest.fixture(scope="module")
+def loaded(ring: Ring, prometheus: Prometheus) -> Ring:
+    """It has read all there is."""
+    until(lambda: ring.db.accounts.count_documents({}) == RECORDS["Account"], "the first load", within_s=120)
+    ring.wait_ready()
+    return ring
+
+
+@contextmanager
+def provoked(prometheus: Prometheus, *alerts: str, within_s: float = 20.0) -> Iterator[None]:
+    """None of these alerts fires before the block; each has fired soon after it."""
+    before = {name for name in alerts if prometheus.firing(name)}
+    assert before == set(), "nothing is wrong yet"
+    yield
+    missing = set(alerts)
+
+    def all_fire() -> bool:
+        missing.difference_update([name for name in missing if prometheus.firing(name)])
+        return not missing
+
+    until(all_fire, "these alerts fire:", within_s=within_s, every_s=0.3, seen=lambda: sorted(missing))
+
+
+def quiet_again(prometheus: Prometheus, *alerts: str, within_s: float = 60.0) -> None:
+    for name in alerts:
+        until(lambda name=name: not prometheus.firing(name), f"{name} ends", within_s=within_s, every_s=0.3)  # type: ignore[misc]
+
+
+def fault(ring: Ring, name: str, **params: Any) -> None:
+    ring.http.post(f"{ring.org['control_url']}/faults", json={"fault": name, **params}).raise_for_status()
+
+
+def no_faults(ring: Ring) -> None:
+    ring.http.delete(f"{ring.org['control_url']}/faults").raise_for_status()
+
+
+def restart(ring: Ring, prometheus: Prometheus, *names: str) -> None:
+    ring.start(*names)
+    prometheus.scrape(ring.ports)
+
+
+def test_a_first_load_is_a_backlog_with_a_short_oplog_and_shows_a_plugin_that_fails(
+    loaded: Ring, prometheus: Prometheus
+) -> None:
+    """The backlog ends by itself."""
+    for name in ("SalmonBacklog", "SalmonOplogShort", "SalmonPluginFails"):
+        until(lambda name=name: prometheus.has_fired(name), f"{name} has fired")  # type: ignore[misc]
+    quiet_again(prometheus, "SalmonBacklog")
+
+
+def test_two_edits_are_one_conflict_that_a_person_is_called_for(loaded: Ring, prometheus: Prometheus) -> None:
+    """Its very first occurrence counts, though the counter has no series before it."""
+    ring, account = loaded, loaded.ids("Account")[0]
+    with provoked(prometheus, "SalmonConflictsHeld"):
+        ring.stop("merge")
+        ring.sf.Account.update(account, {"Website": "a.example"})
+        ring.db.accounts.update_one({"_id": account}, {"$set": {"Website": "b.example"}})
+        restart(ring, prometheus, "merge")
+
+
+def test_fields_that_a_side_refuses_and_then_a_rule_that_refuses_all(
+    loaded: Ring, prometheus: Prometheus
+) -> None:
+    """A refusal is a parked field and a dead letter; when all fail alike, the sink stops setting them aside."""
+    ring, (refused, *accounts) = loaded, loaded.ids("Account")[1:10]
+    with (
+        ring.trigger(object="Account", when={"field": "Site"}, refuse=True),
+        provoked(prometheus, "SalmonErrorLimit"),
+    ):
+        with provoked(prometheus, "SalmonFieldsParked", "SalmonDeadLetters"):
+            ring.db.accounts.update_one({"_id": refused}, {"$set": {"Site": "Oslo"}})
+        ring.db.accounts.update_many({"_id": {"$in": accounts}}, {"$set": {"Site": "Oslo"}})
+    quiet_again(prometheus, "SalmonErrorLimit")
+
+
+def test_what_programs_of_others_do_wrong(loaded: Ring, prometheus: Prometheus) -> None:
+    """A record of another program in our topic, a field at its former path, and far too many deletes."""
+    ring = loaded
+    alerts = ("SalmonForeignRecords", "SalmonFormerPathWrites", "SalmonDeletesHeld")
+    with provoked(prometheus, *alerts):
+        stranger = clients.producer(ring.config.kafka_properties(), client_id="stranger")
+        stranger.produce("alerts.writes.mongodb.Account", key=b"stranger", value=b"not ours")
+        stranger.flush(10)
+        first = ring.db.contacts.find_one() or {}
+        ring.db.contacts.update_one({"_id": first["_id"]}, {"$set": {"Department": "Sales"}})
+        ring.db.contacts.delete_many({"_id": {"$in": ring.ids("Contact")[20:30]}})
+
+
+def test_two_automations_that_undo_each_other(loaded: Ring, prometheus: Prometheus) -> None:
+    """A trigger of the org and an application each insist on their value."""
+    ring, account = loaded, loaded.ids("Account")[11]
+    with (
+        ring.trigger(object="Account", when={"field": "Site"}, set={"Site": "by the org"}),
+        provoked(prometheus, "SalmonBreakerTripped"),
+    ):
+        ours = {"$set": {"Site": "by the application"}}
+        ring.db.accounts.update_one({"_id": account}, ours)
+
+        def insisted() -> bool:
+            ring.db.accounts.update_one({"_id": account, "Site": "by the org"}, ours)
+            return bool(prometheus.firing("SalmonBreakerTripped"))
+
+        until(insisted, "the breaker trips", within_s=60, every_s=0.1)
+
+
+def test_a_locked_row(loaded: Ring, prometheus: Prometheus) -> None:
+    """Its write is tried until the lock is gone; others pass."""
+    ring, account = loaded, loaded.ids("Account")[12]
+    with provoked(prometheus, "SalmonWritesParked"):
+        fault(ring, "lock_rows", object="Account", ids=[account], s=600)
+        ring.db.accounts.update_one({"_id": account}, {"$set": {"Phone": "555 0102"}})
+    no_faults(ring)
+    quiet_again(prometheus, "SalmonWritesParked")
+
+
+def test_a_process_that_is_killed_and_starts_again(loaded: Ring, prometheus: Prometheus) -> None:
+    """Down while Prometheus knows of it, missing also when it does not; and one that starts does not lead yet."""
+    ring = loaded
+    with provoked(prometheus, "SalmonProcessDown", "SalmonConnectorMissing"):
+        ring.kill("mongodb-source")
+    prometheus.scrape({name: port for name, port in ring.ports.items() if name != "mongodb-source"})
+    quiet_again(prometheus, "SalmonProcessDown")
+    assert prometheus.firing("SalmonConnectorMissing"), "also where Prometheus has never known it"
+    with provoked(prometheus, "SalmonNobodyLeads", "SalmonNotReady"):
+        # The lead cannot be taken while the group still has the member that was killed.
+        restart(ring, prometheus, "mongodb-source")
+    ring.wait_ready()
+
+
+def test_a_certificate_that_ends_soon(loaded: Ring, prometheus: Prometheus, tmp_path: Path) -> None:
+    """Of one more instance, whose REST port speaks TLS."""
+    ring = loaded
+    said = yaml.safe_load(ring.config_path.read_text())
+    pair = Authority(tmp_path).gives(days=5)
+    said["rest"] = {"tls": {"certificate_file": pair.certificate_file, "key_file": pair.key_file}}
+    other = tmp_path / "sync.yaml"
+    other.write_text(yaml.safe_dump(said))
+    (port,) = free_ports(1)
+    with provoked(prometheus, "SalmonCertificateEnds"), pytest.MonkeyPatch.context() as patched:
+        patched.setenv("SALMON_ORDINAL", "1")
+        patched.setattr(ring, "config_path", other)
+        ring.processes["spare"] = ring.spawn("mongodb-sink", port)
+        prometheus.scrape(ring.ports, secure=[port])
+    prometheus.scrape(ring.ports)
+    ring.stop("spare")
+
+
+def test_an_org_that_is_away_and_then_silent(loaded: Ring, prometheus: Prometheus) -> None:
+    """It refuses every call, then it answers none; what is late grows older meanwhile, and an edit takes long."""
+    ring, (account, other) = loaded, loaded.ids("Account")[13:15]
+    ring.db.accounts.update_one({"_id": account}, {"$set": {"Phone": "555 0103"}})
+    ring.wait_row("Account", account, lambda seen: seen["Phone"] == "555 0103")
+    ring.sf.Account.update(other, {"Phone": "555 0104"})
+    ring.wait_document("accounts", other, lambda seen: seen["Phone"] == "555 0104")
+    late = ("SalmonNotFresh", "SalmonPositionNearlyLost", "SalmonPollOld", "SalmonWritesUnacknowledged")
+    quiet_again(prometheus, *late)
+    with provoked(prometheus, "SalmonSideAway", "SalmonWaits", *late):
+        fault(ring, "http", api="all", status=503, error_code="SERVER_UNAVAILABLE")
+        fault(ring, "cut_streams")
+        ring.db.accounts.update_one({"_id": account}, {"$set": {"Phone": "555 0105"}})
+    with provoked(prometheus, "SalmonServerSilent"), ring.org_suspended():
+        until(lambda: prometheus.firing("SalmonServerSilent"), "the silence is noticed", every_s=0.3)
+    no_faults(ring)
+    with provoked(prometheus, "SalmonSlow"):
+        ring.wait_row("Account", account, lambda seen: seen["Phone"] == "555 0105")
+    quiet_again(prometheus, "SalmonSideAway", "SalmonServerSilent", "SalmonWritesUnacknowledged")
+
+
+def test_a_verify_that_finds_what_no_event_told_and_one_that_cannot_look(
+    loaded: Ring, prometheus: Prometheus
+) -> None:
+    """An edit in the org whose event was lost; then the org is away."""
+    ring, account = loaded, loaded.ids("Account")[16]
+    said = yaml.safe_load(ring.config_path.read_text())
+    ring.config_path.write_text(yaml.safe_dump({**said, "verify": {"every": "10s"}}))
+    ring.reload()
+    ring.stop("merge")
+    with provoked(prometheus, "SalmonDrift", within_s=60):
+        fault(ring, "lose_events", object="Account", count=1)
+        ring.sf.Account.update(account, {"Phone": "555 0106"})
+        restart(ring, prometheus, "merge")
+    with provoked(prometheus, "SalmonVerifyFails", within_s=60):
+        fault(ring, "http", api="all", status=503, error_code="SERVER_UNAVAILABLE")
+    no_faults(ring)
+
+
+def test_an_allowance_that_others_use_up(loaded: Ring, prometheus: Prometheus) -> None:
+    """At a fifth the sync begins to save, at nothing it waits; when there is more, it goes on by itself."""
+    ring, account = loaded, loaded.ids("Account")[15]
+    floor = ring.config.salesforce.api_budget.floor
+    used = int(prometheus.ask('max(salmon_budget_used{budget="api_calls"})')[0]["value"][1])
+
+    def allow(calls: int) -> None:
+        body = {"DailyApiRequests": calls}
+        ring.http.post(f"{ring.org['control_url']}/allowances", json=body).raise_for_status()
+        ring.db.accounts.update_one({"_id": account}, {"$set": {"Phone": str(calls)}})
+
+    with provoked(prometheus, "SalmonBudgetLow"):
+        allow(floor + round(used * 1.24))
+    with provoked(prometheus, "SalmonBudgetUsedUp"):
+        allow(floor)
+    allow(1_000_000)
+
+
+def test_every_alert_is_tested(prometheus: Prometheus) -> None:
+    """Rules are evaluated without a failure, and no alert was forgotten here."""
+    assert prometheus.rules_are_well()

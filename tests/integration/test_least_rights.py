@@ -1,0 +1,145 @@
+"""
+A sync under exactly the rights that deploy/security.md lists, on Apache Kafka with an authorizer and mongod with access control.
+
+Nothing that a process asks for is denied, and no right of the lists goes unused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from confluent_kafka.admin import AdminClient
+
+from salmon.devstack import jvm
+from salmon.devstack.mongod import EmbeddedMongod
+from salmon.devstack.registry_process import RegistryProcess
+from salmon.kafka.topics import CONNECTORS
+from support import rights
+from support.ring import Ring, running_ring
+from support.stacks import JVM, Stack
+from support.waiting import until
+
+pytestmark = [pytest.mark.processes, pytest.mark.jvm, pytest.mark.xdist_group(JVM)]
+
+NAME = "rights"
+USERS = (*CONNECTORS, "operator")
+RECORDS = {"Account": 30, "Contact": 10, "Opportunity": 5}
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """A ring whose processes sign in, each as a user of its own."""
+
+    ring: Ring
+    kafka: jvm.ApacheKafka
+    admin: AdminClient
+
+    def start(self, *names: str) -> None:
+        for name in names or CONNECTORS:
+            with pytest.MonkeyPatch.context() as patched:
+                patched.setenv("SALMON_TEST_USER", name)
+                patched.setenv("SALMON_TEST_ROLE", name if "mongodb" in name else "nobody")
+                self.ring.start(name)
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    """It runs, and has read what both sides have."""
+    if lacks := jvm.missing():
+        pytest.skip(f"the real stack cannot run: {lacks}")
+    folder = tmp_path_factory.mktemp("guarded")
+    kafka = jvm.ApacheKafka(folder / "kafka", folder / "kafka.log", users={name: f"of-{name}" for name in USERS})
+    registry = RegistryProcess(folder / "registry", folder / "registry.log")
+    mongod = EmbeddedMongod(folder / "mongodb", folder / "mongodb.log", guarded=True)
+    servers = (kafka, registry, mongod)
+    try:
+        for server in servers:
+            server.start()
+        stack = Stack(JVM, folder, kafka.bootstrap_servers, registry.url, with_users(mongod), kafka)
+        with running_ring(stack, NAME, records=RECORDS) as ring:
+            signing_in(ring, kafka, mongod)
+            admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
+            for block in rights.blocks("acls").values():
+                rights.give(admin, rights.acls(block, NAME, CONNECTORS))
+            sync = Guarded(ring, kafka, admin)
+            sync.start()
+            until(lambda: ring.db.accounts.count_documents({}) == RECORDS["Account"], "the load", within_s=120)
+            yield sync
+    finally:
+        for server in reversed(servers):
+            server.stop()
+
+
+def with_users(mongod: EmbeddedMongod) -> str:
+    """Make the users, and return the address of one who may do everything: the test itself."""
+    with mongod.administration() as client:
+        client.admin.command("createUser", "test", pwd="of-test", roles=["root"])
+        for name, role in zip(("mongodb-source", "mongodb-sink"), rights.roles(NAME), strict=True):
+            client.admin.command(role)
+            client.admin.command("createUser", name, pwd=f"of-{name}", roles=[role["createRole"]])
+    return mongod.uri.replace("mongodb://", "mongodb://test:of-test@")
+
+
+def signing_in(ring: Ring, kafka: jvm.ApacheKafka, mongod: EmbeddedMongod) -> None:
+    """Let each process sign in as the user whom its environment names."""
+    said: dict[str, Any] = yaml.safe_load(ring.config_path.read_text())
+    said["kafka"] = {
+        "bootstrap.servers": kafka.guarded_servers,
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": "PLAIN",
+        "sasl.username": "${env:SALMON_TEST_USER:operator}",
+        "sasl.password": "of-${env:SALMON_TEST_USER:operator}",
+    }
+    user = "${env:SALMON_TEST_ROLE:test}"
+    said["mongodb"]["uri"] = mongod.uri.replace("mongodb://", f"mongodb://{user}:of-{user}@")
+    ring.config_path.write_text(yaml.safe_dump(said))
+    ring.reload()
+
+
+def denied(guarded: Guarded, *users: str) -> list[rights.Use]:
+    """What these users asked for in vain."""
+    asked = rights.uses(guarded.kafka.decisions)
+    return [use for use in asked if not use.allowed and use.user in users]
+
+
+def test_a_sync_needs_no_more_than_the_page_lists(guarded: Guarded) -> None:
+    """Edits, births and deaths, a conflict, a refusal and a record that vanished: nothing of all this is denied."""
+    ring = guarded.ring
+    one, two, three, four = ring.ids("Account")[:4]
+    ring.sf.Account.update(one, {"Site": "Rome"})
+    ring.db.accounts.update_one({"_id": two}, {"$set": {"Site": "Oslo"}})
+    ring.db.accounts.insert_one({"_id": "born here", "Name": "Born in MongoDB"})
+    ring.sf.Account.delete(three)
+    ring.wait_document("accounts", one, lambda seen: seen.get("Site") == "Rome")
+    ring.wait_row("Account", two, lambda seen: seen["Site"] == "Oslo")
+    ring.wait_gone("accounts", three)
+    ring.wait_document("accounts", "born here", lambda seen: "salesforce_id" in seen.get("_salmon", {}))
+
+    ring.stop("merge")
+    ring.sf.Account.update(four, {"Site": "of a person"})
+    ring.db.accounts.update_one({"_id": four}, {"$set": {"Site": "of an application"}})
+    guarded.start("merge")
+    with ring.trigger(object="Account", when={"field": "Site"}, refuse=True):
+        ring.db.accounts.update_one({"_id": two}, {"$set": {"Site": "refused"}})
+        until(lambda: ring.dead_letters, "the refusal is a dead letter", within_s=60)
+    ring.wait_equal()
+    assert ring.conflicts == 1
+    assert denied(guarded, *CONNECTORS) == []
+
+
+def test_no_right_of_the_page_goes_unused(guarded: Guarded) -> None:
+    """Each one has been asked for by the process that has it."""
+    used = rights.uses(guarded.kafka.decisions)
+    listed = [
+        right
+        for name, block in rights.blocks("acls").items()
+        if "operator" not in name
+        for right in rights.acls(block, NAME, CONNECTORS)
+    ]
+    unused = [right for right in listed if not any(right.is_for(use) for use in used)]
+    assert unused == [], "\n".join(map(str, unused))
