@@ -17,12 +17,21 @@ from typing import Any, Final
 
 import pytest
 import yaml
+from confluent_kafka import Producer
 
-from salmon.kafka import clients
 from salmon.ports import free_ports
 from support.certificates import Authority
 from support.plugins import install
-from support.prometheus import Prometheus, alerts_without_waiting, running_prometheus
+from support.prometheus import (
+    ALERTS,
+    RECORDING,
+    Prometheus,
+    alerts_without_waiting,
+    metrics_in,
+    queries,
+    rules_of,
+    running_prometheus,
+)
 from support.ring import Ring, running_ring
 from support.stacks import Stack
 from support.waiting import until
@@ -31,7 +40,8 @@ pytestmark = [
     pytest.mark.processes,
     pytest.mark.xdist_group("embedded"),
     pytest.mark.skipif(
-        shutil.which("prometheus") is None, reason="prometheus is not installed: run tests/tools/prometheus.sh as root"
+        shutil.which("prometheus") is None,
+        reason="prometheus is not installed: run tests/tools/prometheus.sh as root",
     ),
 ]
 
@@ -178,7 +188,7 @@ def test_what_programs_of_others_do_wrong(loaded: Ring, prometheus: Prometheus) 
     ring = loaded
     alerts = ("SalmonForeignRecords", "SalmonFormerPathWrites", "SalmonDeletesHeld")
     with provoked(prometheus, *alerts):
-        stranger = clients.producer(ring.config.kafka_properties(), client_id="stranger")
+        stranger = Producer(ring.config.kafka_properties())
         stranger.produce("alerts.writes.mongodb.Account", key=b"stranger", value=b"not ours")
         stranger.flush(10)
         first = ring.db.contacts.find_one() or {}
@@ -251,7 +261,7 @@ def test_an_org_that_is_away_and_then_silent(loaded: Ring, prometheus: Prometheu
     ring.db.accounts.update_one({"_id": account}, {"$set": {"Phone": "555 0103"}})
     ring.wait_row("Account", account, lambda seen: seen["Phone"] == "555 0103")
     ring.sf.Account.update(other, {"Phone": "555 0104"})
-    ring.wait_document("accounts", other, lambda seen: seen["Phone"] == "555 0104")
+    ring.wait_document("accounts", other, lambda seen: seen.get("Phone") == "555 0104")
     late = ("SalmonNotFresh", "SalmonPositionNearlyLost", "SalmonPollOld", "SalmonWritesUnacknowledged")
     quiet_again(prometheus, *late)
     with provoked(prometheus, "SalmonSideAway", "SalmonWaits", *late):
@@ -302,6 +312,22 @@ def test_an_allowance_that_others_use_up(loaded: Ring, prometheus: Prometheus) -
     allow(1_000_000)
 
 
-def test_every_alert_is_tested(prometheus: Prometheus) -> None:
-    """Rules are evaluated without a failure, and no alert was forgotten here."""
+def test_every_metric_that_is_asked_for_has_moved_and_every_panel_has_had_an_answer(
+    loaded: Ring, prometheus: Prometheus
+) -> None:
+    """After all that has happened above: no rule has failed, and no query of a dashboard was in vain."""
     assert prometheus.rules_are_well()
+    missing = [rule["alert"] for rule in rules_of(ALERTS) if not prometheus.has_fired(rule["alert"])]
+    assert missing == [], "each alert was brought about in this module"
+    rules = [rule["expr"] for rule in (*rules_of(ALERTS), *rules_of(RECORDING))]
+    asked = set[str]().union(*map(metrics_in, (*rules, *queries())))
+    assert [name for name in sorted(asked) if not prometheus.ask(f"max_over_time({name}[1h]) > 0")] == []
+    given = {"$job": "salmon", "$object": "Account", "$__rate_interval": "30s"}
+    unanswered = []
+    for query in queries():
+        filled = query
+        for name, value in given.items():
+            filled = filled.replace(name, value)
+        if not prometheus.ask(f"count_over_time(({filled})[30m:5s])"):
+            unanswered.append(query)
+    assert unanswered == []

@@ -9,6 +9,7 @@ A real Prometheus for a test: it scrapes the processes of a ring and evaluates t
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ from salmon.devstack.processes import HOST, Background, on_free_ports
 DEPLOY: Final = Path(__file__).parents[2] / "deploy"
 RECORDING: Final = DEPLOY / "prometheus" / "recording.yml"
 ALERTS: Final = DEPLOY / "prometheus" / "alerts.yml"
+DASHBOARDS: Final = sorted((DEPLOY / "grafana" / "dashboards").glob("*.json"))
+_METRIC: Final = re.compile(r"\b(?:salmon|kafka_connect|process)_\w+\b")
 _INTERVAL: Final = "1s"
 _START_MAX_S: Final = 60.0
 
@@ -35,13 +38,35 @@ def tool(name: str) -> str:
     """The path of `prometheus` or `promtool`; the test is skipped where it is not installed."""
     found = shutil.which(name)
     if found is None:
-        pytest.skip(f"{name} is not installed: run tests/tools/prometheus.sh as root (Debian's package prometheus)")
+        pytest.skip(
+            f"{name} is not installed: run tests/tools/prometheus.sh as root (Debian's package prometheus)"
+        )
     return found
 
 
 def rules_of(file: Path) -> list[Rule]:
     """All rules of a file, without their groups."""
     return [rule for group in yaml.safe_load(file.read_text())["groups"] for rule in group["rules"]]
+
+
+def panels() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Dashboard and panel, of all that ask for something."""
+    for file in DASHBOARDS:
+        for panel in json.loads(file.read_text())["panels"]:
+            if panel["type"] != "row":
+                yield file.stem, panel
+
+
+def queries() -> Iterator[str]:
+    """What the panels of all dashboards ask for."""
+    for _, panel in panels():
+        yield from (target["expr"] for target in panel["targets"])
+
+
+def metrics_in(query: str) -> set[str]:
+    """The metrics of processes that a query names; what rules have recorded is not among them."""
+    plain = re.sub(r"\"[^\"]*\"|\w+:[\w:]+|\b(?:by|on|group_left|without) \([^)]*\)", "", query)
+    return set(_METRIC.findall(plain))
 
 
 def alerts_without_waiting(shorter: Mapping[str, Mapping[str, str]]) -> str:
@@ -112,7 +137,11 @@ def running_prometheus(folder: Path, alerts: str) -> Iterator[Prometheus]:
     targets, secure = folder / "targets.json", folder / "secure.json"
     found = {"scheme": "https", "tls_config": {"insecure_skip_verify": True}}
     configuration = {
-        "global": {"scrape_interval": _INTERVAL, "scrape_timeout": _INTERVAL, "evaluation_interval": _INTERVAL},
+        "global": {
+            "scrape_interval": _INTERVAL,
+            "scrape_timeout": _INTERVAL,
+            "evaluation_interval": _INTERVAL,
+        },
         "rule_files": [str(RECORDING), str(folder / "alerts.yml")],
         "scrape_configs": [
             {"job_name": "salmon", "file_sd_configs": [{"files": [str(targets)]}]},

@@ -324,7 +324,16 @@ def running_ring(
         http = requests.Session()
         http.trust_env = False
         ring = Ring(
-            name, stack, folder, path, configuration.load(path), told, as_person(told), client[name], http, simulator
+            name,
+            stack,
+            folder,
+            path,
+            configuration.load(path),
+            told,
+            as_person(told),
+            client[name],
+            http,
+            simulator,
         )
         try:
             yield ring

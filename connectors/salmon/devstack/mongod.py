@@ -111,7 +111,7 @@ class EmbeddedMongod(InBackground):
         return self._folder / "members.key"
 
     @property
-    def _member(self) -> Mapping[str, str]:
+    def _member(self) -> Mapping[str, Any]:
         """Sign in as a member of the replica set, who may do everything, also before there is a user."""
         if not self._guarded:
             return {}
@@ -196,7 +196,7 @@ def binary() -> Path:
     )
 
 
-def _be_primary(port: int, member_login: Mapping[str, str]) -> None:
+def _be_primary(port: int, member_login: Mapping[str, Any]) -> None:
     """Make the member on *port* a replica set of its own, also where its data come from another port."""
     deadline = time.monotonic() + _PRIMARY_MAX_S
     # A client that saw the server before it was a member knows no sessions: this one serves for this alone.

@@ -6,7 +6,6 @@ import functools
 import json
 import re
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,9 +14,17 @@ import yaml
 from typer.main import get_command
 
 from salmon.cli.main import app
-from support.prometheus import ALERTS, DEPLOY, RECORDING, rules_of, tool
+from support.prometheus import (
+    ALERTS,
+    DASHBOARDS,
+    DEPLOY,
+    RECORDING,
+    metrics_in,
+    queries,
+    rules_of,
+    tool,
+)
 
-DASHBOARDS: Final = sorted((DEPLOY / "grafana" / "dashboards").glob("*.json"))
 RUNBOOKS: Final = {file.stem: file for file in (DEPLOY / "runbooks").glob("Salmon*.md")}
 ALERT: Final = {rule["alert"]: rule for rule in rules_of(ALERTS)}
 RECORDED: Final = {rule["record"]: rule for rule in rules_of(RECORDING)}
@@ -27,21 +34,6 @@ PARTS: Final = ("What it means", "What is not lost", "How to look", "How to mend
 # Declared by prometheus_client for every process.
 OF_PROCESSES: Final = {"process_resident_memory_bytes", "process_cpu_seconds_total"}
 OF_PROMETHEUS: Final = {"up", "ALERTS"}
-METRIC: Final = re.compile(r"(?<![\w:\"])(?:salmon|kafka_connect|process)_\w+(?![\w:(])")
-
-
-def panels() -> Iterator[tuple[str, dict[str, Any]]]:
-    for file in DASHBOARDS:
-        for panel in json.loads(file.read_text())["panels"]:
-            if panel["type"] != "row":
-                yield file.stem, panel
-
-
-def queries() -> Iterator[str]:
-    """All that is asked of Prometheus."""
-    yield from (rule["expr"] for rule in (*ALERT.values(), *RECORDED.values()))
-    for _, panel in panels():
-        yield from (target["expr"] for target in panel["targets"])
 
 
 @functools.cache
@@ -55,7 +47,9 @@ def declared() -> set[str]:
     """The names of all metrics, as the product declares them, with what Prometheus' formats add."""
     source = source_of("ops")
     names = set(re.findall(r"\"(salmon_[a-z_]+)\"", source))
-    names |= {f"salmon_budget_{name}" for name in re.findall(r"^\s+\(?\"(\w+)\",", source, flags=re.MULTILINE)}
+    names |= {
+        f"salmon_budget_{name}" for name in re.findall(r"^\s+\(?\"(\w+)\",", source, flags=re.MULTILINE)
+    }
     groups = re.findall(r"\"((?:source_task|sink_task|task_error|connector_task)_metrics_\w+)\"", source)
     names |= {f"kafka_connect_{name}" for name in groups}
     return names | OF_PROCESSES
@@ -65,10 +59,16 @@ def base(metric: str) -> str:
     return re.sub(r"_(?:total|bucket|sum|count|avg|max|rate)$", "", metric)
 
 
-def test_promtool_finds_each_alert_silent_before_firing_when_it_should_and_silent_where_nothing_is_wrong() -> None:
+def test_promtool_finds_each_alert_silent_before_firing_when_it_should_and_silent_where_nothing_is_wrong() -> (
+    None
+):
     """The unit tests of the rules."""
     ended = subprocess.run(
-        [tool("promtool"), "test", "rules", str(RULE_TESTS)], capture_output=True, text=True, timeout=120, check=False
+        [tool("promtool"), "test", "rules", str(RULE_TESTS)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
@@ -77,7 +77,9 @@ def test_each_alert_has_unit_tests_that_see_it_fire_and_stay_silent() -> None:
     """Whoever adds an alert adds both."""
     told = yaml.safe_load(RULE_TESTS.read_text())["tests"]
     fire = {case["alertname"] for test in told for case in test["alert_rule_test"] if case["exp_alerts"]}
-    silent = {case["alertname"] for test in told for case in test["alert_rule_test"] if "wrong" in test["name"]}
+    silent = {
+        case["alertname"] for test in told for case in test["alert_rule_test"] if "wrong" in test["name"]
+    }
     assert fire == silent == set(ALERT)
 
 
@@ -150,12 +152,12 @@ def test_the_metrics_and_events_that_a_runbook_names_exist(page: Path) -> None:
 def test_every_metric_that_is_asked_for_is_declared_and_every_recording_is_made() -> None:
     """A query on a name that nobody exports shows nothing, for ever."""
     names, used = declared(), set[str]()
-    for query in queries():
+    for query in (*(rule["expr"] for rule in (*ALERT.values(), *RECORDED.values())), *queries()):
         plain = re.sub(r"\"[^\"]*\"", '""', query)
         for recorded in re.findall(r"\b\w+:\w+:?\w*\b", plain):
             assert recorded in RECORDED, query
             used.add(recorded)
-        asked = set(METRIC.findall(re.sub(r"\b\w+:[\w:]+", "", plain)))
+        asked = metrics_in(query)
         assert asked or re.search(r"\b(?:up|ALERTS)\b|\w:\w", plain), query
         for name in asked:
             assert name in names or base(name) in names, (name, query)
