@@ -15,6 +15,7 @@ demo: $(READY)
 
 # Apache Kafka and Apicurio are fetched meanwhile; tests that need them wait for it, and say so where it fails.
 test: $(READY)
+	@tests/tools/prometheus.sh
 	@$(BIN)/python -m salmon.devstack.jvm > /dev/null 2>&1 &
 	@$(BIN)/python -m compileall -q connectors  # the tests start hundreds of processes, also where Python may not keep bytecode
 	@$(MAKE) --no-print-directory check

@@ -52,10 +52,7 @@ OBJECTS: Final[dict[str, Any]] = {
         "breaker": {"rounds": 1},
         "transforms": [{"type": "breaks", "fields": ["Fax"]}],
     },
-    "Contact": {
-        "delete_guard": {"deletes_max": 3, "share_floor": 3},
-        "fields": {"rename": {"Department": "job.department"}},
-    },
+    "Contact": {"delete_guard": {"deletes_max": 3, "share_floor": 3}},
     "Opportunity": {"direction": "to_mongodb", "capture": {"mode": "poll", "every": "2s"}},
 }
 SHORTER: Final = {
@@ -183,17 +180,12 @@ def test_fields_that_a_side_refuses_and_then_a_rule_that_refuses_all(
     quiet_again(prometheus, "SalmonErrorLimit")
 
 
-def test_what_programs_of_others_do_wrong(loaded: Ring, prometheus: Prometheus) -> None:
-    """A record of another program in our topic, a field at its former path, and far too many deletes."""
-    ring = loaded
-    alerts = ("SalmonForeignRecords", "SalmonFormerPathWrites", "SalmonDeletesHeld")
-    with provoked(prometheus, *alerts):
-        stranger = Producer(ring.config.kafka_properties())
+def test_a_record_of_another_program(loaded: Ring, prometheus: Prometheus) -> None:
+    """It is in a topic of ours, and is skipped."""
+    with provoked(prometheus, "SalmonForeignRecords"):
+        stranger = Producer(loaded.config.kafka_properties())
         stranger.produce("alerts.writes.mongodb.Account", key=b"stranger", value=b"not ours")
         stranger.flush(10)
-        first = ring.db.contacts.find_one() or {}
-        ring.db.contacts.update_one({"_id": first["_id"]}, {"$set": {"Department": "Sales"}})
-        ring.db.contacts.delete_many({"_id": {"$in": ring.ids("Contact")[20:30]}})
 
 
 def test_two_automations_that_undo_each_other(loaded: Ring, prometheus: Prometheus) -> None:
@@ -223,22 +215,35 @@ def test_a_locked_row(loaded: Ring, prometheus: Prometheus) -> None:
     quiet_again(prometheus, "SalmonWritesParked")
 
 
-def test_a_process_that_is_killed_and_starts_again(loaded: Ring, prometheus: Prometheus) -> None:
-    """Down while Prometheus knows of it, missing also when it does not; and one that starts does not lead yet."""
+def test_a_process_that_is_killed_and_cannot_start_again(loaded: Ring, prometheus: Prometheus) -> None:
+    """Down while Prometheus knows of it, missing also when it does not; it does not lead before the org has answered."""
     ring = loaded
     with provoked(prometheus, "SalmonProcessDown", "SalmonConnectorMissing"):
-        ring.kill("mongodb-source")
-    prometheus.scrape({name: port for name, port in ring.ports.items() if name != "mongodb-source"})
+        ring.kill("salesforce-source")
+    prometheus.scrape({name: port for name, port in ring.ports.items() if name != "salesforce-source"})
     quiet_again(prometheus, "SalmonProcessDown")
     assert prometheus.firing("SalmonConnectorMissing"), "also where Prometheus has never known it"
-    with provoked(prometheus, "SalmonNobodyLeads", "SalmonNotReady"):
-        # The lead cannot be taken while the group still has the member that was killed.
-        restart(ring, prometheus, "mongodb-source")
+    with ring.org_suspended(), provoked(prometheus, "SalmonNobodyLeads", "SalmonNotReady"):
+        restart(ring, prometheus, "salesforce-source")
     ring.wait_ready()
 
 
+def test_an_application_that_has_not_followed_a_rename(loaded: Ring, prometheus: Prometheus) -> None:
+    """It writes a field where documents had it before."""
+    ring = loaded
+    said = yaml.safe_load(ring.config_path.read_text())
+    said["objects"]["Contact"]["fields"] = {"rename": {"Department": "job.department"}}
+    ring.config_path.write_text(yaml.safe_dump(said))
+    ring.stop("mongodb-source", "mongodb-sink")
+    restart(ring, prometheus, "mongodb-source", "mongodb-sink")
+    contact = ring.ids("Contact")[0]
+    ring.wait_document("contacts", contact, lambda seen: "Department" not in seen)
+    with provoked(prometheus, "SalmonFormerPathWrites"):
+        ring.db.contacts.update_one({"_id": contact}, {"$set": {"Department": "Sales"}})
+
+
 def test_a_certificate_that_ends_soon(loaded: Ring, prometheus: Prometheus, tmp_path: Path) -> None:
-    """Of one more instance, whose REST port speaks TLS."""
+    """Of one more instance, which stands by, and whose REST port speaks TLS."""
     ring = loaded
     said = yaml.safe_load(ring.config_path.read_text())
     pair = Authority(tmp_path).gives(days=5)
@@ -249,7 +254,7 @@ def test_a_certificate_that_ends_soon(loaded: Ring, prometheus: Prometheus, tmp_
     with provoked(prometheus, "SalmonCertificateEnds"), pytest.MonkeyPatch.context() as patched:
         patched.setenv("SALMON_ORDINAL", "1")
         patched.setattr(ring, "config_path", other)
-        ring.processes["spare"] = ring.spawn("mongodb-sink", port)
+        ring.processes["spare"] = ring.spawn("salesforce-source", port)
         prometheus.scrape(ring.ports, secure=[port])
     prometheus.scrape(ring.ports)
     ring.stop("spare")
@@ -292,6 +297,13 @@ def test_a_verify_that_finds_what_no_event_told_and_one_that_cannot_look(
     with provoked(prometheus, "SalmonVerifyFails", within_s=60):
         fault(ring, "http", api="all", status=503, error_code="SERVER_UNAVAILABLE")
     no_faults(ring)
+
+
+def test_far_too_many_deletes(loaded: Ring, prometheus: Prometheus) -> None:
+    """The guard lets three pass."""
+    ring = loaded
+    with provoked(prometheus, "SalmonDeletesHeld"):
+        ring.db.contacts.delete_many({"_id": {"$in": ring.ids("Contact")[20:30]}})
 
 
 def test_an_allowance_that_others_use_up(loaded: Ring, prometheus: Prometheus) -> None:

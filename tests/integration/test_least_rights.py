@@ -141,25 +141,21 @@ def test_what_goes_wrong_needs_no_more_either(guarded: Guarded) -> None:
     """Records that vanish under a write, values that are refused, records that nobody can read, and changes that are lost."""
     ring = guarded.ring
     gone_there, gone_here, geo, edited = ring.ids("Account")[5:9]
-    ring.stop("mongodb-source", "salesforce-source")
-    ring.db.accounts.delete_one({"_id": gone_here})
     # MongoDB refuses this text for good: it is no place on the globe.
     ring.db.accounts.create_index(
         [("TickerSymbol", "2dsphere")], partialFilterExpression={"TickerSymbol": "GEO"}
     )
-    ring.sf.Account.delete(gone_there)
+    ring.stop("mongodb-source")
+    ring.db.accounts.delete_one({"_id": gone_here})
     ring.sf.Account.update(gone_here, {"Site": "Bern"})
-    guarded.start("salesforce-source")
     until(
-        lambda: asked_for(guarded, "mongodb-sink", "rights.signals.mongodb-source"),
-        "it asks what became of it",
+        lambda: wrote(guarded, "mongodb-sink", "rights.signals.mongodb-source"), "it asks what became of it"
     )
-    ring.stop("salesforce-source")
-    ring.db.accounts.update_one({"_id": gone_there}, {"$set": {"Site": "Basel"}})
     guarded.start("mongodb-source")
-    until(
-        lambda: asked_for(guarded, "salesforce-sink", "rights.signals.salesforce-source"), "so does the other"
-    )
+    ring.stop("salesforce-source")
+    ring.sf.Account.delete(gone_there)
+    ring.db.accounts.update_one({"_id": gone_there}, {"$set": {"Site": "Basel"}})
+    until(lambda: wrote(guarded, "salesforce-sink", "rights.signals.salesforce-source"), "so does the other")
     guarded.start("salesforce-source")
 
     stranger = Producer({"bootstrap.servers": guarded.kafka.bootstrap_servers})
@@ -175,12 +171,12 @@ def test_what_goes_wrong_needs_no_more_either(guarded: Guarded) -> None:
     ring.db.accounts.update_one({"_id": edited}, {"$set": {"Site": "lost"}})
     until(lambda: lose_changes(guarded), "changes are lost", every_s=0.2)
     guarded.start("merge")
-    until(lambda: asked_for(guarded, "merge", "rights.signals.mongodb-source"), "merge has all read again")
+    until(lambda: wrote(guarded, "merge", "rights.signals.mongodb-source"), "merge has all read again")
     ring.wait_row("Account", edited, lambda seen: seen["Site"] == "lost")
     assert denied(guarded, *CONNECTORS) == []
 
 
-def asked_for(guarded: Guarded, user: str, topic: str) -> bool:
+def wrote(guarded: Guarded, user: str, topic: str) -> bool:
     """Whether the user has written there."""
     uses = rights.uses(guarded.kafka.decisions)
     return any((use.user, use.resource, use.operation) == (user, topic, "WRITE") for use in uses)
