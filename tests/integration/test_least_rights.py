@@ -6,7 +6,9 @@ Nothing that a process asks for is denied, and no right of the lists goes unused
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +16,8 @@ import pytest
 import yaml
 from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
+from pymongo import MongoClient
+from pymongo.errors import OperationFailure
 
 from salmon.devstack import jvm
 from salmon.devstack.mongod import EmbeddedMongod
@@ -21,7 +25,7 @@ from salmon.devstack.registry_process import RegistryProcess
 from salmon.kafka import clients
 from salmon.kafka.topics import CONNECTORS
 from support import rights
-from support.ring import Ring, running_ring
+from support.ring import Document, Ring, running_ring
 from support.stacks import JVM, Stack
 from support.waiting import until
 
@@ -140,6 +144,8 @@ def test_a_sync_needs_no_more_than_the_page_lists(guarded: Guarded) -> None:
 def test_what_goes_wrong_needs_no_more_either(guarded: Guarded) -> None:
     """Records that vanish under a write, values that are refused, records that nobody can read, and changes that are lost."""
     ring = guarded.ring
+    # The page says so of this right: once the topics exist, nobody needs it.
+    rights.take(guarded.admin, rights.acls(rights.blocks("acls")["create"], NAME, CONNECTORS))
     gone_there, gone_here, geo, edited = ring.ids("Account")[5:9]
     # MongoDB refuses this text for good: it is no place on the globe.
     ring.db.accounts.create_index(
@@ -204,14 +210,45 @@ def lose_changes(guarded: Guarded) -> bool:
     return True
 
 
+def test_who_looks_and_who_decides_need_no_more_than_the_page_lists(guarded: Guarded) -> None:
+    """The operator's commands, as a user of their own; what they only look at they cannot change."""
+    account = guarded.ring.ids("Account")[0]
+    looks = ("status", "verify", f"why Account {account}", "dlq list", "conflicts list", "guard list")
+    decides = ("retry", "snapshot --object Account --side mongodb", "dlq discard --all --reason tested")
+    for command in (*looks, *decides):
+        ended = subprocess.run(
+            [sys.executable, "-m", "salmon", *command.split(), "-c", str(guarded.ring.config_path)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert ended.returncode in (0, 1), f"{command}: {ended.stdout}{ended.stderr}"
+    # The group "test" is the reader of this test.
+    assert [use for use in denied(guarded, "operator") if use.resource != "test"] == []
+
+
+def test_mongodb_lets_the_two_users_do_nothing_else(guarded: Guarded) -> None:
+    """Nothing that they asked for was refused; the source cannot write, and the sink cannot drop or look elsewhere."""
+    log = (guarded.ring.stack.folder / "mongodb.log").read_text()
+    assert "not authorized" not in log
+    forbidden: list[tuple[str, Callable[[MongoClient[Document]], object]]] = [
+        ("mongodb-source", lambda client: client[NAME].accounts.insert_one({})),
+        ("mongodb-sink", lambda client: client[NAME].accounts.drop()),
+        ("mongodb-sink", lambda client: client["other"].things.find_one()),
+    ]
+    for user, does in forbidden:
+        uri = guarded.ring.stack.mongodb_uri.replace("test:of-test", f"{user}:of-{user}")
+        client: MongoClient[Document] = MongoClient(uri)
+        with client, pytest.raises(OperationFailure, match="not authorized"):
+            does(client)
+
+
 def test_no_right_of_the_page_goes_unused(guarded: Guarded) -> None:
     """Each one has been asked for by the process that has it."""
     used = rights.uses(guarded.kafka.decisions)
     listed = [
-        right
-        for name, block in rights.blocks("acls").items()
-        if "operator" not in name
-        for right in rights.acls(block, NAME, CONNECTORS)
+        right for block in rights.blocks("acls").values() for right in rights.acls(block, NAME, CONNECTORS)
     ]
     # Whoever starts first creates the topics.
     unused = [

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AclBinding,
+    AclBindingFilter,
     AclOperation,
     AclPermissionType,
     AdminClient,
@@ -108,6 +109,24 @@ def give(admin: AdminClient, rights: Sequence[Right]) -> None:
     """Let Kafka allow these."""
     for done in admin.create_acls(_bindings(rights)).values():
         done.result()
+
+
+def take(admin: AdminClient, rights: Sequence[Right]) -> None:
+    """Let Kafka allow these no more."""
+    found = [
+        AclBindingFilter(
+            each.restype,
+            each.name,
+            each.resource_pattern_type,
+            each.principal,
+            each.host,
+            each.operation,
+            each.permission_type,
+        )
+        for each in _bindings(rights)
+    ]
+    for done in admin.delete_acls(found).values():
+        assert done.result()
 
 
 def _bindings(rights: Iterable[Right]) -> list[AclBinding]:
