@@ -230,14 +230,15 @@ def test_a_process_that_is_killed_and_cannot_start_again(loaded: Ring, prometheu
 
 def test_an_application_that_has_not_followed_a_rename(loaded: Ring, prometheus: Prometheus) -> None:
     """It writes a field where documents had it before."""
-    ring = loaded
+    ring, contact = loaded, loaded.ids("Contact")[0]
+    ring.sf.Contact.update(contact, {"Department": "Purchasing"})
+    ring.wait_document("contacts", contact, lambda seen: seen.get("Department") == "Purchasing")
     said = yaml.safe_load(ring.config_path.read_text())
     said["objects"]["Contact"]["fields"] = {"rename": {"Department": "job.department"}}
     ring.config_path.write_text(yaml.safe_dump(said))
     ring.stop("mongodb-source", "mongodb-sink")
     restart(ring, prometheus, "mongodb-source", "mongodb-sink")
-    contact = ring.ids("Contact")[0]
-    ring.wait_document("contacts", contact, lambda seen: "Department" not in seen)
+    ring.wait_document("contacts", contact, lambda seen: seen.get("job") == {"department": "Purchasing"})
     with provoked(prometheus, "SalmonFormerPathWrites"):
         ring.db.contacts.update_one({"_id": contact}, {"$set": {"Department": "Sales"}})
 

@@ -202,3 +202,11 @@ def test_grafana_and_prometheus_are_given_the_files() -> None:
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize("page", ["README.md", "security.md", "disaster.md", "runbooks/README.md"])
+def test_the_links_of_a_page_lead_somewhere(page: str) -> None:
+    """To a file of this repository; also each test that a page names as its proof."""
+    file = DEPLOY / page
+    for target in re.findall(r"\]\((?!http)([^)#]+)", file.read_text()):
+        assert (file.parent / target).exists(), target
