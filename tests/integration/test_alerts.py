@@ -12,6 +12,7 @@ import shutil
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
@@ -240,7 +241,14 @@ def test_an_application_that_has_not_followed_a_rename(loaded: Ring, prometheus:
     restart(ring, prometheus, "mongodb-source", "mongodb-sink")
     ring.wait_document("contacts", contact, lambda seen: seen.get("job") == {"department": "Purchasing"})
     with provoked(prometheus, "SalmonFormerPathWrites"):
-        ring.db.contacts.update_one({"_id": contact}, {"$set": {"Department": "Sales"}})
+
+        def went_on() -> bool:
+            """Until all documents are moved, what it writes there is moved as well."""
+            ring.db.contacts.update_one({"_id": contact}, {"$set": {"Department": str(next(numbers))}})
+            return bool(prometheus.firing("SalmonFormerPathWrites"))
+
+        numbers = count()
+        until(went_on, "it is told of", within_s=30, every_s=0.5)
 
 
 def test_a_certificate_that_ends_soon(loaded: Ring, prometheus: Prometheus, tmp_path: Path) -> None:
