@@ -213,8 +213,16 @@ def lose_changes(guarded: Guarded) -> bool:
 def test_who_looks_and_who_decides_need_no_more_than_the_page_lists(guarded: Guarded) -> None:
     """The operator's commands, as a user of their own; what they only look at they cannot change."""
     account = guarded.ring.ids("Account")[0]
-    looks = ("status", "verify", f"why Account {account}", "dlq list", "conflicts list", "guard list")
-    decides = ("retry", "snapshot --object Account --side mongodb", "dlq discard --all --reason tested")
+    looks = ("status", f"why Account {account}", "dlq list", "conflicts list", "guard list")
+    (conflict, *_) = guarded.ring.read(f"{NAME}.conflicts")
+    resolve = f"conflicts resolve Account {(conflict.key() or b'').decode()} Site --take salesforce"
+    decides = (
+        "verify",
+        "retry",
+        resolve,
+        "snapshot --object Account --side mongodb",
+        "dlq discard --all --reason tested",
+    )
     for command in (*looks, *decides):
         ended = subprocess.run(
             [sys.executable, "-m", "salmon", *command.split(), "-c", str(guarded.ring.config_path)],

@@ -93,14 +93,14 @@ def _of_command(line: str, sync: str) -> Iterator[Right]:
     assert program == "kafka-acls"
     said = parser.parse_args(words)
     ((kind, resource),) = [(kind, name) for kind in _KINDS if (name := getattr(said, kind)) is not None]
-    assert resource.startswith(_NAME_THERE)
+    assert resource.startswith((_NAME_THERE, "salmon-")), resource
     for principal in said.allow_principal:
         for operation in said.operation:
             yield Right(
                 principal.removeprefix("User:"),
                 re.sub(r"(?<=[a-z])(?=[A-Z])", "_", operation).upper(),
                 _KINDS[kind][0],
-                sync + resource.removeprefix(_NAME_THERE),
+                re.sub(rf"^{_NAME_THERE}\b", sync, resource),
                 said.resource_pattern_type == "prefixed",
             )
 
