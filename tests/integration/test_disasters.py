@@ -22,7 +22,7 @@ from support.ring import Ring, running_ring
 from support.stacks import EMBEDDED, Stack
 from support.waiting import until
 
-pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("e2e")]
+pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("disasters")]
 
 RECORDS = {"Account": 40, "Contact": 20, "Opportunity": 5}
 
