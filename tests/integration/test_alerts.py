@@ -345,6 +345,13 @@ def test_an_allowance_that_others_use_up(loaded: Ring, prometheus: Prometheus) -
     allow(1_000_000)
 
 
+def answered(prometheus: Prometheus, query: str, sobject: str) -> bool:
+    """Whether a panel's query had an answer at any time of this module, with this object chosen."""
+    for name, value in {"$job": "salmon", "$object": sobject, "$__rate_interval": "30s"}.items():
+        query = query.replace(name, value)
+    return bool(prometheus.ask(f"count_over_time(({query})[30m:5s])"))
+
+
 def test_every_metric_that_is_asked_for_has_moved_and_every_panel_has_had_an_answer(
     loaded: Ring, prometheus: Prometheus
 ) -> None:
@@ -355,12 +362,10 @@ def test_every_metric_that_is_asked_for_has_moved_and_every_panel_has_had_an_ans
     rules = [rule["expr"] for rule in (*rules_of(ALERTS), *rules_of(RECORDING))]
     asked = set[str]().union(*map(metrics_in, (*rules, *queries())))
     unmoved = [name for name in sorted(asked - RARE) if not prometheus.ask(f"max_over_time({name}[1h]) > 0")]
-    given = {"$job": "salmon", "$object": "Account", "$__rate_interval": "30s"}
-    unanswered = []
-    for query in queries():
-        filled = query
-        for name, value in given.items():
-            filled = filled.replace(name, value)
-        if not RARE & metrics_in(query) and not prometheus.ask(f"count_over_time(({filled})[30m:5s])"):
-            unanswered.append(query)
+    unanswered = [
+        query
+        for query in queries()
+        if not RARE & metrics_in(query)
+        and not any(answered(prometheus, query, sobject) for sobject in ("Account", "Contact"))
+    ]
     assert (unmoved, unanswered) == ([], []), "\n".join([*unmoved, *unanswered])
