@@ -20,9 +20,10 @@ test: $(READY) tools
 	@$(MAKE) --no-print-directory check
 	$(BIN)/pytest -n 4 --dist loadgroup $(ARGS)
 
-# Helm, for the tests of the chart: they are skipped, with one line that says so, where it cannot be had.
+# Programs that some tests ask: Helm, Prometheus. Where one cannot be had, its tests are skipped, with one line that says so.
 tools: $(READY)
 	-@test -x $(BIN)/helm || $(BIN)/python deploy/helm/get_helm.py > /dev/null
+	@for each in tests/tools/*.sh; do $$each; done
 
 # Before each commit: types, lint, unit and property tests, with a few hundred schedules.
 quick: check

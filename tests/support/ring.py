@@ -61,6 +61,7 @@ class Ring:
     sf: Any  # simple_salesforce.Salesforce, as a person of the org
     db: Database[Document]
     http: requests.Session
+    simulator: SimulatorProcess
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
 
@@ -225,6 +226,16 @@ class Ring:
         finally:
             self.http.delete(f"{self.org['control_url']}/triggers").raise_for_status()
 
+    @contextmanager
+    def org_suspended(self) -> Iterator[None]:
+        """The org answers nothing and refuses nothing, until the block ends."""
+        (process,) = self.simulator.processes
+        os.kill(process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(process.pid, signal.SIGCONT)
+
     def ids(self, object_name: str) -> list[str]:
         """The Ids of an object's records, in their order."""
         answer = self.sf.query_all(f"SELECT Id FROM {object_name} ORDER BY Id")
@@ -313,7 +324,16 @@ def running_ring(
         http = requests.Session()
         http.trust_env = False
         ring = Ring(
-            name, stack, folder, path, configuration.load(path), told, as_person(told), client[name], http
+            name,
+            stack,
+            folder,
+            path,
+            configuration.load(path),
+            told,
+            as_person(told),
+            client[name],
+            http,
+            simulator,
         )
         try:
             yield ring

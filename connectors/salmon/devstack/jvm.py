@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import uuid
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -50,6 +51,35 @@ transaction.state.log.min.isr=1
 transaction.state.log.num.partitions=5
 group.initial.rebalance.delay.ms=0
 auto.create.topics.enable=false
+"""
+
+
+# A second listener, for users who sign in and may do what ACLs allow. The first one is for whoever gives them out.
+_GUARDED_PROPERTIES: Final = """\
+listeners=PLAINTEXT://{host}:{broker},CONTROLLER://{host}:{controller},GUARDED://{host}:{guarded}
+advertised.listeners=PLAINTEXT://{advertised}:{broker},GUARDED://{advertised}:{guarded}
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,GUARDED:SASL_PLAINTEXT
+sasl.enabled.mechanisms=PLAIN
+listener.name.guarded.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required {users};
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
+"""
+_DECISIONS_LOGGED: Final = """\
+rootLogger.level=warn
+rootLogger.appenderRef.out.ref=out
+appender.out.type=Console
+appender.out.name=out
+appender.out.layout.type=PatternLayout
+appender.out.layout.pattern=%d %p %c %m%n
+appender.decisions.type=File
+appender.decisions.name=decisions
+appender.decisions.fileName={file}
+appender.decisions.layout.type=PatternLayout
+appender.decisions.layout.pattern=%m%n
+logger.authorizer.name=kafka.authorizer.logger
+logger.authorizer.level=debug
+logger.authorizer.additivity=false
+logger.authorizer.appenderRef.file.ref=decisions
 """
 
 
@@ -123,37 +153,55 @@ class ApacheKafka(InBackground):
 
     Args:
         advertised_host: Where clients are sent, on the same port, if something stands before the broker.
+        users: Name -> password of those who sign in at `guarded_servers` (SASL/PLAIN), where the authorizer lets them do what ACLs allow.
     """
 
     name = "kafka"
 
-    def __init__(self, folder: Path, log_file: Path, *, advertised_host: str = HOST) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        log_file: Path,
+        *,
+        advertised_host: str = HOST,
+        users: Mapping[str, str] | None = None,
+    ) -> None:
         self._folder = folder
         self._advertised_host = advertised_host
+        self._users = users or {}
         self._background = Background("Apache Kafka", log_file)
-        self._port = 0
+        self._port = self._guarded_port = 0
 
     def start(self) -> None:
         jars, _ = fetch()
         self._folder.mkdir(parents=True, exist_ok=True)
-        on_free_ports(2, lambda ports: self._start_on(jars, *ports))
+        on_free_ports(3, lambda ports: self._start_on(jars, *ports))
 
-    def _start_on(self, jars: Path, broker: int, controller: int) -> None:
-        self._port = broker
+    def _start_on(self, jars: Path, broker: int, controller: int, guarded: int) -> None:
+        self._port, self._guarded_port = broker, guarded
         properties = self._folder / "server.properties"
+        users = " ".join(f'user_{name}="{password}"' for name, password in self._users.items())
+        text = _BROKER_PROPERTIES + (_GUARDED_PROPERTIES if self._users else "")
         properties.write_text(
-            _BROKER_PROPERTIES.format(
+            text.format(
                 host=HOST,
                 advertised=self._advertised_host,
                 broker=broker,
                 controller=controller,
+                guarded=guarded,
+                users=users,
                 folder=self._folder,
             )
         )
+        options = []
+        if self._users:
+            logging = self._folder / "log4j2.properties"
+            logging.write_text(_DECISIONS_LOGGED.format(file=self.decisions))
+            options = [f"-Dlog4j2.configurationFile={logging}"]
         if not (self._folder / "logs" / "meta.properties").exists():
             self._format(jars, properties)
         self._background.start(
-            ["java", "-Xmx1g", "-cp", f"{jars}/*", "kafka.Kafka", properties],
+            ["java", "-Xmx1g", *options, "-cp", f"{jars}/*", "kafka.Kafka", properties],
             serves=lambda: answers(self.bootstrap_servers),
             within_s=_START_MAX_S,
         )
@@ -176,6 +224,16 @@ class ApacheKafka(InBackground):
     @property
     def bootstrap_servers(self) -> str:
         return f"{HOST}:{self._port}"
+
+    @property
+    def guarded_servers(self) -> str:
+        """Where the `users` sign in."""
+        return f"{HOST}:{self._guarded_port}"
+
+    @property
+    def decisions(self) -> Path:
+        """What the authorizer has allowed and denied, a line each."""
+        return self._folder / "decisions.log"
 
 
 class Apicurio(InBackground):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import os
+import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from typing import Any, Final, Protocol
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
+from salmon.devstack import private
 from salmon.devstack.processes import (
     HOST,
     Background,
@@ -49,12 +51,18 @@ class Mongo(Server, Protocol):
 
 
 class EmbeddedMongod(InBackground):
-    """mongod with its data in *folder*; *log_file* takes what it says."""
+    """
+    mongod with its data in *folder*; *log_file* takes what it says.
+
+    Args:
+        guarded: With access control; `administration` is for making users.
+    """
 
     name = "mongodb"
 
-    def __init__(self, folder: Path, log_file: Path) -> None:
+    def __init__(self, folder: Path, log_file: Path, *, guarded: bool = False) -> None:
         self._folder = folder
+        self._guarded = guarded
         self._background = Background("mongod", log_file)
         self._port = 0
 
@@ -63,7 +71,7 @@ class EmbeddedMongod(InBackground):
         self._folder.mkdir(parents=True, exist_ok=True)
         on_free_ports(1, lambda ports: self._start_on(program, ports[0]))
         try:
-            _be_primary(self._port)
+            _be_primary(self._port, self._member)
         except BaseException:
             self.stop()
             raise
@@ -84,10 +92,39 @@ class EmbeddedMongod(InBackground):
                 ),
                 *("--replSet", _REPLICA_SET, "--oplogSize", str(_OPLOG_MB)),
                 *("--wiredTigerCacheSizeGB", str(_CACHE_GB)),
+                *self._access_control(),
             ],
             serves=lambda: accepts(port),
             within_s=_START_MAX_S,
         )
+
+    def _access_control(self) -> tuple[str | Path, ...]:
+        if not self._guarded:
+            return ()
+        # The members of a replica set with access control know each other by a key.
+        if not self._key.exists():
+            private.written(self._key, secrets.token_hex(64))
+        return "--auth", "--keyFile", self._key
+
+    @property
+    def _key(self) -> Path:
+        return self._folder / "members.key"
+
+    @property
+    def _member(self) -> Mapping[str, Any]:
+        """Sign in as a member of the replica set, who may do everything, also before there is a user."""
+        if not self._guarded:
+            return {}
+        return {
+            "username": "__system",
+            "password": self._key.read_text(),
+            "authSource": "local",
+            "authMechanism": "SCRAM-SHA-256",
+        }
+
+    def administration(self) -> MongoClient[dict[str, Any]]:
+        """A client of somebody who may do everything. The caller closes it."""
+        return MongoClient(self.uri, **self._member)
 
     @property
     def uri(self) -> str:
@@ -159,12 +196,16 @@ def binary() -> Path:
     )
 
 
-def _be_primary(port: int) -> None:
+def _be_primary(port: int, member_login: Mapping[str, Any]) -> None:
     """Make the member on *port* a replica set of its own, also where its data come from another port."""
     deadline = time.monotonic() + _PRIMARY_MAX_S
     # A client that saw the server before it was a member knows no sessions: this one serves for this alone.
     client: MongoClient[dict[str, Any]] = MongoClient(
-        HOST, port, directConnection=True, serverSelectionTimeoutMS=int(_PRIMARY_MAX_S * 1000)
+        HOST,
+        port,
+        directConnection=True,
+        serverSelectionTimeoutMS=int(_PRIMARY_MAX_S * 1000),
+        **member_login,
     )
     with client:
         member = {"_id": 0, "host": f"{HOST}:{port}"}

@@ -4,11 +4,11 @@ Asks where partitions begin and end.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from salmon.kafka.errors import answered, translated
@@ -24,6 +24,21 @@ class Extent:
 
     start: int
     end: int
+
+
+def lag(consumer: Consumer, following: Mapping[Place, int]) -> int:
+    """
+    The largest number of records before a partition's end, by the ends that the consumer knows. The marks at the ends of
+    transactions count.
+
+    Args:
+        following: Partition -> the offset that is read next.
+    """
+    lags = [0]
+    for (topic, number), position in following.items():
+        _, high = consumer.get_watermark_offsets(TopicPartition(topic, number), cached=True)
+        lags.append(high - position)  # A high watermark that is not known is below every position.
+    return max(lags)
 
 
 def extents(admin: AdminClient, topic: str, partitions: Collection[int]) -> dict[int, Extent]:

@@ -29,7 +29,7 @@ from salmon.errors import (
 from salmon.kafka import clients, tables
 from salmon.kafka.codecs.registry import Registry
 from salmon.kafka.codecs.serdes import Conflicts, Signals
-from salmon.kafka.extents import extents
+from salmon.kafka.extents import extents, lag
 from salmon.kafka.offsets import OffsetStore
 from salmon.merge.batch import Batch, reductions
 from salmon.merge.folders import StateFolder
@@ -177,6 +177,7 @@ class MergeProcess:
                 self._mark(idle=not messages)
         except CacheDamaged as damaged:
             self._reopen(damaged)
+        self._metrics.record_lag_max.set(lag(self._consumer, self._next))
 
     # One batch.
 

@@ -48,7 +48,8 @@ class ConnectMetrics:
             "sink_task_metrics_sink_record_active_count", "Records read and not yet finished."
         )
         self.record_lag_max = self._connect_gauge(
-            "sink_task_metrics_sink_record_lag_max", "The largest distance to a partition's end, in records."
+            "sink_task_metrics_sink_record_lag_max",
+            "The largest distance to a partition's end, in records. The mark at a transaction's end counts as one.",
         )
         self.partition_count = self._connect_gauge(
             "sink_task_metrics_partition_count", "Partitions assigned to this task."

@@ -18,6 +18,7 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from salmon.errors import PositionLost, RetriableError, SalmonError, Unavailable
 from salmon.kafka import clients
 from salmon.kafka.clients import translated
+from salmon.kafka.extents import lag
 from salmon.runtime.every import Every
 from salmon.runtime.instance import Instance
 from salmon.runtime.retry import Retrying, Stopping
@@ -159,11 +160,7 @@ class SinkPartitions:
 
     def lag(self) -> int:
         """Return the largest number of records before a partition's end, by the ends that the consumer knows."""
-        lags = [0]
-        for (topic, number), position in self._buffer.next_offsets().items():
-            _, high = self.consumer.get_watermark_offsets(TopicPartition(topic, number), cached=True)
-            lags.append(high - position)  # A high watermark that is not known is below every position.
-        return max(lags)
+        return lag(self.consumer, self._buffer.next_offsets())
 
     @property
     def caught_up(self) -> bool:

@@ -175,3 +175,18 @@ def test_when_no_change_can_be_folded_nothing_more_is_set_aside_and_the_process_
         feed(sync, "good")
         until(lambda: agreed(sync) == {"good"}, "it goes on")
     assert len(sync.dead_letters("merge")) == 10
+
+
+def test_it_shows_how_many_changes_are_still_before_it(
+    sync: MemorySync, config: SyncConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read one at a time, the lag falls with each; at the end only the mark of the last transaction is left."""
+    monkeypatch.setattr("salmon.merge.process.BATCH_MAX", 1)
+    shown: list[float] = []
+    feed(sync, *map(str, range(9)))
+    with running(sync, config) as process:
+        gauge = process._metrics.record_lag_max
+        monkeypatch.setattr(gauge, "set", shown.append)
+        until(lambda: len(agreed(sync)) == 9, "all are folded")
+        until(lambda: shown[-1] <= 1, "nothing is before it")
+    assert max(shown) > 2

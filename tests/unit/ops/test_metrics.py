@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
-import yaml
 from prometheus_client import Counter, Metric
 
 from salmon.calls import Peer
@@ -24,8 +22,7 @@ from salmon.ops.rates import Paced
 from salmon.plugin.contract import OutcomeKind, SnapshotProgress
 from salmon.source.reach import StreamAge
 from salmon.status.waiting import WHY
-
-DEPLOY: Final = Path(__file__).parents[3] / "deploy" / "prometheus"
+from support.prometheus import ALERTS, RECORDING, queries, rules_of
 
 # Label -> where its values come from: each is a closed set, or is named in the configuration.
 CLOSED: Final = {
@@ -352,30 +349,13 @@ def test_taking_partitions_over_is_a_rebalance_of_this_worker() -> None:
     assert (worker("time_since_last_rebalance_ms") or 0) > 0
 
 
-def alerts() -> list[dict[str, Any]]:
-    groups = yaml.safe_load((DEPLOY / "alerts.yml").read_text())["groups"]
-    return [rule for group in groups for rule in group["rules"]]
-
-
-@pytest.mark.parametrize("alert", alerts(), ids=lambda alert: alert["alert"])
-def test_an_alert_asks_for_metrics_that_there_are_and_says_what_to_do(alert: dict[str, Any]) -> None:
-    """An alert on a name that nobody exports would never fire."""
-    metrics = used(1)
-    exported = {**samples(metrics), "up": {"job", "instance"}}
-    exported["salmon_foreign_records_total"] = {"connector", "topic"}  # has no series until there is one
-    names = re.findall(r"\b(?:salmon_\w+|kafka_connect_\w+|up)\b(?=[\s{)\[])", alert["expr"])
-    assert names
-    for name in names:
-        assert name in exported, name
-    of_all = set[str]().union(*(exported[name] for name in names))
-    asked = re.findall(r"[{,](\w+)=", alert["expr"]) + re.findall(
-        r"\$labels\.(\w+)", str(alert["annotations"])
-    )
-    assert set(asked) <= of_all
-    assert alert["labels"]["severity"] in {"warning", "critical"}
-    assert alert["annotations"].keys() == {"summary", "mend"}
-
-
-def test_prometheus_is_given_the_alerts() -> None:
-    """The example configuration names the file."""
-    assert yaml.safe_load((DEPLOY / "prometheus.yml").read_text())["rule_files"] == ["alerts.yml"]
+@pytest.mark.parametrize(
+    "query", [*(rule["expr"] for rule in (*rules_of(ALERTS), *rules_of(RECORDING))), *queries()]
+)
+def test_a_query_of_a_rule_or_dashboard_asks_for_labels_that_the_metric_has(query: str) -> None:
+    """A label that no series has selects nothing. Not asked: metrics that have no series until something happens."""
+    exported = {name: {*labels, "job", "namespace", "instance"} for name, labels in samples(used(1)).items()}
+    for name, labels in re.findall(r"(\w+)\{([^}]*)\}", query):
+        assert set(re.findall(r"(\w+)(?:=~|!~|!=|=)", re.sub(r"\"[^\"]*\"", '""', labels))) <= exported.get(
+            name, set(CLOSED) | {"job", "namespace", "instance", "alertname", "alertstate"}
+        ), name
