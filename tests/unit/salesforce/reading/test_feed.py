@@ -422,6 +422,25 @@ def test_events_before_one_whose_schema_cannot_be_asked_for_are_told(monkeypatch
     assert rig.ops() == [("003000000000001AAA", Op.CREATE)]
 
 
+def test_a_record_that_is_undeleted_is_told_and_then_read_for_what_its_event_lacks() -> None:
+    """Its event comes at once; its row holds the fields that no event reports, and comes though the source was killed before."""
+    org = org_of(A)
+    rig = Rig.streaming(org)
+    rig.hear(payload("UNDELETE", A, at=NOW, Name="Acme"))
+    rig.gather()
+    assert rig.ops() == [(A, Op.CREATE)]
+    killed = rig.restarted()
+    for each in (rig, killed):
+        if each is killed:
+            each.stream.items.extend([Received([event(1, payload("UNDELETE", A, at=NOW, Name="Acme"))], b"")])
+            each.gather()
+            assert each.ops() == [(A, Op.CREATE)], "it comes once more, as it may"
+        each.pass_s(3)
+        org.look_at_clock()
+        each.gather()
+        assert each.ops() == [(A, Op.ROW)]
+
+
 def test_a_gap_of_a_deleted_record_is_answered_by_its_absence() -> None:
     """With the time of the deletion, as long as the recycle bin knows it."""
     org = org_of(A)
