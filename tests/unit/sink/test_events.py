@@ -10,12 +10,11 @@ from confluent_kafka import KafkaError
 from salmon.backoff import Backoff
 from salmon.errors import SchemaOutdated, SetupError, Unavailable
 from salmon.kafka.codecs.events import Events
-from salmon.kafka.codecs.outbox import Documents, Outcomes
+from salmon.kafka.codecs.outbox import Documents, Outcomes, document_event_id
 from salmon.model.event_schema import event_schema
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
 from salmon.sink.event_records import (
     document_decoder,
-    document_event_id,
     event_decoder,
     outcome_decoder,
     outcome_teller,
