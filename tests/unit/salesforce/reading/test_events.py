@@ -259,6 +259,18 @@ def test_after_an_undelete_the_record_is_to_be_read_where_it_has_fields_that_no_
     assert len(report(payload("UNDELETE", ID, Name="Acme"), of=plain).told) == 1
 
 
+def test_a_creation_that_does_not_show_its_stamps_is_read_too() -> None:
+    """That of a price book entry: else nobody would ever learn when it was made, and by whom."""
+    body = payload("CREATE", ID, Name="Standard")
+    body["ChangeEventHeader"]["entityName"] = "PricebookEntry"
+    of = replace(layout("Account"), object="PricebookEntry")
+    identity = Identity({"Account": schema("Account")})
+    report = report_of(
+        body, EventId(b"1"), layout=of, schema=schema("Account"), identity=identity, our_user=OUR_USER
+    )
+    assert [(one.native_id, one.change is None) for one in report.told] == [(ID, False), (ID, True)]
+
+
 def test_a_change_of_nothing_but_the_marker_is_still_told() -> None:
     """It is the only answer that a write without visible effect ever gets."""
     told = change(payload("UPDATE", ID, user=OUR_USER, Salmon_Seq__c=7.0))
