@@ -23,6 +23,10 @@ from salmon.simulator.org.transaction import RecordChange, Row, Stored, Transact
 
 OVERFLOW_ID: Final = "000000000000000AAA"
 
+EVENT_BYTES_MAX: Final = (
+    1024 * 1024
+)  # "Change Data Capture Allocations", "Platform Event Allocations": one event
+
 # Where a field stands: in the event record, and in its nested record or None.
 Place = tuple[int, int | None]
 
@@ -64,7 +68,11 @@ class ChangeEvent:
         )
 
     def payload(self) -> bytes:
-        """The event as one Avro datum of its schema, without header or prefix."""
+        """The event as one Avro datum of its schema, without header or prefix. One that is too large says only what its gap event says."""
+        made = self._encoded()
+        return self.as_gap()._encoded() if len(made) > EVENT_BYTES_MAX else made
+
+    def _encoded(self) -> bytes:
         body = self._body()
         body["ChangeEventHeader"] = self._header()
         buffer = io.BytesIO()
