@@ -64,6 +64,9 @@ class Ring:
     simulator: SimulatorProcess
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
+    programs: dict[str, Sequence[str]] = field(
+        default_factory=dict
+    )  # what runs a connector, if not `-m salmon`
 
     # The connectors.
 
@@ -79,7 +82,7 @@ class Ring:
 
     def spawn(self, name: str, port: int = 0, *options: str) -> subprocess.Popen[bytes]:
         """One more instance of a connector; the caller, or stop() if it is among `processes`, ends it."""
-        command = [sys.executable, "-m", "salmon", "run", name]
+        command = [sys.executable, *self.programs.get(name, ("-m", "salmon")), "run", name]
         command += ["-c", str(self.config_path), "--port", str(port), "--log-format", "json"]
         command += ["--log-level", "debug", *options]  # debug lines are searched for leaks, too
         with (self.folder / f"{name}.log").open("ab") as log:

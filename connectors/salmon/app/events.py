@@ -35,7 +35,7 @@ from salmon.sink.event_records import (
     outcome_decoder,
     outcome_teller,
 )
-from salmon.sink.events import Carrier, EventSink, NoIdentities
+from salmon.sink.events import UNTOLD, Carrier, EventSink, NoIdentities
 from salmon.transforms.flow import Flow
 
 _JOIN_S: Final = 0.2
@@ -131,6 +131,7 @@ def reading_outboxes(config: SyncConfig, instance: Instance) -> Sequence[EventSo
             f"salmon-{config.name}-outbox-{name}",
             name,
             Outbox(event.outbox, event.fields),
+            tells=event.outcomes,
             calls=instance.health.calls,
         )
         for name, event in outboxes_in(config.events).items()
@@ -234,7 +235,8 @@ def telling(config: SyncConfig, instance: Instance, name: str, collection: str) 
     task.watch(instance.health.calls)
     started(task, ObjectSchema(name, ()))
     topic = instance.topics.outcomes(name)
-    return Carrier(task, outcome_decoder(name, Outcomes(instance.registry, topic)), "told", cleared(topic))
+    decode = outcome_decoder(name, Outcomes(instance.registry, topic))
+    return Carrier(task, decode, "told", cleared(topic), UNTOLD)
 
 
 def started(task: SinkTask, schema: ObjectSchema) -> None:

@@ -118,10 +118,18 @@ def payload_of(
     for name, value in shown.items():
         field = schema.by_name.get(name)
         if field is None or field in _ENVELOPE or field.type == _JSON:
-            raise SchemaMismatch(f"{schema.name} has no field {name} that can be published.")
+            raise SchemaMismatch(
+                f"{schema.name} has no field {name} that can be published. Correct events.{schema.name}.fields."
+            )
         if field.kind is Kind.STRING and value is not None and not isinstance(value, str):
             value = str(value).lower() if isinstance(value, bool) else str(value)  # noqa: PLW2901
-        payload[name] = _on_the_wire(field, from_rest(field, value))
+        try:
+            payload[name] = _on_the_wire(field, from_rest(field, value))
+        except SchemaMismatch:
+            raise SchemaMismatch(
+                f"{name}: a {type(value).__name__} is to be published, which is not a valid {field.type} ({field.kind.value}). "
+                f"Correct the value where it comes from, or fill the field with another one (events.{schema.name}.fields)."
+            ) from None
     return {**payload, CREATED: created_at, CREATED_BY: created_by}
 
 

@@ -105,10 +105,10 @@ def _shown(value: Any, path: str) -> Any:
             return _number(value, path)
         case datetime():
             return _iso(round(value.timestamp() * 1000))
-        case float() | DatetimeMS():
-            raise SchemaMismatch(
-                f"{path}: a number that is not finite, or a date beyond the year 9999. No event can hold it: correct the document."
-            )
+        case float():
+            raise _no_value(path, "a double that is not finite")
+        case DatetimeMS():
+            raise _no_value(path, "a date before the year 1 or after the year 9999")
         case ObjectId():
             return str(value)
         case _:
@@ -119,7 +119,7 @@ def _number(value: Decimal128, path: str) -> Any:
     """As a number if a double has these digits, and otherwise as text."""
     exact = value.to_decimal()
     if not exact.is_finite():
-        return _shown(math.nan, path)
+        raise _no_value(path, "a Decimal128 that is not finite")
     number = float(exact)
     return number if Decimal(repr(number)) == exact else str(exact)
 
@@ -128,8 +128,15 @@ def _text(value: str, path: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise SchemaMismatch(f"{path}: its text is not valid UTF-8. Correct the document.") from None
+        raise _no_value(path, "text that is not valid UTF-8") from None
     return value
+
+
+def _no_value(path: str, held: str) -> SchemaMismatch:
+    """Only inserts are published: to correct the document is not enough."""
+    return SchemaMismatch(
+        f"{path}: the document holds {held}, which no event can hold. Insert it again, corrected, under a new _id."
+    )
 
 
 def _json(value: Any) -> str:

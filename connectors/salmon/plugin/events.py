@@ -20,9 +20,11 @@ class EventSource(Protocol):
 
     Attributes:
         event: The API name of the event.
+        tells: Whether it is written back what became of each event.
     """
 
     event: str
+    tells: bool
 
     def start(self, positions: Mapping[str, Position]) -> None:
         """Begin after *positions*, or at the beginning. Returns at once, also if the side is away."""

@@ -14,7 +14,7 @@ from confluent_kafka import Message
 from salmon.config.events import EventConfig
 from salmon.errors import SchemaMismatch, SetupError
 from salmon.kafka.codecs.events import Events
-from salmon.kafka.codecs.outbox import Documents, Outcomes, Published
+from salmon.kafka.codecs.outbox import IDS, Documents, Outcomes, Published, document_event_id
 from salmon.kafka.codecs.serdes import Changes
 from salmon.kafka.dead_letters import origin_of
 from salmon.kafka.output import Output
@@ -29,8 +29,6 @@ from salmon.plugin.events import CHANGE, CHANGED_AT, KEY
 _SEQ: Final = 1
 _NAMES: Final = {Op.CREATE: "create", Op.UPDATE: "update", Op.DELETE: "delete"}
 _AT: Final = FieldSchema("at", "datetime", Kind.DATETIME)
-# Of the ids of published events (RFC 9562, UUIDs of version 5).
-_NAMESPACE: Final = uuid.UUID("7d4f1c2e-6c0b-5d0a-9a3e-5a1b0c9f2e11")
 
 
 def event_decoder(event: str, codec: Events) -> Callable[[Message], SinkRecord]:
@@ -94,11 +92,6 @@ def document_decoder(name: str, codec: Documents) -> Callable[[Message], SinkRec
     return decode
 
 
-def document_event_id(topic: str, key: str) -> str:
-    """The id of a document's event: always the same, however often the document is read."""
-    return str(uuid.uuid5(_NAMESPACE, f"{topic}/{key}"))
-
-
 def outcome_decoder(name: str, codec: Outcomes) -> Callable[[Message], SinkRecord | None]:
     """What makes, of an outcome, a record with the document's key for what tells the document; None of a tombstone."""
 
@@ -142,7 +135,7 @@ def event_id(message: Message) -> str:
     """The id of the event that is published for a record of Kafka: the same one if an operator has it published again."""
     first = origin_of(message)
     # With the time, because a topic that is deleted and created again counts from 0 again.
-    return str(uuid.uuid5(_NAMESPACE, f"{first.topic}/{first.partition}/{first.offset}/{first.at_ms}"))
+    return str(uuid.uuid5(IDS, f"{first.topic}/{first.partition}/{first.offset}/{first.at_ms}"))
 
 
 def _shown(source: str, key: str, kind: str, change: Change, schema: ObjectSchema) -> Any:

@@ -47,6 +47,8 @@ _SHOWN_AFTER_S: Final = 10.0  # what is over sooner is no news for people
 _DONE: Final = frozenset({OutcomeKind.APPLIED, OutcomeKind.SKIPPED, OutcomeKind.EXISTS})
 _AGAIN: Final = Backoff(first_s=0.5, max_s=5.0)
 _PERSON_AGAIN_S: Final = 60.0  # what a person must correct
+_REFUSED: Final = "{event} {key} was refused: {reason}"
+UNTOLD: Final = "The document {key} cannot be told what became of its {event}: {reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +60,14 @@ class Carrier:
         decode: Makes a record for the task; None: this one is not carried. Raises DataError, Unavailable, StartAgain.
         step: What becomes of a record, for the metrics: inserted, published, told.
         tell: Makes the records that follow from what became of one: why it was set aside, or "". They are written with the offsets.
+        refusal: How it is said that one was refused.
     """
 
     task: SinkTask
     decode: Callable[[Message], SinkRecord | None]
     step: str
     tell: Callable[[Message, str], Sequence[Output]] = lambda *_: ()
+    refusal: str = _REFUSED
 
 
 @dataclass(slots=True)
@@ -291,7 +295,7 @@ class EventSink:
                     self._batch.done.append(message)
                 else:
                     step = "set_aside"
-                    refused = f"{self._event} {record.key} was refused: {outcome.reason}"
+                    refused = carrier.refusal.format(event=self._event, key=record.key, reason=outcome.reason)
                     self._batch.set_aside.append(
                         (message, RequestRejected(refused, code=outcome.code or outcome.kind))
                     )

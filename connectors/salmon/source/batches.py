@@ -9,15 +9,16 @@ Pure except for the codecs. A batch is encoded once, before the transaction, so 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from confluent_kafka import Message
 
-from salmon.errors import DataError, RecordTooLarge
+from salmon.errors import BadRecordKey, DataError, RecordTooLarge
 from salmon.kafka.codecs.events import Events
-from salmon.kafka.codecs.outbox import Documents
+from salmon.kafka.codecs.outbox import Documents, Outcomes, Published, document_event_id
 from salmon.kafka.codecs.registry import Registry
 from salmon.kafka.codecs.serdes import Changes, Identities
 from salmon.kafka.dead_letters import dead_letter_headers
@@ -60,7 +61,7 @@ class BatchEncoder:
     Args:
         schemas: Object -> schema, of all synced objects.
         events: Platform event -> schema, of those that are read.
-        outboxes: The platform events that documents become.
+        outboxes: The platform events that documents become; each with whether the documents are told what became of it.
         task_class: Name of the task's class, for the headers of dead letters.
     """
 
@@ -74,7 +75,7 @@ class BatchEncoder:
         *,
         task_class: str,
         events: Mapping[str, ObjectSchema] = MappingProxyType({}),
-        outboxes: Collection[str] = (),
+        outboxes: Mapping[str, bool] = MappingProxyType({}),
     ) -> None:
         self._connector, self._topics, self._entries, self._task_class = (
             connector,
@@ -86,6 +87,9 @@ class BatchEncoder:
         self._changes = {name: Changes(s, registry, topics.changes(name)) for name, s in schemas.items()}
         self._events = {name: Events(s, registry, topics.events(name)) for name, s in events.items()}
         self._documents = {name: Documents(registry, topics.outbox(name)) for name in outboxes}
+        self._outcomes = {
+            name: Outcomes(registry, topics.outcomes(name)) for name, tells in outboxes.items() if tells
+        }
         self._identities = {name: Identities(registry, topics.identity(name)) for name in schemas}
 
     def encode(self, batch: SourceBatch) -> Encoded:
@@ -155,6 +159,7 @@ class BatchEncoder:
         )
         if (event := less.events.pop(at, None)) is not None:
             less.outputs[at] = self.set_aside(event.event, event.key, None, error, "KAFKA_PRODUCE")
+            less.outputs += self._told(event.event, event.key, error)
             less.dead_letters += 1
             return less
         refused, record = less.outputs[at], less.changes.pop(at, None)
@@ -254,8 +259,19 @@ class BatchEncoder:
         encoded.outputs.append(
             self.set_aside(letter.object, letter.key, letter.original, letter.error, letter.stage)
         )
+        encoded.outputs += self._told(letter.object, letter.key, letter.error)
         encoded.dead_letters += 1
         encoded.set_aside.add((letter.object, letter.key))
+
+    def _told(self, event: str, key: str, error: Exception) -> list[Output]:
+        """What tells a document of an outbox why it becomes no event. One whose _id is no key cannot be told."""
+        codec = self._outcomes.get(event)
+        if codec is None or isinstance(error, BadRecordKey):
+            return []
+        event_id = document_event_id(self._topics.outbox(event), key)
+        return [
+            Output(codec.topic, key, codec.encode(Published(event_id, round(time.time() * 1000), str(error))))
+        ]
 
 
 def _encodes(codec: Changes, change: Change) -> bool:

@@ -184,7 +184,7 @@ class SourceWorker:
             self._entries,
             task_class=f"{type(self._task).__module__}.{type(self._task).__qualname__}",
             events=events,
-            outboxes=[each.event for each in self._beside],
+            outboxes={each.event: each.tells for each in self._beside},
         )
         self._first_contact("starting the task", lambda: self._task.start(positions, identities))
         for source in self._beside:

@@ -264,6 +264,7 @@ def test_a_document_is_told_its_outcome_and_that_is_no_insert(
         )
         applied, refused = OutcomeKind.APPLIED, OutcomeKind.REFUSED
         assert kinds(told) == [applied, refused, applied, refused]
+        assert "_salmon is not a sub-document" in told[1].reason
         assert box.find_one({"_id": 7}) == {"_id": 7, "n": 1, "_salmon": {"event": "u", "error": "refused"}}
         assert kinds(list(writer.put([outcome("$int:7")]))) == [applied]
         document = box.find_one({"_id": 7})

@@ -93,3 +93,21 @@ def test_a_kill_between_the_events_that_share_a_replay_id_loses_none_of_them(
         again.until(lambda: told | {each.key for each in again.told} >= {*ids})
         updates = {each.key: each.change.fields["Industry"] for each in (*first.told, *again.told)}
     assert updates == dict.fromkeys(ids, "Energy")
+
+
+@pytest.mark.parametrize("heard", [0, 1])
+def test_a_restart_before_the_first_keepalive_reads_nothing_again(
+    box: BoxProcess, channel: str, heard: int
+) -> None:
+    """A channel on which nothing was said, or one event, has no replay id yet that is past all of its events; no edit is missed either."""
+    with started(box, channel) as first:
+        first.through_snapshots()
+        for _ in range(heard):
+            account = box.create("Account", Name="heard")
+            first.until(partial(first.of, account))
+        box.advance(10)
+    missed = box.create("Account", Name="while it was stopped")
+    with started(box, channel, of=first) as again:
+        again.until(lambda: again.of(missed))
+        assert [op for _, op in again.seen() if op is Op.ROW] == []
+        assert all(run.done for run in again.task.progress())

@@ -44,6 +44,25 @@ def test_a_record_with_an_event_is_read_again_for_the_fields_that_no_event_repor
         assert source.answered == set()
 
 
+def test_an_undeleted_record_is_read_at_once_for_the_fields_that_no_event_reports(box: BoxProcess) -> None:
+    """Also where records are not read again after their events: they were known, and would be missing until the next whole reading."""
+    with Source(box, "Opportunity").through_snapshots() as source:
+        box.advance(60)
+        (*_, back) = box.ids("Opportunity")
+        unreported = source.task.schemas()["Opportunity"].unreported
+        (row,) = source.of(back)
+        before = len(source.told)
+        box.delete("Opportunity", back)
+        box.recycle_bin("undelete", "Opportunity", back)
+        source.until(lambda: source.told[-1].change.op is Op.CREATE)
+        box.advance(10)
+        source.until(lambda: source.told[-1].change.op is Op.ROW)
+        assert [each.change.op for each in source.told[before:]] == [Op.DELETE, Op.CREATE, Op.ROW]
+        of_row = {name: row.change.fields.get(name) for name in unreported}
+        assert {name: source.told[-1].change.fields.get(name) for name in unreported} == of_row
+        assert any(value is not None for value in of_row.values())
+
+
 class Looking:
     """The search for what is gone for good, one look at a time."""
 

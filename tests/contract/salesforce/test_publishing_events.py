@@ -106,6 +106,9 @@ def test_an_event_that_does_not_fit_is_refused_and_the_others_are_published(
     assert [each.kind for each in outcomes] == [REFUSED, APPLIED, REFUSED]
     assert "1 MB" in outcomes[2].reason
     assert "many" not in outcomes[0].reason
+    assert "Size__c: a str is to be published, which is not a valid double" in outcomes[0].reason
+    assert f"events.{EVENT}.fields" in outcomes[0].reason
+    assert "Salesforce holds" not in outcomes[0].reason
 
 
 def test_an_event_that_the_org_refuses_while_it_publishes_others_is_refused_at_last(

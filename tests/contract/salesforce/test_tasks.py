@@ -6,13 +6,16 @@ import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from salmon.errors import ConfigError, FatalError, RateLimited, SchemaOutdated, SetupError, Unavailable
 from salmon.model.change import Op, WriteOp
 from salmon.plugin.contract import OutcomeKind, Signal, SignalKind, SinkRecord
+from salmon.salesforce.reading import source as source_module
 from salmon.salesforce.reading.source import SalesforceSourceTask
+from salmon.salesforce.reading.subscription import Subscription
 from salmon.salesforce.writing.sink import SalesforceSinkTask
 from support.salesforce_box import SETTLE_S, BoxProcess, Source, configured, started_sink, write
 from support.waiting import until
@@ -126,6 +129,29 @@ def test_sessions_that_are_revoked_and_streams_that_are_cut_lose_nothing(box: Bo
         source.task.request(Signal(1, SignalKind.READ, "Account", (account,)))
         box.advance(3)
         source.until(lambda: source.answered == {1})
+
+
+def test_a_stream_that_falls_silent_is_opened_again_after_the_last_event(
+    box: BoxProcess, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It stays open, and no keepalive comes in time: what happened meanwhile comes once, and nothing is read for it."""
+    account = box.ids("Account")[0]
+
+    def impatient(*args: Any, **settings: Any) -> Subscription:
+        return Subscription(*args, **{**settings, "silence_max_s": 1.0})
+
+    monkeypatch.setattr(source_module, "Subscription", impatient)
+    with Source(box).through_snapshots() as it:
+        before = len(it.told)
+        box.fault("silence", s=3600)
+        box.edit("Account", account, Fax="in the silence")
+        it.until(lambda: "stream_fell_silent" in capsys.readouterr().out)
+        assert it.told[before:] == []
+        box._control("DELETE", "faults")
+        it.until(lambda: it.told[before:])
+        box.edit("Account", account, Fax="after it")
+        it.until(lambda: len(it.told) >= before + 2)
+        assert [record.change.fields["Fax"] for record in it.told[before:]] == ["in the silence", "after it"]
 
 
 @pytest.mark.parametrize("fault", ["corrupt_replay", "expire_replay"])

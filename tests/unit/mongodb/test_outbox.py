@@ -46,10 +46,20 @@ def test_a_value_is_what_the_document_says(value: Any, expected: Any) -> None:
     assert shown(value) == expected
 
 
-@pytest.mark.parametrize("value", [float("inf"), Decimal128("NaN"), DatetimeMS(10**15), "\udcff"])
-def test_what_no_event_can_hold_is_refused_without_the_value(value: Any) -> None:
-    """The sentence names the path."""
-    with pytest.raises(SchemaMismatch, match=r"^value: ") as refused:
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (float("inf"), "a double that is not finite"),
+        (Decimal128("NaN"), "a Decimal128 that is not finite"),
+        (DatetimeMS(10**15), "a date before the year 1 or after the year 9999"),
+        ("\udcff", "text that is not valid UTF-8"),
+    ],
+)
+def test_what_no_event_can_hold_is_refused_without_the_value(value: Any, told: str) -> None:
+    """The sentence names the path, whose value it is, its type, and what helps: a corrected document makes no event again."""
+    with pytest.raises(
+        SchemaMismatch, match=rf"^value: the document holds {told}, .* under a new _id\.$"
+    ) as refused:
         shown(value)
     assert str(value) not in str(refused.value)
 

@@ -10,17 +10,16 @@ from confluent_kafka import KafkaError
 from salmon.backoff import Backoff
 from salmon.errors import SchemaOutdated, SetupError, Unavailable
 from salmon.kafka.codecs.events import Events
-from salmon.kafka.codecs.outbox import Documents, Outcomes
+from salmon.kafka.codecs.outbox import Documents, Outcomes, Published, document_event_id
 from salmon.model.event_schema import event_schema
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
 from salmon.sink.event_records import (
     document_decoder,
-    document_event_id,
     event_decoder,
     outcome_decoder,
     outcome_teller,
 )
-from salmon.sink.events import Carrier, EventSink
+from salmon.sink.events import UNTOLD, Carrier, EventSink
 from support.memory_broker import error
 from support.memory_sync import MemorySync
 from support.runtime import Sink, applied, error_of, eventually, headers_of, running
@@ -291,6 +290,24 @@ def test_a_dead_letter_that_kafka_does_not_take_goes_without_its_original(sync: 
         eventually(lambda: keys(sink) == ["a"] and committed(sync) >= 2)
         run.stop()
     assert sync.values(dlq) == [None]
+
+
+def test_a_document_that_cannot_be_told_its_outcome_is_a_dead_letter_of_that(sync: MemorySync) -> None:
+    """Its event was published: nobody refused that, and the letter says what could not be written, and where."""
+    outcomes = Outcomes(sync.registry, sync.topics.outcomes(EVENT))
+    sync.broker.create(outcomes.topic)
+    sync.produce(outcomes.topic, "$int:7", outcomes.encode(Published("an-id", 5)))
+    sink = Sink(lambda _: Outcome(OutcomeKind.REFUSED, reason="its _salmon is not a sub-document."))
+    carrier = Carrier(sink, outcome_decoder(EVENT, outcomes), "told", refusal=UNTOLD)
+    dlq = sync.topics.dlq(CONNECTOR)
+    sink_of = EventSink(sync.instance(CONNECTOR), EVENT, outcomes.topic, lambda: carrier, backoff=QUICK)
+    with running(sink_of) as (run,):
+        eventually(lambda: sync.records(dlq))
+        run.stop()
+    (letter,) = sync.records(dlq)
+    assert headers_of(letter)["__connect.errors.exception.message"] == (
+        f"The document $int:7 cannot be told what became of its {EVENT}: its _salmon is not a sub-document."
+    )
 
 
 def test_the_key_of_an_event_is_one_of_a_record() -> None:

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from salmon.errors import DataError, RecordTooLarge
+from salmon.errors import BadRecordKey, DataError, RecordTooLarge, SchemaMismatch
+from salmon.kafka.codecs.outbox import Outcomes
 from salmon.kafka.codecs.serdes import Changes
 from salmon.kafka.offsets import OffsetStore
 from salmon.kafka.output import Output
 from salmon.kafka.topics import Topics
 from salmon.model.change import Change, Misfit, Op
-from salmon.plugin.contract import DeadLetter, IdentityRecord, SourceBatch, SourceRecord
+from salmon.plugin.contract import DeadLetter, EventRecord, IdentityRecord, SourceBatch, SourceRecord
 from salmon.source.batches import BatchEncoder, Encoded
 from support.registries import MemoryRegistry
 from support.world.nature import SCHEMA
@@ -27,9 +28,20 @@ REFUSED = DataError("the brokers refuse the record")
 REGISTRY = MemoryRegistry()
 
 
-def encoder() -> BatchEncoder:
+EVENT = "Sent__e"
+
+
+def encoder(*, tells: bool = True) -> BatchEncoder:
     entries = OffsetStore({}, TOPICS, REGISTRY)
-    return BatchEncoder("a-source", TOPICS, REGISTRY, {OBJECT: SCHEMA}, entries, task_class="tests.Source")
+    return BatchEncoder(
+        "a-source",
+        TOPICS,
+        REGISTRY,
+        {OBJECT: SCHEMA},
+        entries,
+        task_class="tests.Source",
+        outboxes={EVENT: tells},
+    )
 
 
 def record(key: str, **fields: Any) -> SourceRecord:
@@ -134,3 +146,33 @@ def test_where_nothing_is_left_to_set_aside_the_error_is_raised() -> None:
     """It never loops over a batch that has nothing to blame."""
     with pytest.raises(DataError):
         encoder().without_refused(Encoded(), TOO_LARGE, kafka(larger_than(0)))
+
+
+def outcomes_of(encoded: Encoded) -> dict[Any, str]:
+    """Document -> why it became no event, as it is told."""
+    codec = Outcomes(REGISTRY, TOPICS.outcomes(EVENT))
+    return {
+        each.key: codec.decode(each.value or b"").error
+        for each in encoded.outputs
+        if each.topic == codec.topic
+    }
+
+
+def test_a_document_of_an_outbox_that_is_set_aside_is_told_why() -> None:
+    """In the transaction of its dead letter: when it is read, and when Kafka refuses it."""
+    unreadable = DeadLetter(EVENT, "$int:1", b"{}", SchemaMismatch("number: the document holds a double"))
+    large = EventRecord(EVENT, "$int:2", {"A__c": "x" * 1000}, b"")
+    batch = SourceBatch(events=(large,), dead_letters=(unreadable,))
+    encoded = encoder().encode(batch)
+    assert outcomes_of(encoded) == {"$int:1": "number: the document holds a double"}
+    less = encoder().without_refused(encoded, TOO_LARGE, kafka(larger_than(900)))
+    assert outcomes_of(less) == {**outcomes_of(encoded), "$int:2": "too large"}
+    assert sorted(str(each.key) for each in less.outputs if each.topic == DLQ) == ["$int:1", "$int:2"]
+    assert outcomes_of(encoder(tells=False).encode(batch)) == {}
+
+
+def test_a_document_whose_id_is_no_key_is_a_dead_letter_alone() -> None:
+    """No outcome could find it, and what its _id looks like may be the key of another document."""
+    letter = DeadLetter(EVENT, "$int:1", b"{}", BadRecordKey("an _id of type dict cannot be a record key."))
+    encoded = encoder().encode(SourceBatch(dead_letters=(letter,)))
+    assert [each.topic for each in encoded.outputs] == [DLQ]

@@ -70,7 +70,7 @@ def test_a_batch_its_identities_and_its_position_are_one_transaction(sync: Memor
 class Outbox:
     """A source of events that gives what the test offers."""
 
-    event = "Sent__e"
+    event, tells = "Sent__e", True
 
     def __init__(self, *offers: SourceBatch) -> None:
         self.offers, self.began_at, self.ended = list(offers), None, False

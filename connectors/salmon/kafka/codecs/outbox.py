@@ -7,14 +7,23 @@ Both have the record key of the document. The fields of an event are JSON, becau
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from salmon.errors import SchemaMismatch
 from salmon.kafka.codecs import schemas
 from salmon.kafka.codecs.avro import Codec
 from salmon.kafka.codecs.registry import Registry
+
+# Of the ids of published events (RFC 9562, UUIDs of version 5).
+IDS: Final = uuid.UUID("7d4f1c2e-6c0b-5d0a-9a3e-5a1b0c9f2e11")
+
+
+def document_event_id(topic: str, key: str) -> str:
+    """The id of a document's event: always the same, however often the document is read. *topic*: the outbox's."""
+    return str(uuid.uuid5(IDS, f"{topic}/{key}"))
 
 
 @dataclass(frozen=True, slots=True)

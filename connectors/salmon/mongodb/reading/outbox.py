@@ -113,6 +113,7 @@ class OutboxReader:
         config: The settings for MongoDB.
         app: Our name in the server's log.
         event: The event that the documents become.
+        tells: Whether the documents are told what became of their events.
         calls: Where our calls are recorded.
         clock: A monotonic clock, in seconds.
     """
@@ -124,11 +125,12 @@ class OutboxReader:
         event: str,
         outbox: Outbox,
         *,
+        tells: bool = True,
         calls: Calls | None = None,
         backoff: Backoff = _AGAIN,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.event = event
+        self.event, self.tells = event, tells
         self._config, self._app, self._outbox, self._calls, self._clock = config, app, outbox, calls, clock
         self._partition = f"{OUTBOX}{event}"
         self._tries = Tries(backoff)

@@ -36,6 +36,7 @@ from salmon.plugin.contract import Identities, Outcome, OutcomeKind, SinkRecord
 
 _TOLD: Final = Outcome(OutcomeKind.APPLIED)
 _LATER: Final = Outcome(OutcomeKind.RETRY_LATER, reason="MongoDB cannot write the outcome of an event now.")
+_IN_NO_DOCUMENT: Final = 28  # PathNotViable: what has the name is no sub-document
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -124,9 +125,10 @@ def _written(collection: Collection[Document], updates: Sequence[UpdateOne]) -> 
 def _refused(code: Any) -> Outcome:
     if code in RETRIABLE_CODES:
         return _LATER
+    if code == _IN_NO_DOCUMENT:
+        why = f"its {MARKER} is not a sub-document. Store what it holds under another name and remove it"
+    else:
+        why = f"MongoDB refuses {MARKER} in it (code {code}). Let the collection's validator allow it"
     return Outcome(
-        OutcomeKind.REFUSED,
-        code=str(code),
-        reason=f"MongoDB refuses {MARKER} in the document (code {code}): let the collection's validator allow it, or set "
-        f"outcomes: false for the event.",
+        OutcomeKind.REFUSED, code=str(code), reason=f"{why}, or set outcomes: false for the event."
     )

@@ -27,7 +27,9 @@ from salmon.salesforce.wire.layout import EventLayout
 
 log = structlog.get_logger(__name__)
 
-_OPS: Final = {"CREATE": Op.CREATE, "UNDELETE": Op.CREATE, "UPDATE": Op.UPDATE, "DELETE": Op.DELETE}
+RETURNS: Final = "UNDELETE"
+_WITHOUT_STAMPS: Final = frozenset({"PricebookEntry"})  # their creations do not show who made them, and when
+_OPS: Final = {"CREATE": Op.CREATE, RETURNS: Op.CREATE, "UPDATE": Op.UPDATE, "DELETE": Op.DELETE}
 _ORDER: Final = struct.Struct(">QI")  # commitNumber, sequenceNumber: rises as the channel does
 
 
@@ -134,6 +136,9 @@ def report_of(
         )
         for native_id in ids
     )
+    # What no event reports was known in the record's former life, and is not in this event.
+    if (kind == RETURNS and schema.unreported) or (op is Op.CREATE and name in _WITHOUT_STAMPS):
+        told = tuple(each for one in told for each in (one, Told(one.native_id, None)))
     return Report(name, commit_time, told, key=carried or None)
 
 

@@ -5,7 +5,7 @@ Rules:
 - The stream's position is known before the first row is read.
 - An event that may or may not be in its record's row already is answered by reading the record again.
 - After a hole, the first event of a record is preceded by its row.
-- A start at the stream's beginning is a hole, once the stream was taken before: what followed may have expired since.
+- A start at the stream's beginning is a hole, once the stream was taken before, as soon as what followed may have expired.
 - The position that is stored is never past an event that has not been reported.
 - An org with another Id than before is of another history (a sandbox that was refreshed): all is read again, and each change
   says of which history it is.
@@ -31,6 +31,7 @@ from salmon.plugin.contract import (
 )
 from salmon.salesforce.catalog import SyncedObject
 from salmon.salesforce.identity import Identity
+from salmon.salesforce.reading.beginning import Beginning
 from salmon.salesforce.reading.doubts import Doubts
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.events import EventId, Report, Told, understood
@@ -167,14 +168,14 @@ class Feed:
         self._has_begun = False
         # Where the stream is to go on, as hex; "" is its beginning. None: not known yet.
         self._place: str | None = None if stored is None else stored["replay_id"]
-        self._stored_place = self._place
+        self._stored_place = self._place or None  # the beginning is stored again, with its time
         self._stored_selected = dict(self._selected)
         # Of the latest event that was ever received.
         self._commit_time: int = 0 if stored is None else stored["commit_time"]
         # Of the latest event that was reported or waits here. After a restart, those that waited are received again.
         self._taken_up_to: int = 0 if stored is None else stored.get("told_up_to", self._commit_time)
         self._lost = was_forgotten
-        self._from_the_beginning_again = self._place == ""
+        self._beginning = Beginning(stored)
         self._arriving_since: float | None = None if stored is not None else monotonic_s()
         self._stream = open_stream(start_at(self._place))
 
@@ -206,10 +207,8 @@ class Feed:
         if len(harvest.identities) == IDENTITIES_A_POLL:
             return
         if not self._has_begun:
-            if self._from_the_beginning_again:
-                # Nothing was ever received on it, so nobody knows how much of it has expired meanwhile.
-                log.error("stream_taken_from_its_beginning_again", objects=sorted(self._objects))
-                self._read_all_again()
+            if self._beginning.is_stored:
+                self._take_beginning_again()
             # Before the first event is reported: what it covers must be reported by rows alone.
             self._runs.begin_first(self._commit_time, self._reported_up_to())
             for name in self._objects:
@@ -280,28 +279,36 @@ class Feed:
 
         LATEST is settled when its first response comes, and not before. Where nobody works in the org, that may
         take minutes: then the stream is taken from the earliest event on, and what is older than the first rows
-        is left to them.
+        is left to them. An event that comes first is older than them, too, and so is the rest of it, if it was split.
         """
         first = self._stream.peek()
         if isinstance(first, Ended):
             raise first.error
-        if first is None and self._monotonic_s() < since_s + self._settle_s:
+        place = b"" if first is None else first.first_place
+        if not place and self._monotonic_s() < since_s + self._settle_s:
             return False
         self._org.look_at_clock()
         self._arriving_since = None
-        if first is None:
+        if not place:
             self._stream.close()
             self._stream = self._open_stream(Preset.EARLIEST)
-            self._place = ""
-        elif not first.events and first.latest:
+            self._beginning.taken(self._org.clock.covered)
+        elif first is not None and not first.events:
             self._stream.pop()
-            self._place = first.latest.hex()
+        self._place = place.hex()
         self._identities_due = True
-        log.info("stream_position_taken", from_the_earliest_event=self._place == "")
+        log.info("stream_position_taken", from_the_earliest_event=first is None)
         if self._lost:
             self._lost = False
             self._read_all_again()
         return True
+
+    def _take_beginning_again(self) -> None:
+        self._org.look_at_clock()
+        if not self._beginning.is_whole(self._org.clock.now):
+            log.error("stream_taken_from_its_beginning_again", objects=sorted(self._objects))
+            self._beginning.taken(self._org.clock.covered)
+            self._read_all_again()
 
     def _read_all_again(self) -> None:
         for name in self._objects:
@@ -430,6 +437,7 @@ class Feed:
                 "told_up_to": self._reported_up_to(),
                 **self._history.to_position(),
                 "selected": dict(self._selected),
+                **self._beginning.to_position(place),
             }
             self._stored_place, self._stored_selected = place, dict(self._selected)
         self._runs.add_positions(harvest)

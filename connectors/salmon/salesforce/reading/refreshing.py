@@ -16,6 +16,7 @@ from typing import Final
 from salmon.model.change import Op
 from salmon.plugin.contract import Signal, SignalKind
 from salmon.salesforce.reading.draft import Harvest
+from salmon.salesforce.reading.events import RETURNS
 from salmon.salesforce.reading.own_requests import OwnRequests
 from salmon.salesforce.reading.rows import IDS_A_QUERY
 
@@ -79,6 +80,8 @@ class AfterEvents:
             waiting, change = self._waiting.get(record.object), record.change
             if waiting is None or not change.is_event or change.op is Op.DELETE or not change.native_id:
                 continue
+            if change.source.get("change_type") == RETURNS:
+                continue  # its row is on its way
             if change.changed is not None and change.changed >= self._unreported[record.object]:
                 waiting.pop(change.native_id, None)  # the channel is enriched by them
                 continue

@@ -101,6 +101,7 @@ class SideBySide:
 
     def _give_up(self, name: str) -> list[Snapshots]:
         readers = self._readers_of.pop(name, [])
+        self._left.pop(name, None)
         for reader in readers:
             reader.give_up(name)
         return readers
@@ -111,7 +112,7 @@ class SideBySide:
             return
         self._readers_of[name].remove(reader)
         if not self._readers_of[name]:
-            del self._readers_of[name]
+            del self._readers_of[name], self._left[name]
         self._help_out(reader)
 
     def _help_out(self, reader: Snapshots) -> None:

@@ -82,6 +82,11 @@ class Received:
             return self.whole
         return self.events[-1].replay_id if self.events else self.latest
 
+    @property
+    def first_place(self) -> bytes:
+        """As `place`, if no row was read before it came: those that follow hold all of its events, also what is to come of the last."""
+        return self.place or (self.events[-1].replay_id if self.events else b"")
+
 
 @dataclass(frozen=True, slots=True)
 class Ended:

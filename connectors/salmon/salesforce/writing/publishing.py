@@ -173,8 +173,10 @@ class EventPublisher:
         try:
             fastavro.schemaless_writer(buffer, self._avro, payload)
         except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
+            wrong = ", ".join(unfit(self._avro, payload)) or type(error).__name__
             raise SchemaMismatch(
-                f"{self._event}: its values do not fit its schema ({type(error).__name__})."
+                f"{self._event}: its values do not fit its schema in the org: {wrong}. Fill its fields with others "
+                f"(events.{self._event}.fields), or correct the values where they come from."
             ) from None
         if len(buffer.getvalue()) > EVENT_BYTES_MAX:
             raise SchemaMismatch(f"{self._event}: the event is larger than 1 MB. Publish fewer fields.")
@@ -217,6 +219,15 @@ class EventPublisher:
             if refused:
                 del self._overtaken[event.id]
         return outcomes
+
+
+def unfit(avro: Mapping[str, Any], payload: Mapping[str, Any]) -> list[str]:
+    """The fields whose values are not of their types in the event's schema, each with the type that the value has."""
+    return [
+        f"{name} is a {type(payload.get(name)).__name__}"
+        for name, type_ in ((each["name"], each["type"]) for each in avro["fields"])
+        if not fastavro.validate(payload.get(name), type_, raise_errors=False)
+    ]
 
 
 def _with_days(schema: ObjectSchema, shown: Mapping[str, Any]) -> dict[str, Any]:

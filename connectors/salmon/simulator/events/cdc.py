@@ -23,6 +23,10 @@ from salmon.simulator.org.transaction import RecordChange, Row, Stored, Transact
 
 OVERFLOW_ID: Final = "000000000000000AAA"
 
+EVENT_BYTES_MAX: Final = (
+    1024 * 1024
+)  # "Change Data Capture Allocations", "Platform Event Allocations": one event
+
 # Where a field stands: in the event record, and in its nested record or None.
 Place = tuple[int, int | None]
 
@@ -64,7 +68,11 @@ class ChangeEvent:
         )
 
     def payload(self) -> bytes:
-        """The event as one Avro datum of its schema, without header or prefix."""
+        """The event as one Avro datum of its schema, without header or prefix. One that is too large says only what its gap event says."""
+        made = self._encoded()
+        return self.as_gap()._encoded() if len(made) > EVENT_BYTES_MAX else made
+
+    def _encoded(self) -> bytes:
         body = self._body()
         body["ChangeEventHeader"] = self._header()
         buffer = io.BytesIO()
@@ -195,6 +203,11 @@ def _hex(bits: int) -> str:
     return f"0x{bits.to_bytes((bits.bit_length() + 7) // 8).hex().upper()}"
 
 
+# What the creation of a price book entry does not show (Change Data Capture Developer Guide, "Change Event Body Fields").
+_WITHOUT_STAMPS: Final = ("PricebookEntry",)
+_STAMPS: Final = ("CreatedDate", "CreatedById", "LastModifiedDate", "LastModifiedById")
+
+
 def _values_and_changed(
     schema: EventSchema, change: RecordChange, *, system: bool
 ) -> tuple[tuple[tuple[Slot, Stored], ...], tuple[Slot, ...]] | None:
@@ -206,7 +219,12 @@ def _values_and_changed(
         changed = tuple(_changed(schema, change.before or {}, after, system=system))
         return (tuple((slot, after.get(slot.row_field)) for slot in changed), changed) if changed else None
     # CREATE and UNDELETE show the whole record, and name no field.
-    shown = ((slot, after.get(slot.row_field)) for slot in schema.slots if slot.is_of(after))
+    hidden = _STAMPS if change.change_type == "CREATE" and change.entity in _WITHOUT_STAMPS else ()
+    shown = (
+        (slot, after.get(slot.row_field))
+        for slot in schema.slots
+        if slot.is_of(after) and slot.row_field not in hidden
+    )
     return tuple((slot, value) for slot, value in shown if value is not None), ()
 
 

@@ -18,13 +18,12 @@ from typing import Any, Final
 import grpc
 
 from salmon.salesforce.wire import pubsub_api_pb2 as pb2
+from salmon.simulator.events.cdc import EVENT_BYTES_MAX
 from salmon.simulator.events.event_faults import Faults
 from salmon.simulator.events.eventbus import EventBus, TopicNotFound
 from salmon.simulator.events.platform_schema import BadPayload, PlatformSchema
 from salmon.simulator.events.pubsub_stream import Refused
 from salmon.simulator.org.platform_events import PREFIX, PlatformEvents
-
-EVENT_BYTES_MAX: Final = 1024 * 1024  # "Allocations": one event
 
 _INVALID: Final = grpc.StatusCode.INVALID_ARGUMENT
 

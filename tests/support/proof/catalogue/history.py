@@ -174,9 +174,16 @@ HISTORY: Final = (
     Mutant(
         "a stream's beginning that was stored is no hole",
         _EMPTY,
-        "salesforce.reading.feed",
-        '        self._from_the_beginning_again = self._place == ""\n',
-        "        self._from_the_beginning_again = False\n",
+        "salesforce.reading.beginning",
+        '        return self._place == ""\n',
+        "        return False\n",
+    ),
+    Mutant(
+        "a stream's beginning is whole for ever",
+        _EMPTY,
+        "salesforce.reading.beginning",
+        "        return now - self._taken_at < GOOD_MS\n",
+        "        return True\n",
     ),
     Mutant(
         "a missing position is a first start",

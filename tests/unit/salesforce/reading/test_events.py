@@ -27,13 +27,15 @@ ID, OTHER = "001000000000001AAA", "001000000000002AAA"
 AT = 1_700_000_000_000
 
 
-def report(body: Mapping[str, Any], identity: Identity | None = None) -> Report:
+def report(
+    body: Mapping[str, Any], identity: Identity | None = None, of: ObjectSchema | None = None
+) -> Report:
     name = body["ChangeEventHeader"]["entityName"]
     return report_of(
         body,
         EventId(b"\x00\x01", "an-event"),
         layout=layout(name),
-        schema=schema(name),
+        schema=of or schema(name),
         identity=identity or Identity({"Account": schema("Account"), "Contact": schema("Contact")}),
         our_user=OUR_USER,
     )
@@ -238,9 +240,35 @@ def test_an_event_tells_whether_our_own_user_made_it(kind: str, user: str) -> No
 
 def test_an_undelete_is_a_creation_and_acknowledges_nothing() -> None:
     """The marker that comes back was of the record's former life."""
-    told = change(payload("UNDELETE", ID, user=OUR_USER, Name="Acme", Salmon_Seq__c=42.0))
-    assert told.op is Op.CREATE
-    assert told.ack is None
+    told, _ = report(payload("UNDELETE", ID, user=OUR_USER, Name="Acme", Salmon_Seq__c=42.0)).told
+    assert told.change is not None
+    assert told.change.op is Op.CREATE
+    assert told.change.ack is None
+
+
+def test_after_an_undelete_the_record_is_to_be_read_where_it_has_fields_that_no_event_reports() -> None:
+    """Formulas and derived fields come back with the record, and not with its event; each record of a merged one is read."""
+    told = report(payload("UNDELETE", ID, OTHER, Name="Acme")).told
+    assert [(one.native_id, one.change is None) for one in told] == [
+        (ID, False),
+        (ID, True),
+        (OTHER, False),
+        (OTHER, True),
+    ]
+    plain = ObjectSchema("Account", tuple(each for each in schema("Account").fields if each.live))
+    assert len(report(payload("UNDELETE", ID, Name="Acme"), of=plain).told) == 1
+
+
+def test_a_creation_that_does_not_show_its_stamps_is_read_too() -> None:
+    """That of a price book entry: else nobody would ever learn when it was made, and by whom."""
+    body = payload("CREATE", ID, Name="Standard")
+    body["ChangeEventHeader"]["entityName"] = "PricebookEntry"
+    of = replace(layout("Account"), object="PricebookEntry")
+    identity = Identity({"Account": schema("Account")})
+    report = report_of(
+        body, EventId(b"1"), layout=of, schema=schema("Account"), identity=identity, our_user=OUR_USER
+    )
+    assert [(one.native_id, one.change is None) for one in report.told] == [(ID, False), (ID, True)]
 
 
 def test_a_change_of_nothing_but_the_marker_is_still_told() -> None:

@@ -11,8 +11,10 @@ from salmon.errors import RequestRejected, Unavailable
 from salmon.model.change import Op
 from salmon.plugin.contract import Signal, SignalKind
 from salmon.salesforce.reading import feed, rows
-from salmon.salesforce.reading.subscription import Preset
-from support.salesforce import OUR_USER, MemoryOrg, payload
+from salmon.salesforce.reading.beginning import GOOD_MS
+from salmon.salesforce.reading.run import Why
+from salmon.salesforce.reading.subscription import Preset, Received
+from support.salesforce import OUR_USER, MemoryOrg, event, payload
 from support.salesforce_feed import NOW, A, B, C, D, Rig, org_of, read_all
 
 CONTACT = "003000000000001AAA"
@@ -81,6 +83,7 @@ def test_a_start_at_the_streams_beginning_is_a_hole_once_it_was_taken_before() -
     read_all(rig)
     assert rig.ops() == [(A, Op.ROW)]
     org.put("Account", A, Name="edited, and the event has expired")
+    rig.pass_s(GOOD_MS / 1000)
     again = rig.restarted()
     assert again.stream.start is Preset.EARLIEST
     again.pass_s(3)
@@ -94,6 +97,73 @@ def test_a_start_at_the_streams_beginning_is_a_hole_once_it_was_taken_before() -
     read_all(again)
     rows = [one.change.fields["Name"] for one in again.told if one.change.op is Op.ROW]
     assert set(rows) == {"edited, and the event has expired"}
+
+
+def test_a_restart_at_the_streams_beginning_reads_nothing_again_while_nothing_of_it_has_expired() -> None:
+    """A quiet org, and a restart before the first keepalive: what is committed meanwhile comes from the beginning on."""
+    org = org_of(A)
+    rig = Rig(org)
+    rig.pass_s(6)
+    rig.gather()
+    rig.pass_s(2)
+    org.look_at_clock()
+    read_all(rig)
+    rig.pass_s(GOOD_MS / 1000 - 10)
+    again = rig.restarted()
+    again.hear(payload("UPDATE", A, at=NOW - 86_400_000, Phone="of the day before the first row"))
+    again.hear(payload("UPDATE", A, at=org.now_ms - 1000, Phone="while it was stopped"))
+    again.gather()
+    assert again.snapshots.begun == []
+    assert again.ops() == [(A, Op.UPDATE)]
+    assert again.place == 2
+
+
+def test_a_beginning_that_is_taken_again_after_a_hole_is_good_from_then_on() -> None:
+    """What is committed after the rows that the hole is answered with comes from the beginning on."""
+    org = org_of(A)
+    rig = Rig(org)
+    rig.pass_s(6)
+    rig.gather()
+    rig.pass_s(GOOD_MS / 1000)
+    again = rig.restarted()
+    again.gather()
+    assert [run.why for run in again.snapshots.running.values()] == [Why.HOLE, Why.HOLE]
+    again.pass_s(3)
+    org.look_at_clock()
+    read_all(again)
+    third = again.restarted()
+    third.gather()
+    assert third.stream.start is Preset.EARLIEST
+    assert third.snapshots.begun == []
+
+
+def test_the_first_event_is_a_place_though_the_rest_of_it_may_be_still_to_come() -> None:
+    """A custom channel may split any event. The rows are read after its commit, so they hold all of it (issue D)."""
+    org = org_of(A, B)
+    rig = Rig(org)
+    first = event(7, payload("UPDATE", A, at=NOW - 2000, Phone="one of two"))
+    rig.stream.items.append(Received([first], b"", whole=b""))
+    rig.gather()
+    assert rig.place == 7
+    rig.pass_s(2)
+    org.look_at_clock()
+    read_all(rig)
+    assert sorted(rig.ops()) == [(A, Op.ROW), (B, Op.ROW)]
+    again = rig.restarted()
+    again.gather()
+    assert again.stream.start == (7).to_bytes(8, "big")
+    assert again.snapshots.begun == []
+
+
+def test_a_first_response_that_tells_nothing_is_no_position() -> None:
+    """Without an event and without a position it is as if nothing had come."""
+    rig = Rig(org_of(A))
+    rig.stream.items.append(Received((), b""))
+    rig.gather()
+    assert rig.stored == {}
+    rig.pass_s(6)
+    rig.gather()
+    assert rig.stream.start is Preset.EARLIEST
 
 
 def test_a_position_that_is_missing_is_a_hole_where_rows_were_told_before() -> None:
@@ -350,6 +420,25 @@ def test_events_before_one_whose_schema_cannot_be_asked_for_are_told(monkeypatch
     monkeypatch.setattr(rig.feed._intake, "_schema_of", schema_of)
     rig.gather()
     assert rig.ops() == [("003000000000001AAA", Op.CREATE)]
+
+
+def test_a_record_that_is_undeleted_is_told_and_then_read_for_what_its_event_lacks() -> None:
+    """Its event comes at once; its row holds the fields that no event reports, and comes though the source was killed before."""
+    org = org_of(A)
+    rig = Rig.streaming(org)
+    rig.hear(payload("UNDELETE", A, at=NOW, Name="Acme"))
+    rig.gather()
+    assert rig.ops() == [(A, Op.CREATE)]
+    killed = rig.restarted()
+    for each in (rig, killed):
+        if each is killed:
+            each.stream.items.extend([Received([event(1, payload("UNDELETE", A, at=NOW, Name="Acme"))], b"")])
+            each.gather()
+            assert each.ops() == [(A, Op.CREATE)], "it comes once more, as it may"
+        each.pass_s(3)
+        org.look_at_clock()
+        each.gather()
+        assert each.ops() == [(A, Op.ROW)]
 
 
 def test_a_gap_of_a_deleted_record_is_answered_by_its_absence() -> None:

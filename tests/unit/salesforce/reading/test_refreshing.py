@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from salmon.model.change import SALESFORCE, Change, Op
 from salmon.plugin.contract import Signal, SourceRecord
@@ -145,6 +146,15 @@ def test_records_with_events_are_read_again_together_and_once() -> None:
     clocked.turn(after_s=1)
     clocked.turn(after_s=SOON_S)
     assert clocked.ids == [(A, B)]
+
+
+def test_an_undeleted_record_is_not_read_a_second_time() -> None:
+    """The feed has it read at once."""
+    clocked = Clocked()
+    back = told(A, Op.CREATE)
+    clocked.turn(replace(back, change=replace(back.change, source={"change_type": "UNDELETE"})))
+    clocked.turn(after_s=SOON_S)
+    assert clocked.ids == []
 
 
 def test_each_batch_has_a_bound_and_so_has_what_waits() -> None:

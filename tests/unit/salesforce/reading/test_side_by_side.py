@@ -174,6 +174,19 @@ def test_an_object_in_parts_that_is_given_up_is_reported_no_more(made: list[Rig]
     assert {chunk.run.why for chunk in rig.taken} == {Why.ASKED}
 
 
+def test_parts_that_nobody_reads_yet_are_given_up_with_their_object(made: list[Rig]) -> None:
+    """Whoever has time afterwards does not begin them, and nothing of the object is kept."""
+    rig = Rig("Account", at_once=3)
+    made.append(rig)
+    rig.readings.begin(replace(RUN, by="rest").cut_at([A, B]))
+    rig.readings.give_up("Account")
+    rig.go_on.set()
+    rig.readings.begin(replace(RUN, object="Contact"))
+    until(lambda: rig.done("Contact"), "another one is read")
+    assert rig.ids("Account") == []
+    assert rig.readings._left == {}, "and so is what was left of the one that is read"
+
+
 def test_an_object_whose_parts_all_fail_waits_once(made: list[Rig]) -> None:
     """People are told what waits, and not how it is read."""
     rig = Rig(at_once=3)

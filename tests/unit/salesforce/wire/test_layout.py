@@ -100,3 +100,20 @@ def test_what_is_no_change_event_is_refused() -> None:
     """A platform event's schema has no change event header."""
     with pytest.raises(SchemaMismatch, match="not the schema of a change event"):
         layout_of({"name": "Order__e", "fields": [{"name": "CreatedDate", "type": "long"}]})
+
+
+def test_a_field_that_holds_a_list_is_plain_and_is_not_taken_for_a_field_of_rest() -> None:
+    """Events of users may have their preferences as a list of names; REST has a checkbox for each, which no event reports then."""
+    preferences = {"type": "array", "items": "string"}
+    fields = [
+        {"name": "ChangeEventHeader", "type": "string"},
+        {"name": "Preferences", "type": ["null", preferences]},
+        {"name": "Title", "type": ["null", "string"]},
+    ]
+    user = layout_of({"name": "UserChangeEvent", "fields": fields})
+    assert user.live == {"Preferences", "Title"}
+    assert user.named(["0x06"]) == {"Preferences", "Title"}
+    assert dict(user.values({"Preferences": ["A", "B"], "Title": "CEO"})) == {
+        "Preferences": ["A", "B"],
+        "Title": "CEO",
+    }

@@ -293,6 +293,34 @@ def test_deletes_are_headers_alone_and_an_undelete_is_the_whole_record() -> None
     assert body["ChangeEventHeader"]["changedFields"] == []
 
 
+def test_the_creation_of_a_price_book_entry_does_not_show_who_made_it() -> None:
+    """An exception of the guide; its updates and its undelete are as those of others."""
+    schema = event_schema({**DESCRIBES["Account"], "name": "PricebookEntry"})
+    row = {"Name": "Standard", "CreatedDate": STAMP, "LastModifiedDate": STAMP, "Phone": "1"}
+    made, back = (
+        decoded(event)
+        for kind in ("CREATE", "UNDELETE")
+        for event in events_of(
+            transaction(change("01uDp00000JJkkHIAT", kind, None, row, "PricebookEntry")),
+            {"PricebookEntry": schema}.get,
+        )
+    )
+    assert (made["Phone"], back["Phone"]) == ("1", "1")
+    assert not {"CreatedDate", "LastModifiedDate"} & made.keys()
+    assert {"CreatedDate", "LastModifiedDate"} <= back.keys()
+
+
+def test_an_event_of_more_than_a_megabyte_is_a_gap_event() -> None:
+    """The platform does not send it: it says who was changed, and how, and the record is to be read."""
+    long = {**JUNGLE, "Description": "x" * 1_100_000}
+    (event,) = events(change("001Dp00000JJkkHIAT", "UPDATE", JUNGLE, long))
+    body = decoded(event)
+    assert set(body) == {"ChangeEventHeader"}
+    header = body["ChangeEventHeader"]
+    assert (header["changeType"], header["recordIds"]) == ("GAP_UPDATE", ["001Dp00000JJkkHIAT"])
+    assert header["changedFields"] == []
+
+
 def test_the_same_change_to_many_records_is_one_event() -> None:
     """Three get the same phone number, one of them among others: two events, numbered in their order."""
     ids = ["001Dp00000JJkjiIAD", "001Dp00000JJkjjIAD", "001Dp00000JJkjkIAD"]
