@@ -128,6 +128,23 @@ def test_a_merged_event_is_several_with_one_replay_id_on_an_enriched_channel(
     assert len({each.event.id for each in heard}) == 3
 
 
+@pytest.mark.parametrize("fault", ["gap", "overflow"])
+def test_an_event_that_says_nothing_of_its_record_is_not_enriched(
+    box: Box, client: Client, fault: str
+) -> None:
+    """A gap event and one of too many changes carry their header alone, on this channel, too."""
+    enriched = [{"name": "Industry"}]
+    topic = channel(box, {"selectedEntity": "AccountChangeEvent", "enrichedFields": enriched})
+    account = box.create("Account", Name="A", Industry="Energy")
+    start = position(client)
+    box.control("POST", "/faults", {"fault": fault, "object": "Account", "count": 1})
+    box.call("PATCH", f"sobjects/Account/{account}", {"Phone": "2"})
+    [heard] = client.subscribe(topic, preset="CUSTOM", replay_id=start).events(1)
+    payload = client.decode(heard)
+    assert payload.pop("ChangeEventHeader")["changeType"] in ("GAP_UPDATE", "GAP_OVERFLOW")
+    assert payload == {}, "nothing but nulls"
+
+
 def test_a_filter_lets_through_what_it_says_and_only_that_is_delivered(box: Box, client: Client) -> None:
     """A SOQL condition on the record; events that it holds back are not counted as delivered."""
     rule = {"selectedEntity": "AccountChangeEvent", "filterExpression": "Industry = 'Energy'"}

@@ -67,6 +67,18 @@ def test_a_bitmap_that_names_what_is_not_there_is_told(bitmap: str) -> None:
         ACCOUNT.named([bitmap])
 
 
+def test_the_flags_of_a_user_may_come_as_a_list_of_names() -> None:
+    """It is one field of the event, which keeps its bit; the flags themselves are fields that no event reports."""
+    flags = {"name": "UserPreferences", "type": ["null", {"type": "array", "items": "string"}]}
+    phone = {"name": "Phone", "type": ["null", "string"]}
+    header = {"name": "ChangeEventHeader", "type": "string"}
+    layout = layout_of({"name": "UserChangeEvent", "fields": [header, flags, phone]})
+    assert layout.named(["0x04"]) == {"Phone"}
+    shown = dict(layout.values({"UserPreferences": ["UserPreferencesSortFeed"], "Phone": "1"}))
+    assert shown == {"UserPreferences": ["UserPreferencesSortFeed"], "Phone": "1"}
+    assert "UserPreferencesSortFeed" not in layout.live
+
+
 def test_live_fields_are_those_of_the_events_under_their_rest_names() -> None:
     """Components under the names that REST gives them; what events lack is not live."""
     assert {"BillingStreet", "Some_Geolocation__Latitude__s", "Name", "Amount_Owed__c"} <= ACCOUNT.live
