@@ -91,6 +91,7 @@ class Knobs:
     views_change: str = ""  # how filter and mask change while the sync runs; see support.world.views
     keeps: str | None = None  # a side that keeps what is deleted on the other
     computes: bool = False  # documents have a field that is made of others, which users set as well
+    parts: bool = False  # the org is read in ranges of Ids, each by itself
 
 
 def any_knobs(random: Random) -> Knobs:
@@ -156,6 +157,7 @@ def _add_aside(knobs: Knobs, random: Random) -> None:
     knobs.ranks = not (knobs.one_way_to or knobs.goes_back) and aside.random() < 0.25
     knobs.polled = not (knobs.one_way_to or knobs.goes_back) and aside.random() < 0.15
     _add_views(knobs, aside)
+    knobs.parts = aside.random() < 0.3
 
 
 def _add_views(knobs: Knobs, random: Random) -> None:

@@ -301,9 +301,11 @@ class OrgReader:
     names: frozenset[str]  # the synced fields
     identity: Identity
 
-    def after(self, native_id: str, limit: int = 2000, floor: int = 0, since: int | None = None) -> ReadRows:
+    def after(
+        self, native_id: str, limit: int = 2000, floor: int = 0, since: int | None = None, to: str = ""
+    ) -> ReadRows:
         """*since*: a schedule is shorter than the time that polls overlap, so all records are in it."""
-        found = [r for i, r in sorted(self.org.records.items()) if i > native_id]
+        found = [r for i, r in sorted(self.org.records.items()) if i > native_id and (not to or i <= to)]
         read = self._rows(found[:limit], floor)
         return replace(read, go_on_after=read.rows[-1].native_id if len(found) >= limit else "")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from random import Random
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,10 +22,12 @@ from salmon.salesforce.reading.events import Report, Told
 from salmon.salesforce.reading.feed import STREAM, Feed
 from salmon.salesforce.reading.intake import Decoded
 from salmon.salesforce.reading.polling import OVERLAP_MS
+from salmon.salesforce.reading.rows import ReadRows
 from salmon.salesforce.reading.run import Run, Why
 from salmon.salesforce.reading.snapshot import Chunk, Failed, Snapshots
 from salmon.salesforce.reading.snapshot_runs import Schedule, partition_of
 from salmon.salesforce.reading.subscription import Ended, Preset, Received, Start
+from salmon.salesforce.reading.windows import Window
 from support.world.database import Database, Document
 from support.world.nature import OBJECT, Nature
 from support.world.org import Org, OrgEvent, OrgReader, OrgRecord, told_of
@@ -87,19 +90,23 @@ class OrgStream:
 
 
 class Chunks(Snapshots):
-    """Runs whose chunks are read when the World says so, and not by a thread."""
+    """
+    Runs whose chunks are read when the World says so, and not by a thread.
 
-    def __init__(self, org: Org, reader: OrgReader) -> None:
-        self._org, self._reader = org, reader
-        self.running: dict[str, Run] = {}
+    With *chance*, runs are cut into parts, of which a random one is read next.
+    """
+
+    def __init__(self, org: Org, reader: OrgReader, chance: Random | None = None) -> None:
+        self._org, self._reader, self._chance = org, reader, chance
+        self.running: dict[int | None, Run] = {}  # by part
         self.ready: deque[Chunk] = deque()
 
     def begin(self, run: Run) -> None:
-        self.running[run.object] = run
+        self.running = {piece.part: piece for piece in run.pieces()}
         self.ready.clear()
 
     def give_up(self, name: str) -> None:
-        self.running.pop(name, None)
+        self.running.clear()
         self.ready.clear()
 
     def take(self) -> Chunk | Failed | None:
@@ -114,17 +121,35 @@ class Chunks(Snapshots):
 
     def read(self) -> None:
         """Read the next chunk, if one is due."""
-        for name, begun in self.running.items():
+        for part, begun in self._next():
             self._org.look_at_clock()
-            if begun.done or (self._org.clock.covered or 0) < begun.not_before:
+            if begun.done or begun.parts or (self._org.clock.covered or 0) < begun.not_before:
                 continue
             run = self._as_begun(begun)
+            if cuts := self._cuts(run):
+                cut = self.running[part] = run.cut_at(cuts)  # its parts are begun when it is taken
+                self.ready.append(Chunk(cut, ReadRows((), Window(run.began, run.began))))
+                continue
             if run.absences:
                 read = self._reader.deleted(run.last, limit=ROWS_A_CHUNK, floor=run.began)
             else:
-                read = self._reader.after(run.last, limit=ROWS_A_CHUNK, floor=run.began)
-            told = self.running[name] = self._told(replace(run, total=0), read)
+                read = self._reader.after(run.last, limit=ROWS_A_CHUNK, floor=run.began, to=run.to)
+            told = self.running[part] = self._told(replace(run, total=0), read)
             self.ready.append(Chunk(told, read))
+
+    def _next(self) -> list[tuple[int | None, Run]]:
+        """What may be read now: of several parts, a random one."""
+        unread = [each for each in self.running.items() if not each[1].done]
+        if self._chance is None or len(unread) < 2:
+            return list(self.running.items())
+        return [self._chance.choice(unread)]
+
+    def _cuts(self, run: Run) -> list[str]:
+        """The Ids at which a run that begins is cut."""
+        if self._chance is None or run.part is not None or run.absences or run.last:
+            return []
+        ids = sorted(self._reader.org.records)
+        return sorted(self._chance.sample(ids, min(len(ids), self._chance.randint(0, 2))))
 
     def _as_begun(self, run: Run) -> Run:
         if run.why is not Why.POLLED or run.last or run.absences:
@@ -171,7 +196,8 @@ class OrgSource:
         self.identity = Identity({OBJECT: self.rules.schema})
         self.identity.load(OBJECT, self.identities)
         reader = OrgReader(self.org, names, self.identity)
-        self.chunks, self.polls = Chunks(self.org, reader), Chunks(self.org, reader)
+        in_parts = self.nature.random if self.nature.knobs.parts else None
+        self.chunks, self.polls = Chunks(self.org, reader, in_parts), Chunks(self.org, reader)
         polled = {OBJECT: POLL_EVERY_S} if self.nature.knobs.polled else {}
         self.feed = WorldFeed(
             org=self.org,
