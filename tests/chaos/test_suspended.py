@@ -127,7 +127,9 @@ def test_all_five_that_wake_up_beside_their_successors_end_and_have_done_nothing
     ring.wait_equal()
     until(lambda: ring.owes_nothing, "all echoes are in")
     conflicts, letters = ring.conflicts, len(ring.dead_letters)
-    accounts = ring.ids("Account")[2:22]  # edit() has the first two: an edit of the other side, at once, would be a conflict indeed
+    accounts = ring.ids("Account")[
+        2:22
+    ]  # edit() has the first two: an edit of the other side, at once, would be a conflict indeed
     before = len(told(ring))
 
     def edit_all(text: str) -> None:
