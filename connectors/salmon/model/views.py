@@ -35,7 +35,7 @@ class View:
         masks: Field -> its mask. Edits of such a field on this side are overruled.
         text: The filter as it is configured, for people.
         computed: Field that the org does not have -> how its value is made (salmon.model.steps.computed).
-        places: MongoDB: which of several collections a record is in. None: there is one. What no collection is for, the side does
+        places: MongoDB: which of several *collections* a record is in. None: there is one. What no collection is for, the side does
             not want, as if the filter said so.
     """
 
@@ -45,6 +45,7 @@ class View:
     text: str = ""
     computed: Mapping[str, Compute] = field(default_factory=dict)
     places: Places | None = None
+    collections: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         assert self.digest, "the empty digest is that of a side without a view"

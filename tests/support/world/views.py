@@ -33,7 +33,12 @@ def views_of(knobs: Knobs, *, changed: bool) -> Mapping[str, View]:
     if knobs.places:
         swapped = changed and knobs.views_change == "another"
         plain = made.get(MONGODB) or View("places")
-        placed = replace(plain, digest=f"{plain.digest} in {swapped}", places=_placing(swapped=swapped))
+        placed = replace(
+            plain,
+            digest=f"{plain.digest} in {swapped}",
+            places=_placing(swapped=swapped),
+            collections=frozenset(COLLECTIONS),
+        )
         made = {**made, MONGODB: placed}
     if not knobs.computes:
         return made

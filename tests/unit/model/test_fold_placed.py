@@ -32,7 +32,7 @@ def by_city(digest: str = "by city", home: str = "Oslo", elsewhere: str = "Berge
     def place(record: Mapping[str, Value]) -> str | None:
         return places.get(str(record.get("City")))
 
-    return Rules(SCHEMA, views={MONGODB: View(digest, places=place)})
+    return Rules(SCHEMA, views={MONGODB: View(digest, places=place, collections=frozenset(places.values()))})
 
 
 def in_north(**fields: Value) -> Story:
@@ -316,6 +316,26 @@ def test_a_sync_that_gets_several_collections_owes_each_document_its_place() -> 
     assert story.facts() == [Fact.ELSEWHERE]
     story.mongodb.row({**story.mongodb.holds, PLACE: "west"}, marker=story.writes[MONGODB].seq)
     assert MONGODB not in story.writes
+
+
+def test_what_is_left_in_a_collection_that_is_no_longer_one_is_created_anew() -> None:
+    """The look that finds it in none of the others is no deletion: nobody has deleted anything."""
+    story = in_north()
+    views = {MONGODB: View("south", places=lambda _: "south", collections=frozenset({"south"}))}
+    story.rules = Rules(SCHEMA, views=views)
+    story.judge_again()
+    story.mongodb.finds_it_gone(story.writes[MONGODB])
+    story.mongodb.absent()
+    assert story.state.lives
+    write = story.writes[MONGODB]
+    assert (write.op, write.fields[PLACE]) == (WriteOp.CREATE, "south")
+
+
+def test_what_a_look_finds_in_no_collection_is_deleted() -> None:
+    """As ever, where the document was in one of the collections that there are."""
+    story = in_north()
+    story.mongodb.absent()
+    assert not story.state.lives
 
 
 @pytest.mark.parametrize("name", [SALESFORCE_ID, ERROR])

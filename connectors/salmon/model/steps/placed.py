@@ -50,6 +50,17 @@ def is_elsewhere(work: Work, told: Op) -> bool:
     return known not in (None, place) if change.op is Op.DELETE else told is not Op.CREATE and known != place
 
 
+def is_left_behind(work: Work) -> bool:
+    """
+    Whether a look did not find a document that was, as far as is known, in a collection that the object has no longer. That is
+    nobody's deletion.
+    """
+    view = work.rules.views.get(work.change.origin)
+    if work.change.op is not Op.ABSENT or view is None or view.places is None:
+        return False
+    return work.x.exists is True and work.x.shadow.get(PLACE) not in view.collections
+
+
 def try_again(work: Work, before: State) -> None:
     """After an edit: it may be the cure of what has kept the document from its place. *before*: the state before the fold."""
     if not work.rules.is_placed or before.canonical == work.state.canonical:

@@ -80,7 +80,7 @@ def reported_by(event: Mapping[str, Any], shape: DocumentShape) -> Reported:
         case "update":
             return _updated(event, key, shape)
         case _:
-            return Reported(key, _change(event, Op.DELETE, fields=_at(_place_of(event), {}, shape)))
+            return Reported(key, _change(event, Op.DELETE, fields=_at(event, {}, shape)))
 
 
 def row_of(
@@ -102,7 +102,7 @@ def row_of(
         as_of=as_of,
         ack=marker_of(document),
         changed=shape.names - reading.misfits.keys() if reading.misfits else None,
-        fields=_at(place, reading.fields, shape),
+        fields=reading.fields if place is None else {**reading.fields, PLACE: place},
         source=_cut(reading.cut),
         misfits=_reported(reading.misfits),
     )
@@ -134,6 +134,11 @@ def clock(timestamp: Timestamp) -> int:
     return timestamp.time << 32 | timestamp.inc
 
 
+def timestamp(time: int) -> Timestamp:
+    """The inverse of clock."""
+    return Timestamp(time >> 32, time & 0xFFFF_FFFF)
+
+
 def collections_replaced_by(event: Mapping[str, Any], collections: Iterable[str]) -> frozenset[str]:
     """Return those of *collections* that no longer hold what their events have reported, after one of LOSING_EVENTS."""
     named = {event.get("ns", {}).get("coll"), event.get("to", {}).get("coll")}
@@ -154,7 +159,7 @@ def _whole(
         op,
         ack=ack,
         changed=changed,
-        fields=_at(_place_of(event), reading.fields, shape),
+        fields=_at(event, reading.fields, shape),
         cut=reading.cut,
         misfits=reading.misfits,
     )
@@ -174,7 +179,7 @@ def _updated(event: Mapping[str, Any], key: str, shape: DocumentShape) -> Report
         return Reported(key, None)  # A later event of the transaction reports the result of our write.
     change = None
     if update.fields or update.misfits or update.ack is not None:
-        told = _at(_place_of(event), update.fields, shape)
+        told = _at(event, update.fields, shape)
         fields = {name: value for name, value in told.items() if value is not None}
         change = _change(
             event,
@@ -243,13 +248,9 @@ class _Update:
                 self.incomplete.add(self.shape.by_path[above])
 
 
-def _place_of(event: Mapping[str, Any]) -> str:
-    place: str = event["ns"]["coll"]
-    return place
-
-
-def _at(place: str | None, fields: Mapping[str, Value], shape: DocumentShape) -> Mapping[str, Value]:
-    return {**fields, PLACE: place} if shape.placed else fields
+def _at(event: Mapping[str, Any], fields: Mapping[str, Value], shape: DocumentShape) -> Mapping[str, Value]:
+    """The fields, and in which of several collections the event's document is."""
+    return {**fields, PLACE: event["ns"]["coll"]} if shape.placed else fields
 
 
 _OWNED_BY_PATH: Final[Mapping[str, str]] = {f"{MARKER}.{below}": name for name, below in OWNED.items()}

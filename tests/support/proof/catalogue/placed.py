@@ -88,8 +88,15 @@ PLACED: Final = (
         "the target of a one-way object that has two documents is tried for ever",
         "Places: a refusal that names the place alone is one of the whole record",
         "model.steps.outcomes",
-        "    at_fault = (change.changed or settable) & settable or settable  #",
-        "    at_fault = (change.changed or settable) & settable  #",
+        "    at_fault = (change.changed or settable) & settable or settable\n",
+        "    at_fault = (change.changed or settable) & settable\n",
+    ),
+    Mutant(
+        "what is left in a collection that the object has no longer is deleted",
+        "Places: that a collection leaves the configuration is nobody's deletion",
+        "model.steps.life",
+        "    if left_behind:\n        return",
+        "    if False:\n        return",
     ),
     Mutant(
         "a deletion is taken at its word",

@@ -190,7 +190,7 @@ SINKS: Final = (
         "MongoDB: what is gone is taken for done",
         "6: an UPDATE of a record that is gone: GONE",
         "mongodb.writing.delivery",
-        "    if not is_there:\n        return _GONE\n",
+        "    if not is_there:\n        return GONE\n",
         "    if not is_there:\n        return APPLIED\n",
     ),
     # Salesforce.
