@@ -24,7 +24,7 @@ from salmon.mongodb.reading.source import MongoSourceTask
 from salmon.mongodb.wire.client import CODEC, Document
 from salmon.mongodb.writing.sink import MongoSinkTask
 from salmon.plugin.contract import DeadLetter, Outcome, Position, Signal, SignalKind, SinkRecord, SourceRecord
-from salmon.transforms.flow import Flow
+from salmon.transforms.flow import Flow, Place
 
 Schemas = Mapping[str, ObjectSchema]
 
@@ -74,6 +74,10 @@ class Synced:
     direction: str = "both"
     paths: Mapping[str, str] = field(default_factory=dict)
     transforms: Flow = NO_TRANSFORMS
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        return tuple(step.collection for _, step in self.transforms.of(Place)) or (self.collection,)
 
     def flow(self, _name: str) -> Flow:
         return self.transforms

@@ -208,7 +208,8 @@ class Ring:
     def document_writes(self) -> int:
         """How many writes the collections have seen so far, whether they changed anything or not."""
         totals = self.db.client.admin.command("top")["totals"]
-        seen = [totals.get(f"{self.db.name}.{each.collection}", {}) for each in self.config.objects.values()]
+        names = [name for each in self.config.objects.values() for name in each.places]
+        seen = [totals.get(f"{self.db.name}.{name}", {}) for name in names]
         kinds = ("insert", "update", "remove")
         return sum(int(counts[kind]["count"]) for counts in seen for kind in kinds if kind in counts)
 
@@ -349,7 +350,7 @@ def running_ring(
 
 
 def _look_for_leaks(ring: Ring) -> None:
-    names = {each.collection for each in ring.config.objects.values()}
+    names = {name for each in ring.config.objects.values() for name in each.places}
     values = leaks.values_of(document for name in names for document in ring.db[name].find().limit(500))
     files = [file for name in ring.config.roster.connectors if (file := ring.folder / f"{name}.log").exists()]
     leaks.none_in(files, leaks.secrets_of(ring.org) | values)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -86,21 +86,24 @@ class EventConfig(BaseModel):
         return self.collection if self.direction == "to_salesforce" else None
 
 
-def faults_of_events(events: Mapping[str, EventConfig], collections: Mapping[str, str]) -> list[str]:
+def faults_of_events(
+    events: Mapping[str, EventConfig], collections: Mapping[str, Sequence[str]]
+) -> list[str]:
     """What is wrong with `events` as a whole, in sentences. See event_faults()."""
     return [f"{'.'.join(key)}: {sentence}" for key, sentence in event_faults(events, collections)]
 
 
 def event_faults(
-    events: Mapping[str, EventConfig], collections: Mapping[str, str]
+    events: Mapping[str, EventConfig], collections: Mapping[str, Sequence[str]]
 ) -> Iterator[tuple[tuple[str, ...], str]]:
     """
     What is wrong with `events` as a whole: path of the key, from the event on, and a sentence.
 
     Args:
-        collections: Synced object -> its collection.
+        collections: Synced object -> its collections.
     """
-    counts = Counter([*collections.values(), *(e.collection for e in events.values() if e.collection)])
+    names = [name for some in collections.values() for name in some]
+    counts = Counter([*names, *(e.collection for e in events.values() if e.collection)])
     for name, event in events.items():
         if name.isprintable() and not _NAME.fullmatch(name):  # otherwise see texts
             yield (name,), "must be the API name of a platform event, e.g. Order_Shipped__e."

@@ -52,6 +52,8 @@ def json_schema() -> dict[str, Any]:
         definitions["TransformConfig"]["allOf"] = entries
     opened = _opened(made)
     opened["$defs"]["Reference"] = _REFERENCE
+    # Either of them, and not both.
+    opened["$defs"]["ObjectConfig"]["oneOf"] = [{"required": [key]} for key in ("collection", "collections")]
     return {"$schema": DIALECT, "title": "A sync of Salmon", **opened}
 
 

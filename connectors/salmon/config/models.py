@@ -32,7 +32,14 @@ from salmon.config import checking
 from salmon.config import settings_table as rendering
 from salmon.config.capture import CaptureConfig
 from salmon.config.checking import checked
-from salmon.config.collections import PATTERN, usable_collection
+from salmon.config.collections import (
+    PATTERN,
+    PLACES_MAX,
+    PlaceConfig,
+    faults_of_collections,
+    places_of,
+    usable_collection,
+)
 from salmon.config.deletions import DeletesConfig
 from salmon.config.events import EventConfig, faults_of_events
 from salmon.config.failures import ErrorsConfig
@@ -203,7 +210,17 @@ class DeleteGuardConfig(BaseModel):
 class ObjectConfig(SavingConfig, SidedObject):
     """One synced sObject."""
 
-    collection: str = Field(pattern=PATTERN, description="The object's collection in MongoDB.")
+    collection: str | None = Field(
+        default=None,
+        pattern=PATTERN,
+        description="The object's collection in MongoDB. Either this or `collections` is required.",
+    )
+    collections: tuple[PlaceConfig, ...] | None = Field(
+        default=None,
+        max_length=PLACES_MAX,
+        description="In place of `collection`: several collections, each with the records that its filter is for. A record whose "
+        "values call for another collection is moved there, with all that the application has in its document.",
+    )
     direction: Literal["both", "to_mongodb", "to_salesforce"] = Field(
         default="both", description="Which way changes flow."
     )
@@ -245,6 +262,7 @@ class ObjectConfig(SavingConfig, SidedObject):
     def flow(self, name: str) -> Flow:
         """Its transforms, ready to be bound to its schema. *name*: of the object."""
         made = computed_of(f"objects.{name}", self.fields, self.numbers)
+        made += places_of(f"objects.{name}.collections", self.collections or ())
         own = len(self.transforms) - self._from_the_top
         places = (
             f"objects.{name}.transforms.{n}" if n < own else f"transforms.{name}.{n - own}" for n in count()
@@ -254,6 +272,11 @@ class ObjectConfig(SavingConfig, SidedObject):
     def computed(self, schema: ObjectSchema) -> tuple[FieldSchema, ...]:
         """The fields that Salmon adds to those of the org. Raises ConfigError: they do not fit them."""
         return self.flow(schema.name).computed(schema)
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The names of its collections: one, or several."""
+        return tuple(each.collection for each in self.collections or ()) or (self.collection or "",)
 
     @property
     def paths(self) -> dict[str, str]:
@@ -274,8 +297,17 @@ class ObjectConfig(SavingConfig, SidedObject):
 
     @field_validator("collection")
     @classmethod
-    def _ours_to_take(cls, value: str) -> str:
-        return usable_collection(value)
+    def _ours_to_take(cls, value: str | None) -> str | None:
+        return None if value is None else usable_collection(value)
+
+    @model_validator(mode="after")
+    def _in_collections(self) -> Self:
+        own = {name: getattr(self, name) for name in ("collection", "match", "direction")}
+        several = self.collections and [each.model_dump() for each in self.collections]
+        settings = {**own, "collections": several, "fields": self.fields.model_dump()}
+        if faults := [f"{'.'.join(key)} {said.rstrip('.')}" for key, said in faults_of_collections(settings)]:
+            raise ValueError("; ".join(faults))
+        return self
 
 
 class MergeConfig(BaseModel):
@@ -376,7 +408,7 @@ class SyncConfig(Sided[ObjectConfig]):
         if wrong := [name for name in objects if not SOBJECT.fullmatch(name)]:
             shown = ", ".join(ascii(name)[1:-1] for name in wrong)
             raise ValueError(f"{shown}: must be API names of sObjects, e.g. Account or Invoice__c")
-        counts = Counter(each.collection for each in objects.values())
+        counts = Counter(name for each in objects.values() for name in each.places)
         if shared := [collection for collection, count in counts.items() if count > 1]:
             raise ValueError(
                 f"several objects have the collection {', '.join(shared)}: give each object its own collection"
@@ -392,6 +424,10 @@ class SyncConfig(Sided[ObjectConfig]):
                 whole = each.model_copy(update={"transforms": steps})
                 whole._from_the_top = len(below)
                 fields = chosen(each.fields, whole.flow(name))
+                if each.collections and fields.rename:
+                    raise ValueError(
+                        f"objects.{name}: collections cannot be used with ReplaceField's renames"
+                    )
                 self.objects[name] = whole.model_copy(update={"fields": fields})
         return self
 
@@ -400,7 +436,7 @@ class SyncConfig(Sided[ObjectConfig]):
     def _events_fit(cls, events: dict[str, EventConfig], info: ValidationInfo) -> dict[str, EventConfig]:
         objects: dict[str, ObjectConfig] | None = info.data.get("objects")
         if objects is not None and (
-            faults := faults_of_events(events, {name: each.collection for name, each in objects.items()})
+            faults := faults_of_events(events, {name: each.places for name, each in objects.items()})
         ):
             raise ValueError("; ".join(faults))
         return events

@@ -63,7 +63,7 @@ class Application:
             config.mongodb.uri.get_secret_value(), appname="salmon-demo", tz_aware=True
         )
         self.database: Database[Document] = self._client.get_database(config.mongodb.database)
-        self._collections = {name: each.collection for name, each in config.objects.items()}
+        self._collections = {name: each.places[0] for name, each in config.objects.items()}
 
     def collection(self, name: str) -> Any:
         """The collection of an object."""

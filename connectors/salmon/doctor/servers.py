@@ -151,7 +151,7 @@ class MongoChecks:
                 "The server asks for no login: whoever reaches it may read and change everything.",
                 "Switch on access control, unless nobody else reaches it.",
             )
-        collections = [each.collection for each in self._config.objects.values()]
+        collections = [name for each in self._config.objects.values() for name in each.places]
         collections += [each.collection for each in self._config.events.values() if each.collection]
         may = actions_on(who.get("authenticatedUserPrivileges") or (), database, collections)
         if lacking := sorted(_ACTIONS - may):

@@ -248,7 +248,7 @@ class _Sides:
         settings = config.objects[name]
         documents = DocumentSide(
             self._database,
-            settings.collection,
+            settings.places[0],
             synced.schema,
             on,
             settings.paths,
@@ -281,7 +281,7 @@ class _Sides:
             )
 
     def applied(self, name: str, pairs: PairsFile) -> Applied:
-        documents = Collected(self._database, self._config.objects[name].collection)
+        documents = Collected(self._database, self._config.objects[name].places[0])
         schema = self.synced(name).schema
         applying = Applying(
             name,

@@ -18,7 +18,7 @@ from salmon.kafka.topics import Topics
 from salmon.merge.states import States
 from salmon.merge.store import Store
 from salmon.model import sides
-from salmon.model.change import SALESFORCE_ID, Change, Write, WriteOp
+from salmon.model.change import OWNED_BY_MERGE, Change, Write, WriteOp
 from salmon.model.fold import Fact, Folded, Published, Report, fold
 from salmon.model.policies import Conflict
 from salmon.model.reducing import without_largest, without_values
@@ -193,7 +193,7 @@ def _written(
     """Encode a write. Most creations contain the whole row, which is available as bytes."""
     if write is None:
         return None
-    fields = {name: value for name, value in write.fields.items() if name != SALESFORCE_ID}
+    fields = {name: value for name, value in write.fields.items() if name not in OWNED_BY_MERGE}
     is_whole = write.op is WriteOp.CREATE and fields == folded.state.canonical
     return codecs.writes[side].encode(write, row if is_whole else None)
 

@@ -22,13 +22,14 @@ MONGODB: Final = "mongodb"
 OPERATOR: Final = "operator"
 SIDES: Final = (SALESFORCE, MONGODB)
 
-# Two properties of a MongoDB document that merge owns and tracks like fields. In `changes` and `writes` they are
-# among the fields, under these names, which no Salesforce field can have.
+# What merge owns of a MongoDB document, and tracks like fields. In `changes` and `writes` it is among the fields, under these
+# names, which no Salesforce field can have.
 SALESFORCE_ID: Final = "$salesforce_id"  # the record's 18-character Id, once it has one
 ERROR: Final = "$error"  # why Salesforce refused the record's latest write; None after it accepted one
 # Key in a change's source: the fields of which a part was left out (a date's time of day), separated by commas.
 CUT: Final = "cut"
-OWNED_BY_MERGE: Final = frozenset({SALESFORCE_ID, ERROR})
+PLACE: Final = "$collection"  # where the document is, of an object that has several collections
+OWNED_BY_MERGE: Final = frozenset({SALESFORCE_ID, ERROR, PLACE})
 
 
 class Op(StrEnum):
@@ -57,7 +58,10 @@ NOT_OF_TYPE: Final = "NOT_OF_TYPE"  # the value does not fit the field's type
 NO_RECORD_KEY: Final = "NO_RECORD_KEY"  # a reference that cannot be the key of any record
 TOO_LARGE: Final = "TOO_LARGE"  # too large for Kafka
 REFUSED_BY_KAFKA: Final = "REFUSED_BY_KAFKA"  # the brokers refuse the record with that value
-MISFIT_CODES: Final = frozenset({NOT_OF_TYPE, NO_RECORD_KEY, TOO_LARGE, REFUSED_BY_KAFKA})
+TWICE: Final = (
+    "TWICE"  # of PLACE: several collections have a document with the `_id`. Also the code of an outcome
+)
+MISFIT_CODES: Final = frozenset({NOT_OF_TYPE, NO_RECORD_KEY, TOO_LARGE, REFUSED_BY_KAFKA, TWICE})
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,10 +24,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from salmon.model.change import OPERATOR, OWNED_BY_MERGE, Change, Op, Value, WriteOp
+from salmon.model.change import OPERATOR, OWNED_BY_MERGE, PLACE, Change, Op, Value, WriteOp
 from salmon.model.rules import SEQ_MAX, Rules
 from salmon.model.state import NEVER, Sent, SideState, State
-from salmon.model.steps import admission, computed, taken_away, went_back
+from salmon.model.steps import admission, computed, placed, taken_away, went_back
 from salmon.model.steps.consequences import is_consequence
 from salmon.model.steps.doubles import with_known_digits
 from salmon.model.steps.life import ends, lives
@@ -67,6 +67,7 @@ def fold(
         correlation: An id that is passed on from the change to its writes and to every log.
         at: When the log received it, in ms. 0: not known; then no oscillation is noticed.
     """
+    told, change = change.op, placed.as_move(change, state, rules)
     rules = rules_for(rules, state, change)
     if rules.decimals:
         change = with_known_digits(change, state, rules)
@@ -87,8 +88,9 @@ def fold(
     elif _is_twin(work):
         work.report(Fact.TWIN)
     else:
-        _told(work)
+        _told(work, told)
     computed.settle(work)
+    placed.try_again(work, state)
     work.breaker.settle()
     # A row has the time of the last edit, which may be years ago. That is not our lag.
     edited_at = change.committed_at if change.is_event else 0
@@ -121,7 +123,8 @@ def _is_twin(work: Work) -> bool:
     return work.x.exists is True and live is not None and told is not None and told != live
 
 
-def _told(work: Work) -> None:
+def _told(work: Work, told: Op) -> None:
+    """*told*: what the change was reported as."""
     change, x = work.change, work.x
     if change.history != x.history:
         x.history = change.history
@@ -132,6 +135,11 @@ def _told(work: Work) -> None:
             went_back.tell(work)
             return
     old = _is_old_news(change, x)
+    if not old and placed.is_elsewhere(work, told):
+        x.order = change.order  # told again, it says nothing either
+        work.out.to_read.add(change.origin)
+        work.report(Fact.ELSEWHERE)
+        return
     # An old row does not answer a write. A later event or row will show what the write set.
     if not (old and change.is_row):
         work.answer = _acknowledge(work, old=old)
@@ -166,7 +174,9 @@ def _news_of_record(work: Work) -> None:
         _late_echo(work)
     else:
         if ours is None:
-            x.parked = {n: p for n, p in x.parked.items() if n not in OWNED_BY_MERGE}
+            # A move that was refused is not tried again because somebody looked.
+            own = OWNED_BY_MERGE - {PLACE} if change.is_row else OWNED_BY_MERGE
+            x.parked = {n: p for n, p in x.parked.items() if n not in own}
             taken_away.forget(work)
         lives(work, ours)
 

@@ -11,6 +11,7 @@ from salmon.model.change import (
     ERROR,
     MONGODB,
     OWNED_BY_MERGE,
+    PLACE,
     SALESFORCE,
     SALESFORCE_ID,
     SIDES,
@@ -96,7 +97,15 @@ class Rules:
         """Side -> all fields of a record there, including merge's own properties of a document."""
         every = frozenset(self.schema.by_name)
         own = {SALESFORCE: every - self.schema.computed, MONGODB: every | {SALESFORCE_ID, ERROR}}
+        if self.is_placed:
+            own[MONGODB] |= {PLACE}
         return {side: own.get(side, every) for side in self.sides}
+
+    @cached_property
+    def is_placed(self) -> bool:
+        """Whether documents may be in several collections."""
+        view = self.views.get(MONGODB)
+        return view is not None and view.places is not None
 
     @cached_property
     def live(self) -> Mapping[str, frozenset[str]]:

@@ -81,7 +81,9 @@ class SyncedObject(Protocol):
     """What the tasks need from an object's settings."""
 
     @property
-    def collection(self) -> str: ...
+    def places(self) -> tuple[str, ...]:
+        """The names of its collections: one, or several."""
+        ...
 
     @property
     def direction(self) -> str:

@@ -29,7 +29,7 @@ from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 
 from salmon.errors import DataError, SchemaMismatch
-from salmon.model.change import ERROR, SALESFORCE_ID, Value
+from salmon.model.change import ERROR, OWNED_BY_MERGE, PLACE, SALESFORCE_ID, Value
 from salmon.model.convert import cut_by, from_document, to_document
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from salmon.mongodb.forms import as_moved, steps_of
@@ -61,7 +61,7 @@ PATHS_PATH: Final = f"{MARKER}.{PATHS}"
 # When a move found another value at the new path of a field than at its old one: see salmon.mongodb.forms.
 FOUND: Final = "found"
 FOUND_PATH: Final = f"{MARKER}.{FOUND}"
-# The properties that merge owns -> their names below the marker.
+# The properties that merge owns -> their names below the marker. Where a document is, it does not say itself.
 OWNED: Final[Mapping[str, str]] = {SALESFORCE_ID: "salesforce_id", ERROR: "error"}
 
 
@@ -90,6 +90,7 @@ class DocumentShape:
         former: Field -> where it was, of the fields that moved last (see salmon.mongodb.forms). A document of ours that has not the
             mark of this form is read as it will be when it is moved.
         moving: Whether documents without a marker are also still to be moved.
+        placed: Whether the object has several collections.
     """
 
     schema: ObjectSchema
@@ -98,6 +99,7 @@ class DocumentShape:
     flow: Bound = NOTHING
     former: Mapping[str, str] = field(default_factory=dict)
     moving: bool = False
+    placed: bool = False
 
     def require_distinct(self) -> DocumentShape:
         """Return it. Raises ConfigError if fields are in each other's way."""
@@ -154,7 +156,8 @@ class DocumentShape:
     @cached_property
     def names(self) -> frozenset[str]:
         """All fields of a record in MongoDB, including merge's own properties."""
-        return frozenset(self.schema.by_name) | frozenset(OWNED)
+        own = OWNED_BY_MERGE if self.placed else OWNED_BY_MERGE - {PLACE}
+        return frozenset(self.schema.by_name) | own
 
     @cached_property
     def links(self) -> frozenset[str]:
@@ -318,7 +321,9 @@ class DocumentShape:
             }
         }
         cleared = [
-            self.path.get(name, name) for name, value in fields.items() if value is None and name not in OWNED
+            self.path.get(name, name)
+            for name, value in fields.items()
+            if value is None and name not in OWNED_BY_MERGE
         ]
         cleared += [path for path, value in owned.items() if value is None]
         if cleared:
@@ -338,7 +343,7 @@ class DocumentShape:
         return self.update(dict.fromkeys(known) | dict(fields), seq)
 
     def _shown_in_order(self, fields: Mapping[str, Value]) -> Document:
-        given = {name: value for name, value in fields.items() if value is not None and name not in OWNED}
+        given = {n: value for n, value in fields.items() if value is not None and n not in OWNED_BY_MERGE}
         ordered = [field.name for field in self.schema.fields if field.name in given]
         ordered += [name for name in given if name not in self.schema.by_name]
         return {self.path.get(name, name): self.shown(name, given[name]) for name in ordered}
@@ -374,6 +379,14 @@ def owned_of(marker: Any) -> dict[str, Value]:
 
 def owned_text(shown: Any) -> str | None:
     return shown if type(shown) is str and shown and _is_unicode(shown) else None
+
+
+def twice_in(places: Iterable[str]) -> str:
+    """Return the reason, for a person who looks at the record."""
+    return (
+        f"The collections {' and '.join(sorted(places))} have a document with the same _id, so none of them is synced. Delete all "
+        f"but one of these documents."
+    )
 
 
 def _require_unicode(field: FieldSchema, text: str) -> None:

@@ -23,7 +23,9 @@ def shape_of(objects: Mapping[str, SyncedObject], name: str, schema: ObjectSchem
     """
     settings = objects[name]
     flow = settings.flow(name).bound(schema)
-    shape = DocumentShape(schema, frozenset(objects), settings.paths, flow).require_distinct()
+    shape = DocumentShape(
+        schema, frozenset(objects), settings.paths, flow, placed=bool(flow.places)
+    ).require_distinct()
     if taken := sorted(shape.tops & flow.constants.keys()):
         raise ConfigError(
             f"objects.{name}.transforms: the constant {', '.join(taken)} is where `fields.rename` puts a field. Choose another name."

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
-from salmon.model.change import ERROR, SALESFORCE_ID, Value
+from salmon.model.change import ERROR, PLACE, SALESFORCE_ID, Value
 from salmon.model.convert import to_rest
 from salmon.model.policies import EXISTENCE
 from salmon.model.schema import FieldSchema
@@ -19,6 +19,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FIELDS: Final[Mapping[str, str]] = {
     SALESFORCE_ID: "its Salesforce Id",
     ERROR: "its error message",
+    PLACE: "its collection",
     EXISTENCE: "its existence",
 }
 _SIDES: Final[Mapping[str, str]] = {

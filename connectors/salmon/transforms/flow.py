@@ -7,6 +7,7 @@ What merge needs is per target side, and is judged on the agreed record, because
 - `masks`: field -> what the side gets instead of its value. A masked field is one-way to that side.
 
 - `computed`: fields that Salesforce does not have, made from those that it has.
+- `places`: MongoDB's collections, if the object has several: the first one whose condition holds has the record.
 
 What a MongoDB document is to look like is for the MongoDB side alone: `forms` (types) and `constants`.
 A filter sees the agreed values, wherever in the list it stands: a mask before it hides nothing from it.
@@ -85,7 +86,15 @@ class Choose:
     renames: Mapping[str, str] = field(default_factory=dict)
 
 
-Step = Filter | Mask | Plugged | Cast | Timestamps | Constant | Choose | Computed
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One of several collections of an object, and the condition of the records in it; None: all that are in no earlier one."""
+
+    collection: str
+    when: str | None = None
+
+
+Step = Filter | Mask | Plugged | Cast | Timestamps | Constant | Choose | Computed | Place
 
 
 def masked_by(step: Step) -> tuple[str, ...]:
@@ -234,6 +243,7 @@ class Flow:
         schema = schema.with_computed(field for field, _ in made)
         faults: list[ConfigError] = []
         filters = []
+        places: list[_Place] = []
         masks: dict[str, dict[str, Masked]] = {}
         shapes: dict[str, Form] = {}
         for each in self.transforms:
@@ -241,6 +251,10 @@ class Flow:
             try:
                 if isinstance(step, Filter):
                     filters.append(_Wanted(each.sides, step.condition(schema), step.drops))
+                if isinstance(step, Place):
+                    places.append(
+                        _Place(step.collection, None if step.when is None else condition(step.when, schema))
+                    )
                 for name in masked_by(step):
                     of = field_named(name, schema)
                     for side in each.sides:
@@ -258,7 +272,9 @@ class Flow:
         constants = {step.name: step.value for _, step in self.of(Constant)}
         computed = {field.name: of for field, of in made if field.name in registered}
         digests = self.digests(registered)
-        return Bound(tuple(filters), masks, shapes, constants, computed, digests, self.document_form)
+        return Bound(
+            tuple(filters), masks, shapes, constants, computed, digests, self.document_form, tuple(places)
+        )
 
     @cached_property
     def document_form(self) -> str:
@@ -279,7 +295,7 @@ class Flow:
     def digests(self, registered: Collection[str] = ()) -> Mapping[str, str]:
         """
         Side -> a short text that differs if the side is to get other values than before: then what it has must be judged again.
-        Empty for a side without filters, masks and computed fields.
+        Empty for a side without filters, masks, computed fields and several collections.
 
         Args:
             registered: The computed fields that the sync has begun to know: before that, they cannot be made.
@@ -292,6 +308,8 @@ class Flow:
                     parts.append(["filter", each.step.fingerprint, each.step.drops])
                 elif isinstance(each.step, Mask | Plugged) and (names := masked_by(each.step)):
                     parts.append(["mask", sorted(names), each.step.fingerprint])
+                elif isinstance(each.step, Place):
+                    parts.append(["place", each.step.collection, each.step.when])
                 elif isinstance(each.step, Computed) and each.step.name in registered:
                     parts.append(["computed", each.step.name, each.step.text])
         return {
@@ -315,6 +333,15 @@ class _Wanted:
         return f"not ({self.when.text})" if self.drops else self.when.text
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    collection: str
+    when: Expression | None
+
+    def has(self, record: Record) -> bool:
+        return self.when is None or self.when.holds(record)
+
+
 @dataclass(frozen=True)
 class Bound:
     """A flow that knows the fields of its object."""
@@ -326,6 +353,11 @@ class Bound:
     computed: Mapping[str, Compute] = field(default_factory=dict)  # registered field -> how its value is made
     digests: Mapping[str, str] = field(default_factory=dict)
     document_form: str = ""
+    places: tuple[_Place, ...] = ()  # if the object has several collections
+
+    def place(self, record: Record) -> str | None:
+        """The collection that a record belongs into, of several; None: no collection is for it."""
+        return next((each.collection for each in self.places if each.has(record)), None)
 
     def wants(self, side: str) -> Callable[[Record], bool] | None:
         """Whether the side is to have a record; None: it is to have all."""
@@ -336,24 +368,42 @@ class Bound:
 
     @cached_property
     def views(self) -> Mapping[str, View]:
-        """What merge needs: for each side that has a filter, a mask or computed fields, its view."""
+        """What merge needs: for each side that has a filter, a mask, computed fields or several collections, its view."""
         computed = {MONGODB: self.computed}
+        places = {MONGODB: self.place} if self.places else {}
         return {
             side: View(
-                digest, self.wants(side), self.masks.get(side, {}), self._text(side), computed.get(side, {})
+                digest,
+                self.wants(side),
+                self.masks.get(side, {}),
+                self._text(side),
+                computed.get(side, {}),
+                places.get(side),
+                frozenset(each.collection for each in self.places) if side in places else frozenset(),
             )
             for side, digest in self.digests.items()
             if digest
         }
 
     def _text(self, side: str) -> str:
-        return " && ".join(each.text for each in self.filters if side in each.sides)
+        filters = [each.text for each in self.filters if side in each.sides]
+        if side == MONGODB and (placed := self._text_of_places):
+            filters.append(f"({placed})" if filters else placed)
+        return " && ".join(filters)
+
+    @cached_property
+    def _text_of_places(self) -> str:
+        """What a record must be to be in any of several collections; empty: nothing, because the last one has all others."""
+        conditions = [each.when for each in self.places]
+        return " || ".join(each.text for each in conditions if each is not None) if all(conditions) else ""
 
     def why_not(self, side: str, record: Record) -> str | None:
         """The condition that keeps the record from the side; None: nothing does."""
         for each in self.filters:
             if side in each.sides and not each.passes(record):
                 return each.text
+        if side == MONGODB and self.places and self.place(record) is None:
+            return self._text_of_places
         return None
 
 

@@ -12,7 +12,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
-from salmon.model.change import MONGODB, SALESFORCE, SALESFORCE_ID, SIDES, Value, WriteOp
+from salmon.model.change import MONGODB, PLACE, SALESFORCE, SALESFORCE_ID, SIDES, Value, WriteOp
 from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
 from salmon.model.state import Parked, SideState, State
@@ -65,7 +65,10 @@ class Terms:
         if self.view is None:
             return row
         record = {name: value for name, value in row.items() if value is not None}
-        return None if self.view.admits(record) is False else self.view.of(record)
+        if self.view.admits(record) is False:
+            return None
+        seen = self.view.of(record)
+        return seen if self.view.places is None else {**seen, PLACE: self.view.place(record)}
 
     def comparable(self, name: str, value: Value) -> Value:
         """Return the value in a form that is the same for all equal values of the field."""
@@ -99,6 +102,8 @@ def terms_of(rules: Rules, further: Collection[str] = ()) -> Mapping[str, Terms]
         SALESFORCE: settable if rules.one_way_to == SALESFORCE else every - rules.schema.computed,
         MONGODB: every if rules.one_way_to == SALESFORCE else every | {SALESFORCE_ID},
     }
+    if rules.is_placed:
+        compared[MONGODB] |= {PLACE}
     later = {SALESFORCE: rules.stamps | (every - rules.live[SALESFORCE]), MONGODB: rules.stamps}
     ids = frozenset(field.name for field in rules.schema.references)
     doubles = {SALESFORCE: rules.decimals, MONGODB: frozenset[str]()}
@@ -161,8 +166,8 @@ def finding(agreed: Mapping[str, Value] | None, seen: Seen | None, terms: Terms)
         return Finding(extra=True) if counts else NOTHING
     if seen is None:
         return Finding(missing=True)
-    if UNREADABLE in seen.unreadable:
-        return Finding(fields=seen.unreadable)
+    if UNREADABLE in seen.unreadable or PLACE in seen.unreadable:
+        return Finding(fields=seen.unreadable)  # the record as a whole, or there are several documents
     differing = {
         name
         for name in terms.compared - terms.not_given(agreed)

@@ -7,18 +7,20 @@ How records are read and what their types and keys mean is in salmon.salesforce 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from pymongo.database import Database
 
 from salmon.errors import BadRecordKey
+from salmon.model.change import PLACE
 from salmon.model.schema import ObjectSchema
 from salmon.mongodb.documents import DocumentShape, Reading
 from salmon.mongodb.form_store import in_form, read_forms
 from salmon.mongodb.keys import ids_of, key_of, shown_id
 from salmon.mongodb.reading.collections import Spellings
 from salmon.mongodb.reading.reads import read_chunk, read_documents
+from salmon.mongodb.reading.several import read_placed, read_placed_chunk
 from salmon.mongodb.stored import id_from_json, id_to_json
 from salmon.mongodb.wire.client import Document
 from salmon.plugin.contract import SourceRecord
@@ -105,29 +107,32 @@ class SalesforceSide:
 
 
 class MongoSide:
-    """One collection."""
+    """One object's collection, or its collections, one after the other."""
 
     def __init__(
         self,
         database: Database[Document],
-        collections: Mapping[str, str],
+        collections: Mapping[str, tuple[str, ...]],
         schema: ObjectSchema,
         renamed: Mapping[str, str],
         flow: Bound = NOTHING,
     ) -> None:
-        """*collections*: object -> collection, of all objects of the sync. *renamed*, *flow*: see DocumentShape."""
+        """*collections*: object -> its collections, of all objects of the sync. *renamed*, *flow*: see DocumentShape."""
         self._database = database
-        self._collection = collections[schema.name]
-        self._plain = DocumentShape(schema, frozenset(collections), renamed, flow)
+        self._collections = collections[schema.name]
+        self._plain = DocumentShape(schema, frozenset(collections), renamed, flow, placed=bool(flow.places))
         self._spellings = Spellings(database, collections, {schema.name: self._plain})
 
     def pages(self, after: str = "") -> Iterator[Page]:
+        if self._plain.placed:
+            yield from self._pages_of_places(after)
+            return
         last = id_from_json(after)
         while True:
             shape = self._shape()
             read = read_chunk(
                 self._database,
-                self._collection,
+                self._collections[0],
                 after=last,
                 limit=_DOCUMENTS_A_READ,
                 projection=shape.projection,
@@ -139,18 +144,60 @@ class MongoSide:
             seen = list(self._seen(shape, read.documents, keyless))
             yield Page(seen, id_to_json(last), keyless)
 
+    def _pages_of_places(self, after: str) -> Iterator[Page]:
+        """One collection after the other. *after*: which one, and the `_id` there."""
+        begin, _, last_id = after.partition(" ")
+        last = id_from_json(last_id)
+        for part in range(int(begin or 0), len(self._collections)):
+            while True:
+                read = read_placed_chunk(
+                    self._database,
+                    self._collections,
+                    part,
+                    after=last,
+                    limit=_DOCUMENTS_A_READ,
+                    projection=self._plain.projection,
+                )
+                if not read.last:
+                    break
+                last = read.last
+                keyless = [(shown_id(document["_id"]), str(error)) for document, error in read.without_key]
+                # A record of which earlier collections have a document, too, was shown with that.
+                before = frozenset(self._collections[:part])
+                found = {key: some for key, some in read.found.items() if before.isdisjoint(some)}
+                yield Page(list(self._seen_in_places(found)), f"{part} {id_to_json(last)}", keyless)
+            last = b""
+
+    def _seen_in_places(self, found: Mapping[str, Mapping[str, Document]]) -> Iterator[Seen]:
+        """Of documents with the same `_id`, nothing can be said but that there are several."""
+        alone = {key: place for key, some in found.items() if len(some) == 1 for place in some}
+        documents = [found[key][place] for key, place in alone.items()]
+        for seen in self._seen(self._plain, documents):
+            yield replace(seen, fields={**seen.fields, PLACE: alone[seen.key]})
+        yield from (Seen(key, {}, frozenset({PLACE})) for key, some in found.items() if len(some) > 1)
+
     def read(self, keys: Collection[str]) -> Mapping[str, Seen]:
         found: dict[str, Seen] = {}
+        if self._plain.placed:
+            for some in batches(ids_of(keys), _DOCUMENTS_A_READ):
+                for placed in read_placed(
+                    self._database, self._collections, some, projection=self._plain.projection
+                ):
+                    found.update((seen.key, seen) for seen in self._seen_in_places(placed.found))
+            return found
         shape = self._shape()
         for some in batches(ids_of(keys), _DOCUMENTS_A_READ):
-            for read in read_documents(self._database, self._collection, some, projection=shape.projection):
+            for read in read_documents(
+                self._database, self._collections[0], some, projection=shape.projection
+            ):
                 found.update((seen.key, seen) for seen in self._seen(shape, read.documents))
         return found
 
     def _shape(self) -> DocumentShape:
         """The form of the documents as it is now: a move may be under way."""
-        forms = read_forms(self._database, [self._collection], needed=bool(self._plain.renamed))
-        return in_form(self._plain, forms.get(self._collection))
+        collection = self._collections[0]
+        forms = read_forms(self._database, [collection], needed=bool(self._plain.renamed))
+        return in_form(self._plain, forms.get(collection))
 
     def _seen(
         self,

@@ -191,7 +191,7 @@ class _Run:
         about = {
             "sync": config.name,
             "org": config.salesforce.login_url,
-            "collection": f"{config.mongodb.database}.{config.objects[name].collection}",
+            "collection": f"{config.mongodb.database}.{', '.join(config.objects[name].places)}",
             "terms": {
                 side: [sorted(each.compared), sorted(each.later), each.extra_counts]
                 for side, each in self._terms(name).items()
@@ -270,7 +270,7 @@ class _Run:
             return RowReader(self._rest, self._synced[name], identity, self._synced)
 
         settings = self._sync.config.objects[name]
-        collections = {each: config.collection for each, config in self._sync.config.objects.items()}
+        collections = {each: config.places for each, config in self._sync.config.objects.items()}
         own: dict[str, Side] = {
             SALESFORCE: SalesforceSide(reader, self._schemas),
             MONGODB: MongoSide(

@@ -11,7 +11,7 @@ from salmon.verify.sides import MongoSide
 from support.mongo import CONTACT, OBJECTS, Log, Mongo
 
 ANY_CASE = {"locale": "en", "strength": 2}
-COLLECTIONS = {name: each.collection for name, each in OBJECTS.items()}
+COLLECTIONS = {name: each.places for name, each in OBJECTS.items()}
 
 
 def reference(log: Log, key: str) -> Any:

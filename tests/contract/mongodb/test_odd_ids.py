@@ -60,7 +60,7 @@ def test_a_snapshot_ends_whatever_the_last_id_of_a_chunk_is(
 def test_verify_ends_whatever_the_last_id_of_a_page_is(mongo: Mongo, odd: Any) -> None:
     """The document without a key is counted once, and the sound ones are all there."""
     mongo.accounts.insert_many([odd, {"_id": "sound"}, {"_id": 1}])
-    side = MongoSide(mongo.database, {"Account": "accounts"}, SCHEMAS["Account"], {})
+    side = MongoSide(mongo.database, {"Account": ("accounts",)}, SCHEMAS["Account"], {})
     keys: list[str] = []
     keyless = 0
     after = ""

@@ -10,8 +10,10 @@ from salmon.kafka.codecs.serdes import Changes, Conflicts, Records, Signals, Wri
 from salmon.kafka.topics import Topics
 from salmon.merge.batch import ObjectCodecs
 from salmon.merge.states import States
+from salmon.model.change import MONGODB
 from salmon.model.rules import Rules
 from salmon.model.schema import ObjectSchema
+from salmon.model.views import View
 from support.registries import MemoryRegistry
 from support.world.nature import OBJECT
 
@@ -23,12 +25,13 @@ SIGNALS: Final = Signals(_REGISTRY, TOPICS.signals("salesforce-source"))
 
 def codecs_of(rules: Rules) -> ObjectCodecs:
     """What the object's records are made with, under these *rules*."""
-    return replace(_codecs(rules.schema, rules.sides), rules=rules)
+    return replace(_codecs(rules.schema, rules.sides, rules.is_placed), rules=rules)
 
 
 @cache
-def _codecs(schema: ObjectSchema, sides: tuple[str, ...]) -> ObjectCodecs:
-    rules = Rules(schema, sides=sides)
+def _codecs(schema: ObjectSchema, sides: tuple[str, ...], placed: bool) -> ObjectCodecs:
+    views = {MONGODB: View("placed", places=lambda _: None)} if placed else {}
+    rules = Rules(schema, sides=sides, views=views)
     return ObjectCodecs(
         rules,
         Changes(schema, _REGISTRY, TOPICS.changes(OBJECT)),

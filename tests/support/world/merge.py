@@ -73,6 +73,7 @@ class Merge:
     once_agreed: set[Value] = field(default_factory=set)
     overtaken: set[Value] = field(default_factory=set)  # what events told that rows had overtaken
     heard: set[tuple[str, Value]] = field(default_factory=set)  # side, and what events told before any row
+    not_folded: set[Value] = field(default_factory=set)  # what events told that only a row can say
     acks_overtaken: set[tuple[str, int]] = field(default_factory=set)  # key, and seq that these answered
     known: set[Value] = field(default_factory=set)  # all that it was ever told
     misfits: set[tuple[str, str]] = field(default_factory=set)  # key and field of what could not be
@@ -104,6 +105,7 @@ class Merge:
         was_known = self._was_known(key, change)
         out = self._fold(key, change)
         repeated = any(report.fact is Fact.REPEATED for report in out.reports)
+        elsewhere = any(report.fact is Fact.ELSEWHERE for report in out.reports)
         shown_late = change.is_row and any(change.ack == call.seq for call in self.late_calls[key])
         if not was_known or repeated or shown_late:
             self.guesses += out.conflicts
@@ -111,10 +113,12 @@ class Merge:
         self.of_unknown_makers += self._of_unknown_makers(key, change, out)
         self.guesses += self._of_what_a_guess_holds(key, change, out)
         self.guesses += self._of_lost_echoes(key, change, out)
+        if elsewhere:
+            self.not_folded.update(change.fields.values())
         if repeated:
             self.overtaken.update(change.fields.values())
             self.acks_overtaken.add((key, change.ack or 0))
-        elif change.is_event and change.ack is None and change.origin != OPERATOR:
+        elif change.is_event and change.ack is None and change.origin != OPERATOR and not elsewhere:
             known = {} if key not in self.states else self.states[key].sides[change.origin].shadow
             self.heard.update((change.origin, v) for n, v in change.fields.items() if v != known.get(n))
         self.hidden_by_late_calls.update(self._hidden_by_late_calls(key, change, out))

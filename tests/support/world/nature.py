@@ -92,6 +92,7 @@ class Knobs:
     keeps: str | None = None  # a side that keeps what is deleted on the other
     computes: bool = False  # documents have a field that is made of others, which users set as well
     parts: bool = False  # the org is read in ranges of Ids, each by itself
+    places: bool = False  # MongoDB has the records in two collections, by their names
 
 
 def any_knobs(random: Random) -> Knobs:
@@ -173,6 +174,9 @@ def _add_views(knobs: Knobs, random: Random) -> None:
         knobs.follows = 0  # what the org does by itself as a record leaves is told in another place
     if knobs.masks == SALESFORCE:
         knobs.normalise = False  # a trigger that tidies what is masked, and is overruled, is an oscillation
+    knobs.places = knobs.one_way_to != SALESFORCE and random.random() < 0.12
+    if knobs.places and not knobs.views_change and random.random() < 0.3:
+        knobs.views_change = "another"
 
 
 @dataclass

@@ -39,7 +39,7 @@ from support.world.nature import (
 from support.world.org import Org
 from support.world.sinks import DatabaseTask, OrgTask, Sink, Task
 from support.world.sources import DatabaseSource, OrgSource
-from support.world.views import LABEL, MASKED, judge_again
+from support.world.views import COLLECTIONS, LABEL, MASKED, OWN, judge_again
 
 _ROUNDS_MAX = 600
 _ROUNDS_AT_REST = 3
@@ -223,6 +223,9 @@ class World:
             if self.knobs.operator and self.nature.chance(self.knobs.operator):
                 self._operate()
             self._act()
+        for key in sorted(self.database.twins):
+            if self.nature.chance(0.8):
+                self.heal(key)
         self.settle()
         if self.knobs.polled:
             # Between two polls, our write went over it: nobody ever hears of that.
@@ -463,6 +466,9 @@ class World:
         """Somebody does something on a side; nobody works on the target of a one-way object."""
         if side == self.knobs.one_way_to:
             return
+        if self.knobs.places and side == MONGODB and self.keys(side) and self.nature.chance(0.25):
+            self._somebody_rearranges(self.nature.random.choice(self.keys(side)))
+            return
         act, knobs = self.nature.random.random(), self.knobs
         keys = self.keys(side)
         if act < 0.05 or not keys:
@@ -487,6 +493,35 @@ class World:
             self._somebody_labels(side, self.nature.random.choice(keys))
         else:
             self._somebody_edits(side, self.nature.random.choice(keys))
+
+    def _somebody_rearranges(self, key: str) -> None:
+        """An application moves a document to the other collection, or copies it there, or sets a property that is its own."""
+        act, database = self.nature.random.random(), self.database
+        if key in database.twins:
+            self.heal(key)
+        elif act < 0.4:
+            database.move(key)
+        elif act < 0.5:
+            database.insert(copy.deepcopy(database.documents[key]), database.other_than(database.places[key]))
+        else:
+            self.births += 1
+            database.owns(key, f"own{self.births}")
+
+    def heal(self, key: str) -> None:
+        """Somebody deletes one of two documents with the same `_id`; what was edited in that one since the copy is gone with it."""
+        database = self.database
+        if self.nature.chance(0.5):
+            database.delete_twin(key)
+            return
+        lost, kept = database.documents[key], database.twins[key]
+        self.nature.history.unheard |= {v for n, v in lost.items() if isinstance(v, str) and kept.get(n) != v}
+        self.nature.history.unheard |= {
+            kept[n] for n in kept if isinstance(kept[n], str) and lost.get(n) != kept[n]
+        }
+        database.delete(key)
+        database.own.pop(key, None)
+        if OWN in kept:
+            database.own[key] = kept[OWN]
 
     def _somebody_labels(self, side: str, key: str) -> None:
         """Which is nobody's edit: the label is made, and is set right again."""
@@ -534,6 +569,9 @@ class World:
             self.nature.history.unheard.add(fields[MASKED])
 
     def delete(self, side: str, key: str) -> None:
+        if side == MONGODB and key in self.database.twins:
+            self.heal(key)
+            return
         self.nature.history.ended.add((side, key))
         if side == SALESFORCE:
             record = self.org.by_key(key)
@@ -541,6 +579,7 @@ class World:
             self.org.delete(record)
         else:
             self.databases[side].delete(key)
+            self.databases[side].own.pop(key, None)
 
     def born(self, side: str, fields: Mapping[str, Value]) -> str:
         """A user's creation; returns the record's key."""
@@ -549,7 +588,7 @@ class World:
         else:
             self.births += 1
             key = f"m{self.births}"
-            self.databases[side].insert({"_id": key, **fields})
+            self.databases[side].insert({"_id": key, **fields}, self._somewhere(side))
         self._brought(side, key, fields)
         self.nature.history.records.update(dict.fromkeys(fields.values(), key))
         return key
@@ -572,7 +611,7 @@ class World:
             }
             if again:
                 key = self.nature.random.choice(gone)
-                self.databases[side].insert({"_id": key, **fields})
+                self.databases[side].insert({"_id": key, **fields}, self._somewhere(side))
                 self._brought(side, key, fields)
             else:
                 self.born(side, fields)
@@ -632,7 +671,16 @@ class World:
         if document["_id"] in database.documents:
             database.replace(document)
         else:
-            database.insert(document)
+            database.insert(document, self._somewhere(side))
+        if OWN in document:
+            database.own[str(document["_id"])] = document[OWN]
+        else:
+            database.own.pop(str(document["_id"]), None)
+
+    def _somewhere(self, side: str) -> str:
+        """The collection in which somebody creates a document: an application does not know all rules."""
+        places = COLLECTIONS if self.knobs.places and side == MONGODB else COLLECTIONS[:1]
+        return self.nature.random.choice(places) if len(places) > 1 else places[0]
 
     # The end.
 

@@ -18,7 +18,15 @@ from salmon.mongodb.documents import owned_of
 from support.world.cuts import Cuts
 from support.world.nature import ADDED, EDITABLE, LINK, RANK, History, other
 from support.world.play import World
-from support.world.views import LABEL, MASKED, deaths_of_nobody, hidden, is_wanted, mislabelled
+from support.world.views import (
+    LABEL,
+    MASKED,
+    deaths_of_nobody,
+    hidden,
+    is_wanted,
+    mislabelled,
+    misplaced,
+)
 
 _CUT_EVERY: Final = 16  # schedules: folding through the codecs takes as long as all the rest
 
@@ -37,6 +45,7 @@ def broken(world: World) -> list[str]:
         *(f"false conflict: {text}" for text in world.merge.of_nobody),
         *(f"astray: {text}" for text in world.merge.gate.astray),
         *(f"mislabelled: {text}" for text in mislabelled(world)),
+        *(f"misplaced: {text}" for text in misplaced(world)),
         *(f"astray: {text}" for text in deaths_of_nobody(world)),
         *(f"said twice: {text}" for text in world.merge.said_twice),
         *(f"set aside: {text}" for text in unexplained(world)),
@@ -64,6 +73,8 @@ def differences(world: World) -> Iterator[str]:
             if key not in states and side != world.knobs.one_way_to:
                 yield f"{key}: {side} has a record that merge never heard of"
     for key, state in states.items():
+        if key in world.database.twins and state.sides[MONGODB].unknown:
+            continue  # nobody has ever told what is in it
         for side in world.sides:
             if side == world.knobs.one_way_to and not _was_owed(world, side, key):
                 continue
@@ -82,7 +93,7 @@ def _was_owed(world: World, side: str, key: str) -> bool:
 
 def _differs(world: World, state: State, side: str, key: str) -> Iterator[str]:
     parked, fields = state.sides[side].parked, world.fields(side, key)
-    if EXISTENCE in parked:
+    if EXISTENCE in parked or (side == MONGODB and key in world.database.twins):
         return
     if not state.lives and side == world.knobs.keeps:
         return  # it may be there, and is nobody's concern any more
@@ -179,10 +190,12 @@ def lost_edits(world: World) -> Iterator[str]:
     taken_out = {value for value in history.cleared if history.places.get(value) == RANK}
     changed = {
         seen
-        for value in history.authored - history.found - history.unheard - taken_out
+        for value in history.authored - history.found - history.unheard - taken_out - world.merge.not_folded
         for seen in _known_to(history, value)
     }
     for key, state in world.merge.states.items():
+        if key in world.database.twins:
+            continue  # nothing is taken of either document
         for name in (*EDITABLE, LINK, RANK):
             value = state.canonical.get(name)
             if (
@@ -213,10 +226,12 @@ def vanished_edits(world: World) -> Iterator[str]:
     # An edit that an event told before any row did is told apart from what was there before.
     heard = {value for value, side in history.unsure.items() if (side, value) in world.merge.heard}
     found = history.found - heard
-    for value in history.authored - seen - agreed - told - found - history.unheard:
+    for value in history.authored - seen - agreed - told - found - history.unheard - world.merge.not_folded:
         name = history.places[value]
         if name in _set_back(world) or name == ADDED:
             continue
+        if history.records.get(value) in world.database.twins:
+            continue  # it is in one of two documents, of which nothing is taken
         if value in world.merge.hidden_by_late_calls or (
             value in history.derived and _is_outdated(world, value)
         ):

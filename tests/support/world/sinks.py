@@ -9,19 +9,21 @@ from typing import Any, Protocol
 
 from salmon.config.capture import CaptureConfig
 from salmon.config.models import ObjectConfig
-from salmon.model.change import OWNED_BY_MERGE, SALESFORCE, Change, Op, Write, WriteOp
+from salmon.model.change import MONGODB, OWNED_BY_MERGE, SALESFORCE, Change, Op, Write, WriteOp
 from salmon.model.schema import ObjectSchema
 from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.writing.delivery import carry_out
+from salmon.mongodb.writing.places import carry_out_placed
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
 from salmon.salesforce.config import ApiBudget
 from salmon.salesforce.writing.sink import SalesforceSinkTask
 from salmon.sink.buffer import SinkBuffer
 from salmon.sink.deferrals import Wait, Waits
 from salmon.sink.reporting import QUIET, outcome_change
-from support.world.database import Database
+from support.world.database import Collection, Database
 from support.world.nature import OBJECT, Nature
 from support.world.org import Org, OrgCalls
+from support.world.views import COLLECTIONS
 
 PLACE = ("writes", 0)
 _CLOCK = 30  # so much faster goes the clock of what waits for a lock to end: a schedule is short
@@ -72,7 +74,8 @@ class DatabaseTask:
     shape: DocumentShape | None = None
 
     def begin(self, schema: ObjectSchema, *, clean: bool) -> None:
-        self.shape = DocumentShape(schema, frozenset({OBJECT}))
+        placed = self.database.side == MONGODB and self.database.nature.rules(schema).is_placed
+        self.shape = DocumentShape(schema, frozenset({OBJECT}), placed=placed)
 
     def caught_up(self) -> None:
         pass
@@ -82,8 +85,11 @@ class DatabaseTask:
 
     def put(self, records: Sequence[SinkRecord]) -> Sequence[Outcome]:
         assert self.shape is not None
-        collection: Any = self.database
-        return carry_out(collection, self.shape, records)
+        collections: Any = {name: Collection(self.database, name) for name in COLLECTIONS}
+        if self.shape.placed:
+            is_read = self.database.nature.knobs.one_way_to is None
+            return carry_out_placed(collections, self.shape, records, is_read=is_read)
+        return carry_out(collections[COLLECTIONS[0]], self.shape, records)
 
 
 @dataclass

@@ -14,6 +14,7 @@ from salmon.model.change import MONGODB, OWNED_BY_MERGE, SALESFORCE, Change
 from salmon.model.rules import Rules
 from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.reading.events import absent, reported_by, row_of, time_of
+from salmon.mongodb.reading.placed import is_for_a_row, row_of_places
 from salmon.plugin.contract import Position, Signal, SignalKind
 from salmon.salesforce.catalog import SyncedObject
 from salmon.salesforce.identity import Identity
@@ -28,7 +29,7 @@ from salmon.salesforce.reading.snapshot import Chunk, Failed, Snapshots
 from salmon.salesforce.reading.snapshot_runs import Schedule, partition_of
 from salmon.salesforce.reading.subscription import Ended, Preset, Received, Start
 from salmon.salesforce.reading.windows import Window
-from support.world.database import Database, Document
+from support.world.database import Backup, Database
 from support.world.nature import OBJECT, Nature
 from support.world.org import Org, OrgEvent, OrgReader, OrgRecord, told_of
 
@@ -371,7 +372,8 @@ class DatabaseSource:
 
     def start(self) -> None:
         """Begin with the present rules; of a field that they have added, the stream has told nothing."""
-        self.shape = DocumentShape(self.rules.schema, frozenset({OBJECT}))
+        placed = self.rules.is_placed and self.database.side == MONGODB
+        self.shape = DocumentShape(self.rules.schema, frozenset({OBJECT}), placed=placed)
         untold, self.seen = self.seen, []
         for seen in untold:
             self.read([key for key, _ in seen.rows])
@@ -429,7 +431,7 @@ class DatabaseSource:
         self.unread.clear()
         self.anew = self.database.documents.keys() | self.keys()
 
-    def go_back(self, backup: dict[str, Document]) -> None:
+    def go_back(self, backup: Backup) -> None:
         """The database is restored from a backup, and everything is read anew."""
         self.database.go_back(backup)
         self.lose_events()
@@ -441,14 +443,20 @@ class DatabaseSource:
 
     def _row(self, key: str, as_of: int) -> tuple[str, Change]:
         document = self.database.documents.get(key)
-        if document is None:
+        if self.shape.placed:
+            told = row_of_places(key, self.database.all_of(key), self.shape, as_of=as_of)
+        elif document is None:
             return key, self._here(absent(as_of=as_of))
-        told = row_of(document, self.shape, as_of=as_of)
+        else:
+            told = row_of(document, self.shape, as_of=as_of)
         assert told.change is not None
         return key, self._here(told.change)
 
     def _tell(self, event: Mapping[str, Any]) -> None:
         told = reported_by(event, self.shape)
+        if self.shape.placed and is_for_a_row(event["operationType"], len(self.database.all_of(told.key))):
+            self.read([told.key])
+            return
         if told.change is not None:
             self.tell(told.key, self._here(told.change))
 

@@ -1,4 +1,4 @@
-"""Filters, masks and a computed field of the World, which may change while the sync runs; and what must hold of them."""
+"""Filters, masks, a computed field and places of the World, which may change while the sync runs; and what must hold of them."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from salmon.model.change import MONGODB, OPERATOR, SIDES, Change, Op, Value, WriteOp
+from salmon.model.change import MONGODB, OPERATOR, PLACE, SIDES, Change, Op, Value, WriteOp
 from salmon.model.fold import Folded
+from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
 from salmon.model.state import State
 from salmon.model.steps.admission import is_current
-from salmon.model.views import Compute, View, Wants
+from salmon.model.views import Compute, Places, View, Wants
 
 if TYPE_CHECKING:
     from support.world.nature import Knobs
     from support.world.play import World
 
 MASKED: Final = "Phone"
+COLLECTIONS: Final = ("accounts", "partners")  # of the database; the second one, where the object has several
+OWN: Final = "Own"  # a property of a document that is the application's
 LABEL: Final = "Label"  # made of Name and City, if anything is
 # A record is not wanted whose Name begins with the first of these; after the filter has changed, with the second.
 _UNWANTED: Final = ("k", "a")
@@ -27,6 +30,16 @@ CHANGES: Final = ("", "another", "ends", "begins")
 def views_of(knobs: Knobs, *, changed: bool) -> Mapping[str, View]:
     """The views of all sides, before or after they have *changed*."""
     made = _filters_and_masks(knobs, changed=changed)
+    if knobs.places:
+        swapped = changed and knobs.views_change == "another"
+        plain = made.get(MONGODB) or View("places")
+        placed = replace(
+            plain,
+            digest=f"{plain.digest} in {swapped}",
+            places=_placing(swapped=swapped),
+            collections=frozenset(COLLECTIONS),
+        )
+        made = {**made, MONGODB: placed}
     if not knobs.computes:
         return made
     sign = "+" if changed and knobs.views_change else "-"
@@ -35,6 +48,38 @@ def views_of(knobs: Knobs, *, changed: bool) -> Mapping[str, View]:
         **made,
         MONGODB: replace(plain, digest=f"{plain.digest} {sign}", computed={LABEL: _labelled(sign)}),
     }
+
+
+def _placing(*, swapped: bool) -> Places:
+    """By the number in a record's Name; one of them in ten is in neither collection."""
+
+    def place(record: Mapping[str, Value]) -> str | None:
+        digits = "".join(each for each in str(record.get("Name", "")) if each.isdigit())
+        number = int(digits or 0)
+        return None if number % 10 == 7 else COLLECTIONS[number % 2 != swapped]
+
+    return place
+
+
+def misplaced(world: World) -> Iterator[str]:
+    """Documents that are not where the agreed record belongs, and what an application has lost of its own."""
+    if not world.knobs.places:
+        return
+    database, view = world.database, world.merge.rules.views[MONGODB]
+    for key, state in world.merge.states.items():
+        side = state.sides[MONGODB]
+        is_twice = key in database.twins
+        if is_twice != (PLACE in side.misfits):
+            yield f"{key}: twice {is_twice}, told {PLACE in side.misfits}"
+        belongs = view.place(state.canonical)
+        there = database.places.get(key)
+        waits = is_twice or PLACE in side.parked or EXISTENCE in side.parked
+        is_due = state.lives and not waits and is_wanted(world.merge.rules, MONGODB, state)
+        if is_due and there and belongs and there != belongs:
+            yield f"{key}: is in {there}, belongs into {belongs}"
+    for key, document in database.documents.items():
+        if document.get(OWN) != database.own.get(key):
+            yield f"{key}: the application has {document.get(OWN)!r}, and had set {database.own.get(key)!r}"
 
 
 def _labelled(sign: str) -> Compute:
@@ -101,7 +146,7 @@ class Gate:
 
 def is_wanted(rules: Rules, side: str, state: State) -> bool:
     view = rules.views.get(side)
-    return view is None or view.wants is None or view.wants(state.canonical)
+    return view is None or bool(view.admits(state.canonical))
 
 
 def judge_again(world: World, *, at_most: int) -> None:
@@ -114,7 +159,7 @@ def judge_again(world: World, *, at_most: int) -> None:
 def deaths_of_nobody(world: World) -> Iterator[str]:
     """Records that are deleted although nobody has deleted them: they have merely left a side."""
     knobs = world.knobs
-    if not knobs.filters or knobs.holes or knobs.goes_back or knobs.follows or knobs.polled:
+    if not (knobs.filters or knobs.places) or knobs.holes or knobs.goes_back or knobs.follows or knobs.polled:
         return
     for key, state in world.merge.states.items():
         origin = state.life.origin

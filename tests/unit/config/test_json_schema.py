@@ -190,3 +190,15 @@ def test_it_knows_the_settings_of_the_plugins_that_are_installed(
     }
     sides = {**yaml.safe_load(WHOLE), "sides": {"jsonl": {"folder": "/f", "poll_s": 0}}}
     assert faults(sides) == ["sides.jsonl.poll_s"]
+
+
+def test_an_object_has_one_collection_or_several() -> None:
+    """Either key, and not both; each of several is described, too."""
+    places = [{"collection": "customers", "filter": "Type == 'Customer'"}, {"collection": "others"}]
+
+    def of_account(**settings: Any) -> list[str]:
+        return faults({**yaml.safe_load(WHOLE), "objects": {"Account": settings}})
+
+    assert of_account(collections=places) == []
+    assert of_account(collections=places, collection="a") != []
+    assert of_account(collections=[{"filter": "true"}, *places]) != []

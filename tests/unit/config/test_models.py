@@ -16,6 +16,7 @@ from salmon.config.texts import faults_of_texts
 from salmon.errors import ConfigError
 from salmon.kafka.properties import BROKERS
 from salmon.runtime.error_limit import Tolerance
+from salmon.transforms.flow import Place
 
 Write = Callable[[str], Path]
 
@@ -370,14 +371,52 @@ def test_what_does_not_fit_is_told_although_something_else_is_wrong(write: Write
         assert told in message, message
 
 
-def test_several_collections_for_one_object_are_refused_with_the_reason(write: Write) -> None:
-    """And not as an unknown key: it is said what to do instead. So is one collection for several objects."""
-    places = [{"collection": "customers", "filter": "Type == 'Customer'"}, {"collection": "partners"}]
-    message = refused(write(changed(objects__Account={"collection": "accounts", "collections": places})))
-    assert "objects.Account.collections: is not possible: an object has one collection" in message
-    assert "unknown key" not in message
-    message = refused(write(changed(objects__Contact={"collection": "accounts"})))
-    assert "an `_id` would not say of which object a document is" in message
+PLACES = [{"collection": "customers", "filter": "Type == 'Customer'"}, {"collection": "others"}]
+
+
+def test_an_object_may_have_several_collections(write: Write) -> None:
+    """In place of one; each has the records that its filter is for, and the last one may have all others."""
+    objects = config.load(write(changed(objects__Account={"collections": PLACES})), env=ENV).objects
+    assert objects["Account"].places == ("customers", "others")
+    steps = [step for _, step in objects["Account"].flow("Account").of(Place)]
+    assert steps == [Place("customers", "Type == 'Customer'"), Place("others")]
+
+
+@pytest.mark.parametrize(
+    ("settings", "key", "said"),
+    [
+        ({}, "collection", "is missing"),
+        ({"collection": "a", "collections": PLACES}, "collection", "cannot stand beside `collections`"),
+        ({"collections": PLACES[1:]}, "collections", "must have two entries or more"),
+        ({"collections": [PLACES[1], PLACES[0]]}, "collections.0.filter", "only the last collection"),
+        ({"collections": [PLACES[0], *PLACES]}, "collections", "has customers twice"),
+        ({"collections": PLACES, "fields": {"rename": {"Name": "n"}}}, "collections", "fields.rename"),
+        ({"collections": PLACES, "match": {"on": "Name"}}, "collections", "cannot be used with `match`"),
+        ({"collections": PLACES, "direction": "to_salesforce"}, "collections", "written to MongoDB"),
+        ({"collections": [{"collection": "contacts"}, PLACES[1]]}, "collections.0.filter", "is missing"),
+        ({"collections": [{"collection": "c", "filter": "Type =="}, PLACES[1]]}, "collections.0.filter", ""),
+        (
+            {"collections": [{"collection": "system.c", "filter": "true"}, PLACES[1]]},
+            "collections.0",
+            "reserved",
+        ),
+    ],
+)
+def test_what_several_collections_cannot_be_is_said_at_the_key(
+    write: Write, settings: dict[str, Any], key: str, said: str
+) -> None:
+    """All at once, each with what to do."""
+    message = refused(write(changed(objects__Account=settings)))
+    assert f"objects.Account.{key}" in message
+    assert said in message
+
+
+def test_no_collection_belongs_to_two_objects(write: Write) -> None:
+    """Also if it is one of several."""
+    places = [PLACES[0], {"collection": "contacts"}]
+    several = {"Account": {"collections": places}, "Contact": {"collection": "contacts"}}
+    message = refused(write(changed(objects=several)))
+    assert "objects.Contact.collection: is the collection of Account, too" in message
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:

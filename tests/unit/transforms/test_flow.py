@@ -7,7 +7,7 @@ import pytest
 from salmon.errors import ConfigError
 from salmon.model.rules import Rules
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
-from salmon.transforms.flow import Cast, Constant, Filter, Flow, Timestamps, Transform
+from salmon.transforms.flow import Cast, Constant, Filter, Flow, Place, Timestamps, Transform
 from salmon.transforms.masks import Mask
 
 SCHEMA = ObjectSchema(
@@ -119,3 +119,36 @@ def test_the_digest_of_a_side_differs_if_it_is_to_get_other_values(one: Flow, ot
     assert one.digests()["mongodb"] != other.digests()["mongodb"]
     assert one.digests()["salesforce"] == other.digests()["salesforce"] == ""
     assert one.digests() == Flow(one.transforms).digests()
+
+
+def test_the_first_collection_whose_filter_holds_has_the_record() -> None:
+    """Of several; with one for all others, each record has its place. A filter may name a computed field."""
+    bound = flow(Place("adults", "Age >= 18"), Place("named", "Name != null"), Place("others")).bound(SCHEMA)
+    assert bound.place({"Age": 20, "Name": "x"}) == "adults"
+    assert bound.place({"Age": 7, "Name": "x"}) == "named"
+    assert bound.place({}) == "others"
+    view = bound.views["mongodb"]
+    assert (view.place({"Age": 20}), view.collections) == ("adults", frozenset({"adults", "named", "others"}))
+    assert bound.why_not("mongodb", {}) is None
+    assert "salesforce" not in bound.views
+
+
+def test_what_no_collection_is_for_is_kept_away_with_the_reason() -> None:
+    """As by a filter, after the filters there are."""
+    bound = flow(Filter("Email != null"), Place("adults", "Age >= 18"), Place("named", "Name == 'x'")).bound(
+        SCHEMA
+    )
+    assert bound.views["mongodb"].admits({"Email": "e", "Age": 7}) is False
+    assert bound.why_not("mongodb", {"Email": "e", "Age": 7}) == "Age >= 18 || Name == 'x'"
+    assert bound.why_not("mongodb", {"Age": 20}) == "Email != null"
+    assert bound.views["mongodb"].text == "Email != null && (Age >= 18 || Name == 'x')"
+
+
+def test_another_filter_or_order_of_collections_has_all_records_judged_again() -> None:
+    """The first that holds has the record, so the order counts, too."""
+    adults, others = Place("adults", "Age >= 18"), Place("others")
+    digests = {
+        flow(*places).digests()["mongodb"]
+        for places in ((adults, others), (others, adults), (Place("adults", "Age >= 21"), others), (adults,))
+    }
+    assert len(digests) == 4

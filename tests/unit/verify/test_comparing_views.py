@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from salmon.model.change import MONGODB, SALESFORCE, SALESFORCE_ID, SIDES, Value
+from salmon.model.change import MONGODB, PLACE, SALESFORCE, SALESFORCE_ID, SIDES, Value
 from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
@@ -34,6 +34,19 @@ def test_a_masked_value_is_what_the_side_is_to_have() -> None:
     assert not any(found.differs for found in findings(KEY, AGREED, seen, TERMS).values())
     bare = {**seen, MONGODB: replace(DOCUMENT, fields={**AGREED, SALESFORCE_ID: KEY})}
     assert findings(KEY, AGREED, bare, TERMS)[MONGODB].fields == {"Phone"}
+
+
+def test_a_document_is_held_against_the_collection_that_it_belongs_into() -> None:
+    """In another one it differs; of two documents with the `_id` nothing else is said."""
+    view = View("placed", places=lambda _: "customers", collections=frozenset({"customers", "others"}))
+    terms = terms_of(Rules(SCHEMA, views={MONGODB: view}))
+    document = Seen(KEY, {**AGREED, SALESFORCE_ID: KEY, PLACE: "customers"})
+    seen = {SALESFORCE: IN_ORG, MONGODB: document}
+    assert not any(found.differs for found in findings(KEY, AGREED, seen, terms).values())
+    moved = {**seen, MONGODB: replace(document, fields={**document.fields, PLACE: "others"})}
+    assert findings(KEY, AGREED, moved, terms)[MONGODB].fields == {PLACE}
+    twice = {**seen, MONGODB: Seen(KEY, {}, frozenset({PLACE}))}
+    assert findings(KEY, AGREED, twice, terms)[MONGODB].fields == {PLACE}
 
 
 def test_a_record_that_is_not_wanted_is_missing_nowhere() -> None:

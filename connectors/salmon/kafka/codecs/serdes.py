@@ -20,7 +20,9 @@ from salmon.kafka.codecs.avro import Codec, generation_of, writer_of
 from salmon.kafka.codecs.registry import Registry
 from salmon.model.change import (
     ERROR,
+    MONGODB,
     OWNED_BY_MERGE,
+    PLACE,
     SALESFORCE,
     SALESFORCE_ID,
     Change,
@@ -47,6 +49,8 @@ class Changes(Codec):
         self._live = frozenset(field.name for field in schema.fields if field.live)
         # Writer's schema id -> see _known_to, for rows and for Salesforce's events.
         self._known: dict[int, tuple[frozenset[str] | None, frozenset[str] | None]] = {}
+        # Writers' schemas of a version that does not say in which collection a document is.
+        self._without_places: set[int] = set()
 
     def encode(self, change: Change) -> bytes:
         """Encode a change. Raises SchemaMismatch: a value does not match its field, or the object has no such field."""
@@ -65,6 +69,7 @@ class Changes(Codec):
             "changed": None if change.changed is None else sorted(change.changed),
             "salesforce_id": fields.get(SALESFORCE_ID),
             "error": fields.get(ERROR),
+            "collection": fields.get(PLACE),
             "misfits": [
                 {"name": name, "code": misfit.code, "reason": misfit.reason}
                 for name, misfit in sorted(change.misfits.items())
@@ -117,10 +122,16 @@ class Changes(Codec):
             rows, events = self._known[writer]
         except KeyError:
             rows, events = self._known[writer] = self._learn_known(writer)
-        return events if origin == SALESFORCE and op is not Op.ROW else rows
+        known = events if origin == SALESFORCE and op is not Op.ROW else rows
+        if origin == MONGODB and writer in self._without_places:
+            return (OWNED_BY_MERGE | self._rows if known is None else known) - {PLACE}
+        return known
 
     def _learn_known(self, writer: int) -> tuple[frozenset[str] | None, frozenset[str] | None]:
-        row = _row_fields(self._registry.schema_by_id(writer))
+        schema = self._registry.schema_by_id(writer)
+        if all(field["name"] != "collection" for field in schema["fields"]):
+            self._without_places.add(writer)
+        row = _row_fields(schema)
         rows = {field["name"] for field in row}
         live = {field["name"] for field in row if field.get("salmon", {}).get("live", True)}
         return (
@@ -161,6 +172,7 @@ class Writes(Codec):
             "correlation": write.correlation,
             "salesforce_id": fields.get(SALESFORCE_ID),
             "error": fields.get(ERROR),
+            "collection": fields.get(PLACE),
             "lacks": [] if write.knows is None else sorted(self._fields.keys() - write.knows),
             "differs": None if write.differs is None else sorted(write.differs),
         }
@@ -369,7 +381,7 @@ def _row_fields(envelope: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
 
 def _row(fields: Mapping[str, Value]) -> Mapping[str, Value]:
     """Return the fields of the row: all except merge's own, which are separate fields of the envelope."""
-    if SALESFORCE_ID in fields or ERROR in fields:
+    if not OWNED_BY_MERGE.isdisjoint(fields):
         return {name: value for name, value in fields.items() if name not in OWNED_BY_MERGE}
     return fields
 
@@ -381,6 +393,8 @@ def _set_fields(datum: Mapping[str, Any], lists: Iterable[str]) -> dict[str, Val
         fields[SALESFORCE_ID] = datum["salesforce_id"]
     if datum["error"] is not None:
         fields[ERROR] = datum["error"]
+    if datum["collection"] is not None:
+        fields[PLACE] = datum["collection"]
     return _with_tuples(fields, lists)
 
 

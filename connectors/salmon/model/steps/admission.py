@@ -65,7 +65,7 @@ def _may_show(side: SideState, op: WriteOp) -> bool:
 def is_wanted(state: State, name: str, rules: Rules) -> bool:
     """Whether the side *name* is to have the record, which lives. While its filter cannot say, it is as it was."""
     view = rules.views.get(name)
-    if view is None or view.wants is None:
+    if view is None:
         return True
     admitted = view.admits(state.canonical)
     return state.sides[name].entered if admitted is None else admitted

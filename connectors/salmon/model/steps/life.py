@@ -11,7 +11,7 @@ from salmon.model.change import OWNED_BY_MERGE, Op, WriteOp
 from salmon.model.policies import EXISTENCE, Edit
 from salmon.model.rules import OVERWRITTEN_MAX
 from salmon.model.state import EMPTIED, NEVER, Overwritten, Park, Parked, Sent, SideState, Version
-from salmon.model.steps import taken_away
+from salmon.model.steps import placed, taken_away
 from salmon.model.steps.misfits import note, note_what_was_seen
 from salmon.model.steps.values import fold_value, refused_in_silence
 from salmon.model.steps.work import UNKNOWN, Fact, Work
@@ -263,6 +263,7 @@ def ends(work: Work, ours: Sent | None) -> None:
     """Step 5. DELETE or ABSENT: the side no longer has the record, or never had."""
     change, x, state = work.change, work.x, work.state
     had, unseen = x.exists, _unseen(work)
+    left_behind = placed.is_left_behind(work)
     x.overwritten = taken_away.notes(work, ours)
     # The record is gone, so no echo of a finished write is expected any more. A row with values would not prove that: it may have
     # been read before a write whose outcome overtook the row.
@@ -276,6 +277,8 @@ def ends(work: Work, ours: Sent | None) -> None:
         return  # known, or our own doing; if canonical lives, step 7 creates it anew
     if had is False or (had is None and change.op is Op.ABSENT):
         return  # it never had it: nothing was deleted
+    if left_behind:
+        return  # step 7 creates it anew, in one of the collections of now
     if unseen and _is_kept_elsewhere(work):
         unseen = []  # those who made these edits keep them
     if unseen and not work.is_consequence:

@@ -142,7 +142,8 @@ def _refused_one_way(work: Work) -> None:
     """The last write was refused. An older one needs no answer: each write carries the whole record."""
     change, x = work.change, work.x
     settable = work.rules.names[change.origin] - OWNED_BY_MERGE
-    at_fault = (change.changed or settable) & settable
+    # Where it names merge's own properties alone, it is of the document as a whole.
+    at_fault = (change.changed or settable) & settable or settable
     if not work.state.lives or at_fault == settable or not at_fault.isdisjoint(work.rules.required):
         at_fault = settable | {EXISTENCE}  # any edit of the record may be the cure
     parked = Parked(Park.REFUSED, x.marker, change.source.get("code", ""), change.source.get("reason", ""))

@@ -15,6 +15,7 @@ from salmon.model.change import (
     ERROR,
     MONGODB,
     OWNED_BY_MERGE,
+    PLACE,
     SALESFORCE,
     SALESFORCE_ID,
     Value,
@@ -132,6 +133,8 @@ def owed_to(state: State, name: str, rules: Rules) -> Owed | None:
     side = state.sides[name]
     if side.held and rules.one_way_to is None:
         return None
+    if PLACE in side.misfits:
+        return None  # nobody can say which of several documents is the record
     if not state.lives and name in rules.keeps:
         return _owed_a_mark(side, rules.keeps[name], rules.live[name])
     if not state.lives:
@@ -162,7 +165,15 @@ def agreed_on(state: State, name: str, rules: Rules) -> Mapping[str, Value]:
     salesforce = state.sides[SALESFORCE]
     told = (_refusals(salesforce), *sentences(state))
     own = {SALESFORCE_ID: salesforce.native_id, ERROR: " ".join(t for t in told if t) or None}
+    if rules.is_placed:
+        # Where no collection is for it, or none can be named, it stays where it is.
+        own[PLACE] = rules.views[MONGODB].place(state.canonical) or _place_of(state.sides[MONGODB])
     return {**agreed, **{n: v for n, v in own.items() if v is not None}}
+
+
+def _place_of(side: SideState) -> str | None:
+    place = side.shadow.get(PLACE)
+    return place if isinstance(place, str) else None
 
 
 _TOLD: Final = frozenset({Park.REFUSED, Park.OSCILLATING})

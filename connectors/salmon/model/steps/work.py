@@ -31,6 +31,7 @@ class Fact(StrEnum):
     MISFIT = "MISFIT"  # a side holds a value that could not be taken
     RETRIED = "RETRIED"  # an operator had it sent again
     REPEATED = "REPEATED"  # old news
+    ELSEWHERE = "ELSEWHERE"  # of a document whose place is not known yet: a row will say what is there
     CONSEQUENCE = "CONSEQUENCE"  # a side did that by itself as it carried out a write of ours
     RESTORED = "RESTORED"  # the side's history went back: it showed an older value, and gets the agreed one
 

@@ -55,14 +55,14 @@ class Spellings:
     Gives references the spelling of the `_id` that they mean. Threads may share it.
 
     Args:
-        collections: Object -> collection.
+        collections: Object -> its collections.
         shapes: Object -> how its documents look.
     """
 
     def __init__(
         self,
         database: Database[Document],
-        collections: Mapping[str, str],
+        collections: Mapping[str, tuple[str, ...]],
         shapes: Mapping[str, DocumentShape],
     ) -> None:
         self._database, self._collections, self._shapes = database, collections, shapes
@@ -178,9 +178,11 @@ class Spellings:
     def _with_collation(self, objects: Collection[str]) -> frozenset[str]:
         with self._lock:
             known = dict(self._has_collation)
-        if unknown := {self._collections[name]: name for name in objects if name not in known}:
-            listed = _listed(self._database, list(unknown))
-            fresh = {unknown[each["name"]]: bool(each.get("options", {}).get("collation")) for each in listed}
+        if unknown := {place: n for n in objects if n not in known for place in self._collections[n]}:
+            fresh: dict[str, bool] = {}
+            for each in _listed(self._database, list(unknown)):
+                has = bool(each.get("options", {}).get("collation"))
+                fresh[unknown[each["name"]]] = has or fresh.get(unknown[each["name"]], False)
             known |= fresh
             with self._lock:
                 self._has_collation |= fresh
@@ -205,18 +207,22 @@ class Spellings:
         return found
 
     def _find(self, target: str, ids: Sequence[str]) -> list[Document]:
-        collection = self._collections[target]
-        with border(f"looking up references to {collection}"):
-            coll = self._database.get_collection(collection, codec_options=CODEC)
-            return list(coll.find({"_id": {"$in": ids}}, {"_id": 1}))
+        found: list[Document] = []
+        for collection in self._collections[target]:
+            with border(f"looking up references to {collection}"):
+                coll = self._database.get_collection(collection, codec_options=CODEC)
+                found += coll.find({"_id": {"$in": ids}}, {"_id": 1})
+        return found
 
     def _find_meant(self, target: str, ids: Sequence[str]) -> list[Document]:
         """The documents that the server finds by *ids*, each with those of them that mean it."""
-        collection = self._collections[target]
         same = {"$filter": {"input": {"$literal": list(ids)}, "cond": {"$eq": ["$$this", "$_id"]}}}
         steps: list[dict[str, Any]] = [{"$match": {"_id": {"$in": ids}}}, {"$project": {"means": same}}]
-        with border(f"looking up references to {collection}"):
-            return list(self._database.get_collection(collection, codec_options=CODEC).aggregate(steps))
+        found: list[Document] = []
+        for collection in self._collections[target]:
+            with border(f"looking up references to {collection}"):
+                found += self._database.get_collection(collection, codec_options=CODEC).aggregate(steps)
+        return found
 
     def _wait(self, reference: RecordId, child: RecordId) -> None:
         with self._lock:

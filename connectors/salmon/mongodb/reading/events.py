@@ -6,6 +6,9 @@ document must be read as well. So it is where an event contains a sub-document t
 sub-document's removal: it does not say whether the field was there, or an application has only made its own part. A value that does not fit the schema is among the misfits of the change, and not among its
 fields. Nothing is dropped because of who wrote it: the ack says which of our writes an event answers, and the fold decides.
 
+Of an object with several collections, each change says in which one the document is, or was. What an insert and a deletion mean
+there is for salmon.mongodb.reading.placed.
+
 Sources: MongoDB Manual, Change Events, and for the order of resume tokens, Change Streams, Resume Tokens.
 """
 
@@ -19,7 +22,7 @@ from typing import Any, Final
 from bson.timestamp import Timestamp
 
 from salmon.errors import DataError
-from salmon.model.change import CUT, MONGODB, Change, Misfit, Op, Value
+from salmon.model.change import CUT, MONGODB, PLACE, TWICE, Change, Misfit, Op, Value
 from salmon.model.convert import cut_by
 from salmon.mongodb.documents import (
     OWNED,
@@ -32,6 +35,7 @@ from salmon.mongodb.documents import (
     owned_of,
     owned_text,
     seq_of,
+    twice_in,
 )
 from salmon.mongodb.keys import key_of
 from salmon.mongodb.mismatches import misfit
@@ -76,12 +80,17 @@ def reported_by(event: Mapping[str, Any], shape: DocumentShape) -> Reported:
         case "update":
             return _updated(event, key, shape)
         case _:
-            return Reported(key, _change(event, Op.DELETE))
+            return Reported(key, _change(event, Op.DELETE, fields=_at(event, {}, shape)))
 
 
-def row_of(document: Mapping[str, Any], shape: DocumentShape, *, as_of: int) -> Reported:
+def row_of(
+    document: Mapping[str, Any], shape: DocumentShape, *, as_of: int, place: str | None = None
+) -> Reported:
     """
     Convert a document that was read to a row. A row has no commit time of its own, so it loses to any edit that has one.
+
+    Args:
+        place: The collection in which it is, if the object has several.
 
     Raises:
         BadRecordKey: its `_id` cannot be a record key.
@@ -93,11 +102,22 @@ def row_of(document: Mapping[str, Any], shape: DocumentShape, *, as_of: int) -> 
         as_of=as_of,
         ack=marker_of(document),
         changed=shape.names - reading.misfits.keys() if reading.misfits else None,
-        fields=reading.fields,
+        fields=reading.fields if place is None else {**reading.fields, PLACE: place},
         source=_cut(reading.cut),
         misfits=_reported(reading.misfits),
     )
     return Reported(key_of(document["_id"]), change, misfits=reading.misfits)
+
+
+def twice(*, as_of: int, places: Iterable[str]) -> Change:
+    """Return the row that reports that several collections have the record's `_id`, and nothing of the documents."""
+    return Change(
+        origin=MONGODB,
+        op=Op.ROW,
+        as_of=as_of,
+        changed=frozenset(),
+        misfits={PLACE: Misfit(TWICE, twice_in(places))},
+    )
 
 
 def absent(*, as_of: int) -> Change:
@@ -112,6 +132,11 @@ def time_of(event: Mapping[str, Any]) -> int:
 
 def clock(timestamp: Timestamp) -> int:
     return timestamp.time << 32 | timestamp.inc
+
+
+def timestamp(time: int) -> Timestamp:
+    """The inverse of clock."""
+    return Timestamp(time >> 32, time & 0xFFFF_FFFF)
 
 
 def collections_replaced_by(event: Mapping[str, Any], collections: Iterable[str]) -> frozenset[str]:
@@ -130,7 +155,13 @@ def _whole(
     says_all = op is Op.CREATE and not reading.misfits
     changed = None if says_all else shape.names - reading.misfits.keys()
     change = _change(
-        event, op, ack=ack, changed=changed, fields=reading.fields, cut=reading.cut, misfits=reading.misfits
+        event,
+        op,
+        ack=ack,
+        changed=changed,
+        fields=_at(event, reading.fields, shape),
+        cut=reading.cut,
+        misfits=reading.misfits,
     )
     return Reported(key, change, misfits=reading.misfits)
 
@@ -148,12 +179,13 @@ def _updated(event: Mapping[str, Any], key: str, shape: DocumentShape) -> Report
         return Reported(key, None)  # A later event of the transaction reports the result of our write.
     change = None
     if update.fields or update.misfits or update.ack is not None:
-        fields = {name: value for name, value in update.fields.items() if value is not None}
+        told = _at(event, update.fields, shape)
+        fields = {name: value for name, value in told.items() if value is not None}
         change = _change(
             event,
             Op.UPDATE,
             ack=update.ack,
-            changed=frozenset(update.fields),
+            changed=frozenset(told),
             fields=fields,
             cut=update.cut,
             misfits=update.misfits,
@@ -214,6 +246,11 @@ class _Update:
         for above in (*above_of(path), path):
             if above in self.shape.by_path:
                 self.incomplete.add(self.shape.by_path[above])
+
+
+def _at(event: Mapping[str, Any], fields: Mapping[str, Value], shape: DocumentShape) -> Mapping[str, Value]:
+    """The fields, and in which of several collections the event's document is."""
+    return {**fields, PLACE: event["ns"]["coll"]} if shape.placed else fields
 
 
 _OWNED_BY_PATH: Final[Mapping[str, str]] = {f"{MARKER}.{below}": name for name, below in OWNED.items()}

@@ -14,10 +14,11 @@ from typing import Any, Final
 import bson
 from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
+from bson.timestamp import Timestamp
 from pymongo.database import Database
 
 from salmon.errors import FatalError
-from salmon.mongodb.reading.events import clock
+from salmon.mongodb.reading.events import clock, timestamp
 from salmon.mongodb.stored import as_document, is_greatest, stored_id
 from salmon.mongodb.wire.client import CODEC, Document, border, whole
 
@@ -89,10 +90,18 @@ def read_chunk(
 
 
 def read_documents(
-    database: Database[Document], collection: str, ids: Sequence[Any], *, projection: Mapping[str, int]
+    database: Database[Document],
+    collection: str,
+    ids: Sequence[Any],
+    *,
+    projection: Mapping[str, int],
+    at: int | None = None,
 ) -> list[Seen]:
     """
     Read documents by `_id`. If one reply cannot hold them, there are several reads, each with its own cluster time.
+
+    Args:
+        at: The cluster time that all reads are to show: that of an earlier read. None: now.
 
     Raises:
         RetriableError, FatalError: the server cannot be read.
@@ -106,6 +115,7 @@ def read_documents(
             "batchSize": len(ids) + 1,
             "projection": dict(projection),
         },
+        at=at,
     )
     if cursor["id"] == 0:
         return [Seen([whole(document) for document in cursor["firstBatch"]], as_of, ids)]
@@ -115,15 +125,21 @@ def read_documents(
     return [
         seen
         for half in (ids[:middle], ids[middle:])
-        for seen in read_documents(database, collection, half, projection=projection)
+        for seen in read_documents(database, collection, half, projection=projection, at=at)
     ]
 
 
 def _snapshot_read(
-    database: Database[Document], command: Document, codec: CodecOptions[Any] = CODEC
+    database: Database[Document],
+    command: Document,
+    codec: CodecOptions[Any] = CODEC,
+    *,
+    at: int | None = None,
 ) -> tuple[Mapping[str, Any], int]:
     """Return the reply's cursor, and the cluster time that it shows."""
     with border(f"reading {database.name}.{command['find']}"):
+        if at is not None:
+            return _cursor_of(database, command, codec, atClusterTime=timestamp(at)), at
         cursor = _cursor_of(database, command, codec)
         if "atClusterTime" in cursor:
             return cursor, clock(cursor["atClusterTime"])
@@ -135,8 +151,9 @@ def _snapshot_read(
 
 
 def _cursor_of(
-    database: Database[Document], command: Document, codec: CodecOptions[Any]
+    database: Database[Document], command: Document, codec: CodecOptions[Any], **concern: Timestamp
 ) -> Mapping[str, Any]:
-    reply = database.command({**command, "readConcern": {"level": "snapshot"}}, codec_options=codec)
+    read_concern = {"level": "snapshot", **concern}
+    reply = database.command({**command, "readConcern": read_concern}, codec_options=codec)
     cursor: Mapping[str, Any] = reply["cursor"]
     return cursor

@@ -35,6 +35,7 @@ class Place:
     """How far the snapshot of one object has come: the position of the partition `snapshot/<Object>`."""
 
     after: bytes = b""  # the last `_id` that was read (see stored_id); empty before the first
+    part: int = 0  # which of the object's collections
     read: int = 0
     total: int | None = None  # MongoDB's estimate at the start
     done: bool = False
@@ -52,13 +53,14 @@ class Place:
 
     def synced_with(self, covers: frozenset[str]) -> Place:
         """Return where to continue with *covers*: at the beginning, if the stream has passed changes of some of these fields."""
-        if covers <= self.covers:
+        if covers == self.covers or (covers <= self.covers and not self.part):
             return replace(self, covers=covers)
         return Place(again=True, signals=self.unanswered, covers=covers)
 
     def position(self) -> Position:
         return {
             "after": [id_to_json(self.after)] if self.after else [],
+            **({"part": self.part} if self.part else {}),
             "read": self.read,
             "total": self.total,
             "done": self.done,
@@ -71,6 +73,7 @@ class Place:
     def of(cls, position: Position) -> Place:
         return cls(
             after=b"".join(id_from_json(last) for last in position["after"]),
+            part=position.get("part", 0),
             read=position["read"],
             total=position["total"],
             done=position["done"],
@@ -131,6 +134,7 @@ class Chunk:
     size: int  # number of documents, including those without a record key
     last: bytes  # the `_id` of its last document; empty at the end
     total: int | None = None  # an estimate, with the first chunk
+    is_last: bool = True  # whether the object has no collection after this one
 
 
 class Snapshots:
@@ -139,7 +143,7 @@ class Snapshots:
 
     Args:
         places: How far each object has come, in the order in which they are read.
-        read: Reads the chunk of an object after an `_id`; called in the thread.
+        read: Reads the chunk of an object after an `_id`, in one of its collections; called in the thread.
         chunk_came: Called in the thread after each read, also if it failed.
         clock: Seconds that only ever grow.
     """
@@ -147,7 +151,7 @@ class Snapshots:
     def __init__(
         self,
         places: Mapping[str, Place],
-        read: Callable[[str, bytes], Chunk],
+        read: Callable[[str, bytes, int], Chunk],
         chunk_came: Callable[[], None],
         *,
         clock: Callable[[], float] = time.monotonic,
@@ -180,7 +184,8 @@ class Snapshots:
             and self._clock() >= self._again_at_s
             and (name := self._next()) is not None
         ):
-            future = self._thread.submit(self._read, name, self._ahead_of(name).after)
+            place = self._ahead_of(name)
+            future = self._thread.submit(self._read, name, place.after, place.part)
             self._reading = (name, self._runs[name], future)
             future.add_done_callback(lambda _: self._chunk_came())
         return rows
@@ -232,12 +237,14 @@ class Snapshots:
         if run != self._runs[name]:
             return []
         before = self._ahead_of(name)
+        goes_on = not (chunk.last or chunk.is_last)  # in the object's next collection
         place = replace(
             before,
-            after=chunk.last or before.after,
+            after=b"" if goes_on else chunk.last or before.after,
+            part=before.part + goes_on,
             read=before.read + chunk.size,
             total=before.total if chunk.total is None else chunk.total,
-            done=not chunk.last,
+            done=not (chunk.last or goes_on),
         )
         self._ahead[name] = place
         self._not_released += 1

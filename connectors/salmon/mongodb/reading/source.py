@@ -42,6 +42,7 @@ from salmon.mongodb.reading.events import (
     collections_replaced_by,
     time_of,
 )
+from salmon.mongodb.reading.looks import after_a_look
 from salmon.mongodb.reading.misfits import Misfits
 from salmon.mongodb.reading.requests import Requests, pieces_of
 from salmon.mongodb.reading.rows import RowReader
@@ -105,9 +106,9 @@ class MongoSourceTask:
         self._config, self._objects = config, objects
         self._app = f"salmon-{sync_name}-mongodb-source"
         self._clock = clock
-        self._collections = {name: settings.collection for name, settings in objects.items()}
-        self._names = {collection: name for name, collection in self._collections.items()}
-        if len(self._names) < len(objects):
+        self._collections = {name: settings.places for name, settings in objects.items()}
+        self._names = {each: name for name, collections in self._collections.items() for each in collections}
+        if len(self._names) < sum(map(len, self._collections.values())):
             raise ConfigError("objects: two objects have the same collection. Give each its own collection.")
         self._streamed = [name for name, settings in objects.items() if read_from_mongodb(settings)]
         self._written = frozenset(name for name, settings in objects.items() if written_to_mongodb(settings))
@@ -175,7 +176,8 @@ class MongoSourceTask:
         assert self._client is not None
         database = self._database = database_of(self._client, self._config)
         spellings = self._spellings = Spellings(self._database, self._collections, self._shapes)
-        moved = {name: self._collections[name] for name in self._streamed if name in self._written}
+        written = [name for name in self._streamed if name in self._written]
+        moved = {name: self._collections[name][0] for name in written if not self._shapes[name].placed}
         paths = {name: settings.paths for name, settings in self._objects.items()}
         self._moves = moves_after(positions, database, moved, paths, self._shapes, strays=self.former_paths)
         self._rows = RowReader(self._database, self._collections, self._shapes, self._misfits, spellings)
@@ -204,7 +206,9 @@ class MongoSourceTask:
         log.info("source_started", objects=self._streamed, resumed=stream is not None)
 
     def _covers(self, name: str) -> frozenset[str]:
-        return covers_of(self._collections[name], self._shapes[name], by_path=name not in self._written)
+        by_path = name not in self._written
+        covers = [covers_of(each, self._shapes[name], by_path=by_path) for each in self._collections[name]]
+        return frozenset().union(*covers)
 
     def poll(self, timeout_s: float) -> SourceBatch:
         """Return what arrived within *timeout_s*; an empty batch is a normal answer."""
@@ -277,7 +281,7 @@ class MongoSourceTask:
             feed.put_back(events[cut:])
             events = events[:cut]
             token, passed = events[-1]["_id"], time_of(events[-1]) - 1
-        decoded = self._spelled([self._decode(event) for event in events])
+        decoded = self._placed(self._spelled([self._decode(event) for event in events]))
         self._moves.settle()
         first_rows = self._rows_before_first_events(decoded)
         reported = [(each.object, each.reported, each.event) for each in decoded if each.reported is not None]
@@ -376,6 +380,15 @@ class MongoSourceTask:
             item.reported = replace(reported, change=record.change)
         return decoded
 
+    def _placed(self, decoded: Sequence[_Decoded]) -> Sequence[_Decoded]:
+        """See salmon.mongodb.reading.looks."""
+        told = [(item, item.reported) for item in decoded if item.reported is not None]
+        events = [(item.object, reported, item.event) for item, reported in told]
+        looked = after_a_look(self._database, self._collections, self._shapes, events)
+        for (item, _), reported in zip(told, looked, strict=True):
+            item.reported = reported
+        return decoded
+
     # Rows.
 
     def _rows_before_first_events(self, decoded: Sequence[_Decoded]) -> dict[tuple[str, str], Change]:
@@ -401,8 +414,8 @@ class MongoSourceTask:
     # The stream, and what happens when its position is lost.
 
     def _open(self, after: Token | None) -> ChangeFeed:
-        feed = ChangeFeed(self._database, [self._collections[name] for name in self._streamed])
-        ids = uuids_of(self._database, [self._collections[name] for name in self._streamed])
+        feed = ChangeFeed(self._database, self._streamed_collections)
+        ids = uuids_of(self._database, self._streamed_collections)
         token = feed.open(after, seen=self._seen)
         # A newly installed server accepts any position.
         if after is not None and not feed.proven and all_differ(self._ids, ids):
@@ -453,13 +466,14 @@ class MongoSourceTask:
     def _after_loss(self, event: Document) -> None:
         """A collection was dropped, or another one has its name now. Read it again to report what it holds."""
         operation = event["operationType"]
-        lost = collections_replaced_by(event, [self._collections[name] for name in self._streamed])
+        lost = collections_replaced_by(event, self._streamed_collections)
         log.error(
             "collections_replaced", operation=operation, collections=sorted(lost), deletes="not reported"
         )
         self._spellings.forget()
+        for name in sorted({self._names[collection] for collection in lost}):
+            self._start_again(name)
         for collection in lost:
-            self._start_again(self._names[collection])
             self._ids.pop(collection, None)  # it is read again when the stream is reopened
         if operation == "invalidate":
             self._close_feed()  # The stream ends with this event. The next poll opens one after it.
@@ -470,6 +484,10 @@ class MongoSourceTask:
         self._reading.begin(name, Place(again=lost, signals=(*waiting, *signals), covers=self._covers(name)))
         self._rows_given[name] = set()
         self._unstored.add(name)
+
+    @property
+    def _streamed_collections(self) -> list[str]:
+        return [each for name in self._streamed for each in self._collections[name]]
 
     @property
     def _reading(self) -> Snapshots:

@@ -36,6 +36,7 @@ from typing import Final
 from bson.errors import BSONError
 from bson.int64 import Int64
 from pymongo import DeleteOne, InsertOne, UpdateOne
+from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError, PyMongoError
 
@@ -65,8 +66,8 @@ Operation = InsertOne[Document] | UpdateOne | DeleteOne
 
 APPLIED: Final = Outcome(OutcomeKind.APPLIED)
 SKIPPED: Final = Outcome(OutcomeKind.SKIPPED)
-_GONE: Final = Outcome(OutcomeKind.GONE, code="NotFound", reason="The document does not exist.")
-_EXISTS: Final = Outcome(
+GONE: Final = Outcome(OutcomeKind.GONE, code="NotFound", reason="The document does not exist.")
+EXISTS: Final = Outcome(
     OutcomeKind.EXISTS,
     code="Unmarked",
     reason="The document exists, but it is not the one that Salmon knows.",
@@ -113,7 +114,7 @@ class _Reply:
 _Clashes = dict[str, Document]  # record key -> the error that names the unique index
 
 
-def _nothing_owed(_: str) -> None:
+def nothing_owed(_: str) -> None:
     """No other write is known."""
 
 
@@ -121,7 +122,7 @@ def carry_out(
     collection: Collection[Document],
     shape: DocumentShape,
     records: Sequence[SinkRecord],
-    owed: Owed = _nothing_owed,
+    owed: Owed = nothing_owed,
 ) -> list[Outcome]:
     """
     Carry out the writes of one object, at most one per key. Returns their outcomes in order.
@@ -200,7 +201,7 @@ def _attempt(
     blocked: list[str] = []
     for index, refused in reply.errors.items():
         key = keys[index]
-        if _is_taken(refused) and writes[key].op is WriteOp.CREATE:
+        if is_taken(refused) and writes[key].op is WriteOp.CREATE:
             existing.append(key)
         elif refused["code"] == PATH_NOT_VIABLE:
             blocked.append(key)
@@ -212,7 +213,7 @@ def _attempt(
     outcomes |= dict.fromkeys(rest, APPLIED)
     unsure = _unsure(rest, writes, reply)
     if unsure or existing:
-        markers = _read_markers(collection, [*unsure, *existing])
+        markers = read_markers(collection, [*unsure, *existing])
         outcomes |= _by_markers(unsure, writes, markers, deleted=reply.deleted)
         outcomes |= _onto_existing(
             collection, {key: writes[key] for key in existing}, markers, shape, clashes
@@ -267,14 +268,16 @@ _Markers = Mapping[
 ]  # key -> the document's marker, None if it has none; without keys that do not exist
 
 
-def _read_markers(collection: Collection[Document], keys: Sequence[str]) -> _Markers:
+def read_markers(
+    collection: Collection[Document], keys: Sequence[str], session: ClientSession | None = None
+) -> _Markers:
     """Read the markers that a majority has: a write that no majority has yet must not count as done."""
     ids = {key: id_of(key) for key in keys}
     asked_as = {
         key_of(document_id): key for key, document_id in ids.items()
     }  # a key may be an earlier version's
     with border(f"reading markers of {collection.full_name}"):
-        found = collection.find({"_id": {"$in": list(ids.values())}}, {SEQ_PATH: 1})
+        found = collection.find({"_id": {"$in": list(ids.values())}}, {SEQ_PATH: 1}, session=session)
         return {
             asked_as[key]: marker_of(document)
             for document in found
@@ -295,17 +298,17 @@ def _by_markers(
 
 def _by_marker(write: Write, is_there: bool, marker: int | None) -> Outcome:
     if not is_there:
-        return _GONE
+        return GONE
     if marker is None:
         # It could have been written, but did not match: it was created after the write, or its marker is not valid.
-        return _ODD if write.expected == 0 else _EXISTS
+        return _ODD if write.expected == 0 else EXISTS
     if marker >= _bound(write):
         return _ODD
     if marker > write.seq or (marker == write.seq and write.op is WriteOp.DELETE):
         return SKIPPED
     if marker == write.seq:
         return APPLIED
-    return _EXISTS if write.op is WriteOp.DELETE and marker < write.expected else CHANGED
+    return EXISTS if write.op is WriteOp.DELETE and marker < write.expected else CHANGED
 
 
 def _bound(write: Write) -> int:
@@ -343,7 +346,7 @@ def _onto_existing(
         if key not in markers:
             outcomes[key] = CHANGED  # It was deleted meanwhile, or no majority has it yet.
         elif marker is None or marker >= _bound(write):
-            outcomes[key] = _EXISTS
+            outcomes[key] = EXISTS
         elif marker >= write.seq:
             outcomes[key] = APPLIED if marker == write.seq else SKIPPED
         else:
@@ -379,7 +382,7 @@ def _note_clash(clashes: _Clashes, key: str, error: Document) -> None:
         clashes[key] = error
 
 
-def _is_taken(error: Document) -> bool:
+def is_taken(error: Document) -> bool:
     """Whether an insert failed because its `_id` exists, and not because of another unique index."""
     return bool(error["code"] == DUPLICATE_KEY and error.get("keyPattern") == {"_id": 1})
 

@@ -27,6 +27,7 @@ from pymongo.database import Database
 
 from salmon.calls import Calls, Peer, Probe
 from salmon.errors import ConfigError, SetupError, SignInRefused, Unavailable
+from salmon.model.change import Write
 from salmon.model.schema import ObjectSchema
 from salmon.mongodb.config import MongoConfig, SyncedObject, read_from_mongodb, written_to_mongodb
 from salmon.mongodb.documents import DocumentShape
@@ -34,6 +35,7 @@ from salmon.mongodb.shapes import shapes_of
 from salmon.mongodb.wire.client import Document, close, connect, database_of
 from salmon.mongodb.writing.delivery import carry_out
 from salmon.mongodb.writing.forms import LOOK_S, FormWatch
+from salmon.mongodb.writing.places import carry_out_placed
 from salmon.mongodb.writing.unique_values import DUPLICATE
 from salmon.mongodb.writing.validators import prepare
 from salmon.plugin.clashes import FINAL_AFTER_S, Clashes, nothing_owed
@@ -74,7 +76,7 @@ class MongoSinkTask:
         self._config = config
         self._app = f"salmon-{sync_name}-mongodb-sink"
         self._collections = {
-            name: settings.collection for name, settings in objects.items() if written_to_mongodb(settings)
+            name: settings.places for name, settings in objects.items() if written_to_mongodb(settings)
         }
         self._objects = objects
         self._paths = {name: settings.paths for name, settings in objects.items()}
@@ -126,9 +128,10 @@ class MongoSinkTask:
         assert self._client is not None
         self._database = database_of(self._client, self._config)
         self._prepare(self._database)
-        self._forms = FormWatch(
-            self._database, self._collections, self._moved, self._paths, self._shapes, clock=self._clock
-        )
+        # An object with several collections has no other paths than its fields' names.
+        alone = {name: some[0] for name, some in self._collections.items() if not self._shapes[name].placed}
+        moved = [name for name in self._moved if name in alone]
+        self._forms = FormWatch(self._database, alone, moved, self._paths, self._shapes, clock=self._clock)
         log.info("sink_started", objects=sorted(self._collections))
 
     def put(self, records: Sequence[SinkRecord]) -> Sequence[Outcome]:
@@ -146,18 +149,12 @@ class MongoSinkTask:
             places.setdefault(record.object, []).append(place)
         outcomes: dict[int, Outcome] = {}
         for name, some in places.items():
-            collection = self._database[self._collections[name]]
             if why := self._forms.why_not(name):
                 outcome = Outcome(OutcomeKind.RETRY_LATER, code=_OTHER_FORM, reason=why, again_s=LOOK_S)
                 outcomes |= dict.fromkeys(some, outcome)
                 continue
             try:
-                carried_out = carry_out(
-                    collection,
-                    self._shapes[name],
-                    [records[place] for place in some],
-                    lambda key, name=name: self._owed(name, key),  # type: ignore[misc]
-                )
+                carried_out = self._carry_out(self._database, name, [records[place] for place in some])
                 self._note_acceptance(name)
             except SetupError as error:
                 waits = self._note_refusal(name, error)
@@ -166,6 +163,20 @@ class MongoSinkTask:
                 ] * len(some)
             outcomes |= zip(some, carried_out, strict=True)
         return [self._clashes.judged(record, outcomes[place]) for place, record in enumerate(records)]
+
+    def _carry_out(
+        self, database: Database[Document], name: str, records: Sequence[SinkRecord]
+    ) -> Sequence[Outcome]:
+        collections, shape = {each: database[each] for each in self._collections[name]}, self._shapes[name]
+
+        def owed(key: str) -> Write | None:
+            return self._owed(name, key)
+
+        if shape.placed:
+            is_read = read_from_mongodb(self._objects[name])
+            return carry_out_placed(collections, shape, records, owed, is_read=is_read)
+        [collection] = collections.values()
+        return carry_out(collection, shape, records, owed)
 
     def waiting(self) -> Sequence[WaitingObject]:
         """The objects whose collection MongoDB refuses, or whose documents have another form, while the others go on."""
@@ -177,7 +188,8 @@ class MongoSinkTask:
     def _prepare(self, database: Database[Document]) -> None:
         """Writing works without validators and indexes: where MongoDB refuses them, the first write shows what else is wrong."""
         refusals: list[SetupError] = []
-        for name, collection in self._collections.items():
+        collections = [(name, each) for name, some in self._collections.items() for each in some]
+        for name, collection in collections:
             try:
                 prepare(database, collection, self._shapes[name])
             except SignInRefused:
@@ -185,7 +197,7 @@ class MongoSinkTask:
             except SetupError as error:
                 log.warning("collection_not_prepared", object=name, collection=collection, reason=str(error))
                 refusals.append(error)
-        if refusals and len(refusals) == len(self._collections):
+        if refusals and len(refusals) == len(collections):
             raise refusals[0]
 
     def _note_refusal(self, name: str, error: SetupError) -> str:

@@ -11,6 +11,7 @@ from support.proof.catalogue.history import HISTORY
 from support.proof.catalogue.lives import LIVES
 from support.proof.catalogue.misfits import MISFITS
 from support.proof.catalogue.people import PEOPLE
+from support.proof.catalogue.placed import PLACED
 from support.proof.catalogue.sinks import SINKS
 from support.proof.catalogue.sources import SOURCES
 from support.proof.catalogue.values import VALUES
@@ -28,6 +29,7 @@ MUTANTS: Final = (
     *MISFITS,
     *PEOPLE,
     *FILTERS,
+    *PLACED,
     *FURTHER,
 )
 

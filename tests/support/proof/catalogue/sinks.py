@@ -55,7 +55,7 @@ SINKS: Final = (
         "MongoDB: a create over the unread",
         "6: never create or overwrite what nobody has read: a CREATE of one that is there without our marker: EXISTS",
         "mongodb.writing.delivery",
-        "        elif marker is None or marker >= _bound(write):\n            outcomes[key] = _EXISTS\n",
+        "        elif marker is None or marker >= _bound(write):\n            outcomes[key] = EXISTS\n",
         "        elif marker is None:\n            operations[key] = UpdateOne(\n"
         '                {"_id": id_of(key)}, shape.whole_update(write.fields, write.seq)\n            )\n',
     ),
@@ -190,7 +190,7 @@ SINKS: Final = (
         "MongoDB: what is gone is taken for done",
         "6: an UPDATE of a record that is gone: GONE",
         "mongodb.writing.delivery",
-        "    if not is_there:\n        return _GONE\n",
+        "    if not is_there:\n        return GONE\n",
         "    if not is_there:\n        return APPLIED\n",
     ),
     # Salesforce.

@@ -167,7 +167,7 @@ SOURCES: Final = (
         "MongoDB: what was passed by is not read",
         "5: what a position has passed by is read anew",
         "mongodb.reading.snapshot",
-        "        if covers <= self.covers:\n",
+        "        if covers == self.covers or (covers <= self.covers and not self.part):\n",
         "        if True:\n",
     ),
     Mutant(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from salmon.errors import SchemaMismatch
+from salmon.kafka.codecs.avro import Codec
 from salmon.kafka.codecs.serdes import (
     Changes,
     ConflictRecord,
@@ -20,7 +22,19 @@ from salmon.kafka.codecs.serdes import (
     Signals,
     Writes,
 )
-from salmon.model.change import ERROR, MONGODB, SALESFORCE, SALESFORCE_ID, Change, Op, Value, Write, WriteOp
+from salmon.model.change import (
+    ERROR,
+    MONGODB,
+    OWNED_BY_MERGE,
+    PLACE,
+    SALESFORCE,
+    SALESFORCE_ID,
+    Change,
+    Op,
+    Value,
+    Write,
+    WriteOp,
+)
 from salmon.model.policies import EXISTENCE, HOLD, LAST_WRITER_WINS, Contest, Edit, Policy
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from salmon.plugin.contract import Signal, SignalKind
@@ -248,7 +262,7 @@ def test_a_change_of_an_older_schema_says_nothing_of_the_fields_that_it_lacks(
     """They are not null, nor what they were: whoever wrote it did not know that they exist."""
     older = changes.encode(Change(MONGODB, op, fields={"Name": "A"}))
     told = reader(registry, *ACCOUNT.fields, *MORE).decode(older)
-    assert told.knows == frozenset({*ACCOUNT.by_name, SALESFORCE_ID, ERROR})
+    assert told.knows == frozenset({*ACCOUNT.by_name, *OWNED_BY_MERGE})
     assert changes.decode(older).knows is None
 
 
@@ -262,7 +276,7 @@ def test_a_write_of_an_older_schema_says_which_fields_its_writer_knew(
         for fields in (ACCOUNT.fields, (*ACCOUNT.fields, *MORE))
     )
     written = older.encode(Write(7, op, fields={"Name": "A"}))
-    assert newer.decode(written).knows == frozenset({*ACCOUNT.by_name, SALESFORCE_ID, ERROR})
+    assert newer.decode(written).knows == frozenset({*ACCOUNT.by_name, *OWNED_BY_MERGE})
     assert older.decode(written).knows is None
 
 
@@ -274,7 +288,7 @@ def test_a_creation_says_which_fields_it_must_not_clear_although_its_writer_knew
         Writes(replace(ACCOUNT, fields=fields), registry, "crm.writes.mongodb.Account")
         for fields in (ACCOUNT.fields, (*ACCOUNT.fields, *MORE))
     )
-    every = frozenset({*ACCOUNT.by_name, SALESFORCE_ID, ERROR})
+    every = frozenset({*ACCOUNT.by_name, *OWNED_BY_MERGE})
     creation = Write(7, WriteOp.CREATE, fields={"Name": "A"}, knows=every - {"Phone"})
     assert older.decode(older.encode(creation)) == creation
     assert newer.decode(older.encode(creation)).knows == every - {"Phone"}, "nor what was added since"
@@ -296,7 +310,7 @@ def test_a_write_of_a_time_before_a_field_was_put_back_does_not_know_it(registry
         for schema in (replace(ACCOUNT, generation=5), replace(ACCOUNT, fields=phone, generation=9))
     )
     knows = after.decode(before.encode(Write(7, WriteOp.CREATE, fields={"Name": "A"}))).knows
-    assert knows == frozenset({*ACCOUNT.by_name, SALESFORCE_ID, ERROR}) - {"Phone"}
+    assert knows == frozenset({*ACCOUNT.by_name, *OWNED_BY_MERGE}) - {"Phone"}
     assert after.decode(after.encode(Write(8, WriteOp.CREATE, fields={"Name": "A"}))).knows is None
 
 
@@ -314,7 +328,7 @@ def test_an_event_of_a_time_when_a_field_did_not_come_by_events_says_nothing_of_
     site, rank = MORE
     older, newer = reader(registry, site, rank), reader(registry, site, replace(rank, live=True))
     event, row = Change(SALESFORCE, Op.CREATE), Change(SALESFORCE, Op.ROW)
-    assert newer.decode(older.encode(event)).knows == frozenset({"Site", SALESFORCE_ID, ERROR})
+    assert newer.decode(older.encode(event)).knows == frozenset({"Site", *OWNED_BY_MERGE})
     assert newer.decode(older.encode(row)).knows is None
     assert newer.decode(newer.encode(event)).knows is None
 
@@ -326,3 +340,32 @@ def test_a_change_of_a_schema_with_more_fields_says_all_that_we_know(
     more = reader(registry, *ACCOUNT.fields, *MORE)
     told = changes.decode(more.encode(Change(SALESFORCE, Op.ROW, fields={"Site": "Rome"})))
     assert (told.knows, told.fields) == (None, {})
+
+
+def test_a_change_and_a_write_say_in_which_collection_a_document_is(changes: Changes, writes: Writes) -> None:
+    """Beside the row, as the other properties of a document that merge owns."""
+    row = Change(MONGODB, Op.ROW, as_of=5, fields={"Name": "A", PLACE: "partners"})
+    assert changes.decode(changes.encode(row)) == row
+    move = Write(7, WriteOp.UPDATE, fields={"Phone": None, PLACE: "partners"})
+    assert writes.decode(writes.encode(move)) == move
+
+
+def test_a_document_that_a_source_of_before_tells_of_may_be_anywhere(registry: MemoryRegistry) -> None:
+    """Its schema has no place to say where: that is not said, and does not mean nowhere. Of Salesforce's changes it says nothing."""
+    reading = reader(registry, *ACCOUNT.fields)
+    envelope = copy.deepcopy(dict(reading.schema))
+    envelope["fields"] = [field for field in envelope["fields"] if field["name"] != "collection"]
+    older = Codec(envelope, registry, "crm.changes.Account")
+    for origin, knows in (
+        (MONGODB, frozenset({*ACCOUNT.by_name, *OWNED_BY_MERGE}) - {PLACE}),
+        (SALESFORCE, None),
+    ):
+        datum = {
+            "origin": origin,
+            "op": Op.ROW,
+            "as_of": 5,
+            "order": b"",
+            "source": {},
+            "fields": {"Name": "A"},
+        }
+        assert reading.decode(older.encode_datum(datum)).knows == knows

@@ -51,7 +51,7 @@ class _Server:
         self.ended = 0  # reads
         self.snapshots = Snapshots({"Account": Place()}, self._read, self._end, clock=lambda: self.now_s)
 
-    def _read(self, name: str, _: bytes) -> Chunk:
+    def _read(self, name: str, _: bytes, __: int) -> Chunk:
         if self.error is not None:
             raise self.error
         return Chunk(Rows(name, 1, []), 0, b"")

@@ -14,7 +14,7 @@ from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from salmon.mongodb.documents import DocumentShape, marker_of
 from salmon.mongodb.writing.delivery import carry_out
 from salmon.plugin.contract import OutcomeKind, SinkRecord
-from support.world.database import Database
+from support.world.database import Collection, Database
 from support.world.nature import ADDED, GROWN, Knobs, Nature
 from support.world.nature import SCHEMA as BEFORE
 
@@ -81,7 +81,7 @@ def test_a_creation_over_ours_clears_only_the_fields_that_its_writer_knew(
     """Of a field that was added after the write, it says nothing, and a user's value in it stays. (Case L6.)"""
     database = Database(Nature(Random(1), Knobs()), 0)
     key, shape = "001000000000001AAA", DocumentShape(GROWN, frozenset({"Account"}))
-    collection: Any = database
+    collection: Any = Collection(database, "accounts")
     carry_out(
         collection, shape, [SinkRecord("Account", key, Write(10, WriteOp.CREATE, fields={"Name": "A"}))]
     )
@@ -103,7 +103,7 @@ def test_a_creation_over_an_earlier_one_on_its_way_changes_only_what_differs(
     """What both say was there, and a user has edited it since. A document that none of them has made is set as a whole."""
     database = Database(Nature(Random(1), Knobs()), 0)
     key, shape = "001000000000001AAA", DocumentShape(BEFORE, frozenset({"Account"}))
-    collection: Any = database
+    collection: Any = Collection(database, "accounts")
     first = Write(made_by, WriteOp.CREATE, fields={"Name": "A", "City": "Oslo"})
     carry_out(collection, shape, [SinkRecord("Account", key, first)])
     database.set(key, {"City": "a user's", "Phone": "a user's"})
@@ -124,7 +124,7 @@ def test_a_creation_of_what_is_not_there_sets_all_that_it_says() -> None:
     """The earlier ones were never carried out: the newest is all there is."""
     database = Database(Nature(Random(1), Knobs()), 0)
     key, shape = "001000000000001AAA", DocumentShape(BEFORE, frozenset({"Account"}))
-    collection: Any = database
+    collection: Any = Collection(database, "accounts")
     fields = {"Name": "B", "City": "Oslo"}
     creation = Write(12, WriteOp.CREATE, expected=10, fields=fields, differs=frozenset({"Name"}))
     carry_out(collection, shape, [SinkRecord("Account", key, creation)])

@@ -1,0 +1,225 @@
+"""
+Carries out the writes of an object that has several collections: looks first where each document is, and moves those that belong
+into another collection.
+
+A move is one transaction, so that nobody ever sees the document twice or nowhere, and a sink that is killed in it has done nothing.
+It inserts the document as it will be after the write, with all that the application has in it, and deletes the former one. It is no
+update with a copy after it: the event of that update would answer the write, and say that the document is still in its old place.
+
+    nowhere                      CREATE inserts in the collection that the write names; UPDATE and DELETE are GONE
+    in the collection that the write names, or it names none
+                                 as in an object with one collection (salmon.mongodb.writing.delivery)
+    in another one               it is moved. A CREATE moves only a document with a marker; one without it is EXISTS
+    in several                   EXISTS, TWICE: nobody can say which one is the record, and the source has to look. Where it does not
+                                 read the object: REFUSED
+
+Between the look and the write, somebody else may move the document. Then the write meets nothing, is GONE, and the row that the source
+reads says where it is.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from bson.errors import BSONError
+from pymongo.client_session import ClientSession
+from pymongo.collection import Collection
+from pymongo.errors import PyMongoError, WriteError
+from pymongo.read_concern import ReadConcern
+
+from salmon.errors import DataError
+from salmon.model.change import PLACE, TWICE, Write, WriteOp
+from salmon.model.rules import SEQ_MAX
+from salmon.mongodb.documents import SEQ_PATH, DocumentShape, twice_in
+from salmon.mongodb.keys import id_of
+from salmon.mongodb.paths import MARKER, put
+from salmon.mongodb.wire.client import Document, translated, whole
+from salmon.mongodb.writing.blocked import CHANGED
+from salmon.mongodb.writing.delivery import (
+    APPLIED,
+    EXISTS,
+    GONE,
+    SKIPPED,
+    carry_out,
+    is_taken,
+    nothing_owed,
+    read_markers,
+    refusal,
+)
+from salmon.mongodb.writing.unique_values import Owed, guard
+from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
+from salmon.plugin.guard import changes_in
+
+_AGAIN_S: Final = 5.0
+_NO_PLACE: Final = Outcome(
+    OutcomeKind.RETRY_LATER,
+    code="NoSuchPlace",
+    reason="The write names no collection of this process's configuration. Start all processes with the same configuration.",
+    again_s=_AGAIN_S,
+)
+_BUSY: Final = Outcome(OutcomeKind.RETRY_LATER, reason="Another client is writing the document.")
+
+Collections = Mapping[str, Collection[Document]]
+_Found = Mapping[str, int | None]  # name of a collection that has the document -> its marker there
+
+
+def carry_out_placed(
+    collections: Collections,
+    shape: DocumentShape,
+    records: Sequence[SinkRecord],
+    owed: Owed = nothing_owed,
+    *,
+    is_read: bool = True,
+) -> list[Outcome]:
+    """
+    Carry out the writes of one object, at most one per key. Returns their outcomes in order.
+
+    Args:
+        collections: The object's, by their names.
+        owed: See carry_out, as for the errors.
+        is_read: Whether the source reads the object.
+    """
+    found = _look(collections, [record.key for record in records])
+    outcomes: dict[str, Outcome] = {}
+    stays: dict[str, list[SinkRecord]] = {}  # collection -> writes that move nothing
+    for record in records:
+        at = found.get(record.key, {})
+        goes_to = _goes_to(record.write, at)
+        if len(at) > 1:
+            outcomes[record.key] = _twice(at, is_read=is_read)
+        elif goes_to is None:
+            outcomes[record.key] = _NO_PLACE if record.write.op is WriteOp.CREATE else GONE
+        elif goes_to not in collections:
+            outcomes[record.key] = _NO_PLACE
+        elif not at or goes_to in at:
+            stays.setdefault(goes_to, []).append(record)
+        else:
+            [(place, marker)] = at.items()
+            if (done := _without_a_move(record.write, marker)) is not None:
+                outcomes[record.key] = done
+            elif _is_odd(record.write, marker):
+                stays.setdefault(place, []).append(record)  # where the marker is removed
+            else:
+                outcomes[record.key] = _move(
+                    collections[place], collections[goes_to], shape, record, marker or 0
+                )
+    for name, some in stays.items():
+        done_here = carry_out(collections[name], shape, some, owed)
+        outcomes |= {record.key: outcome for record, outcome in zip(some, done_here, strict=True)}
+    return [outcomes[record.key] for record in records]
+
+
+def _look(collections: Collections, keys: Sequence[str]) -> dict[str, dict[str, int | None]]:
+    """Record key -> where it has documents, all at one time: a document that is moved meanwhile is not seen twice."""
+    found: dict[str, dict[str, int | None]] = {}
+    client = next(iter(collections.values())).database.client
+    with client.start_session(snapshot=True) as session:
+        for name, collection in collections.items():
+            for key, marker in read_markers(collection, keys, session).items():
+                found.setdefault(key, {})[name] = marker
+    return found
+
+
+def _goes_to(write: Write, at: _Found) -> str | None:
+    """The collection in which the document is after the write; None if neither the write nor the document names one."""
+    named = write.fields.get(PLACE) if write.op is not WriteOp.DELETE else None
+    if isinstance(named, str) and (at or write.op is WriteOp.CREATE):
+        return named
+    return next(iter(at), None)
+
+
+def _twice(at: _Found, *, is_read: bool) -> Outcome:
+    if is_read:
+        return Outcome(OutcomeKind.EXISTS, code=TWICE, reason=twice_in(at))
+    return Outcome(OutcomeKind.REFUSED, fields=frozenset({PLACE}), code=TWICE, reason=twice_in(at))
+
+
+def _is_odd(write: Write, marker: int | None) -> bool:
+    return marker is not None and marker >= SEQ_MAX > write.seq
+
+
+def _without_a_move(write: Write, marker: int | None) -> Outcome | None:
+    """The outcome of a write that does not apply to the document, by its marker."""
+    if write.op is WriteOp.CREATE and (marker is None or _is_odd(write, marker)):
+        return EXISTS
+    if marker is None:
+        return EXISTS if write.expected else None
+    if _is_odd(write, marker) or marker < write.seq:
+        return None
+    return APPLIED if marker == write.seq else SKIPPED
+
+
+def _move(
+    old: Collection[Document],
+    new: Collection[Document],
+    shape: DocumentShape,
+    record: SinkRecord,
+    marker: int,
+) -> Outcome:
+    """Carry out a write that moves the document from *old* to *new*. *marker*: of the document, 0 for none."""
+    write = record.write
+    try:
+        update = _update(shape, write, marker)
+        with (
+            old.database.client.start_session() as session,
+            session.start_transaction(ReadConcern("snapshot"), old.write_concern),
+        ):
+            if not _moved(old, new, guard(id_of(record.key), write, shape.mark), update, session):
+                session.abort_transaction()
+                return CHANGED  # by somebody else since the look
+    except DataError as error:
+        return Outcome(OutcomeKind.REFUSED, code=type(error).__name__, reason=str(error))
+    except (BSONError, OverflowError, UnicodeEncodeError) as error:
+        code = type(error).__name__
+        return Outcome(
+            OutcomeKind.REFUSED, code=code, reason=f"The document cannot be sent to MongoDB: {code}."
+        )
+    except PyMongoError as error:
+        if error.has_error_label("TransientTransactionError"):
+            return _BUSY
+        if isinstance(error, WriteError) and isinstance(error.details, Mapping):
+            details = {"code": error.code, **error.details}
+            return CHANGED if is_taken(details) else refusal(details, write, shape)
+        raise translated(error, f"moving a document to {new.full_name}") from error
+    return APPLIED
+
+
+def _update(shape: DocumentShape, write: Write, marker: int) -> Document:
+    if write.op is WriteOp.CREATE:
+        fields, knows = changes_in(write, marker)
+        return shape.whole_update(fields, write.seq, knows)
+    return shape.update(write.fields, write.seq)
+
+
+def _moved(
+    old: Collection[Document],
+    new: Collection[Document],
+    guarded: Document,
+    update: Document,
+    session: ClientSession,
+) -> bool:
+    document = old.find_one(guarded, session=session)
+    if document is None:
+        return False
+    seen: Any = document.get(MARKER)
+    marker = seen.get("seq") if isinstance(seen, Mapping) else None
+    new.insert_one(_updated(whole(document), update), session=session)
+    left = old.delete_one({"_id": document["_id"], SEQ_PATH: {"$eq": marker}}, session=session)
+    return bool(left.deleted_count)
+
+
+def _updated(document: Document, update: Document) -> Document:
+    """The document after *update*, as the server would make it: what the update does not name stays."""
+    document = copy.deepcopy(dict(document))
+    for path in update.get("$unset", ()):
+        *parents, name = path.split(".")
+        holder: Any = document
+        for parent in parents:
+            holder = holder.get(parent) if isinstance(holder, dict) else None
+        if isinstance(holder, dict):
+            holder.pop(name, None)
+    for path, value in update["$set"].items():
+        put(document, path, value)
+    return document

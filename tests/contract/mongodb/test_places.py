@@ -1,0 +1,203 @@
+"""MongoDB's two tasks against a real mongod, where an object has two collections: moves, deletions, and the same `_id` twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pymongo.collection import Collection
+
+from salmon.model.change import PLACE, TWICE, Op, WriteOp
+from salmon.mongodb.reading.source import MongoSourceTask
+from salmon.mongodb.writing.sink import MongoSinkTask
+from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
+from salmon.transforms.flow import Flow, Place, Transform
+from salmon.verify.sides import MongoSide
+from support.mongo import SCHEMAS, Log, Mongo, NoIdentities, Synced, put, read_signal, write
+
+PLACES = Flow(
+    (
+        Transform("of", Place("customers", "Phone == 'customer'")),
+        Transform("of", Place("partners")),
+    )
+)
+OBJECTS = {"Account": Synced("", transforms=PLACES)}
+DOCUMENT = {"_id": "a", "Name": "Acme", "own": {"of": ["the", "application"]}, "_salmon": {"seq": 7}}
+
+
+@pytest.fixture
+def sink(mongo: Mongo) -> Iterator[MongoSinkTask]:
+    task = MongoSinkTask(mongo.config, OBJECTS, "test")
+    task.start(SCHEMAS, NoIdentities(), clean=True)
+    yield task
+    task.stop()
+    task.close()
+
+
+@pytest.fixture
+def source(mongo: Mongo) -> Iterator[MongoSourceTask]:
+    task = mongo.source(OBJECTS)
+    yield task
+    task.close()
+
+
+@pytest.fixture
+def streaming(source: MongoSourceTask) -> Log:
+    log = Log()
+    log.begin(source)
+    log.until_read(source)
+    return log
+
+
+def there(mongo: Mongo) -> dict[str, Any]:
+    """Collection -> its document `a`."""
+    found = {name: mongo.database[name].find_one({"_id": "a"}) for name in ("customers", "partners")}
+    return {name: document for name, document in found.items() if document is not None}
+
+
+def move(seq: int = 9, expected: int = 7) -> SinkRecord:
+    return write("a", WriteOp.UPDATE, seq, expected, {PLACE: "partners"}, Name="Globex")
+
+
+def carried_out(sink: MongoSinkTask) -> Outcome:
+    [outcome] = put(sink, move())
+    return outcome
+
+
+def test_a_move_is_one_document_with_all_that_is_in_it(mongo: Mongo, sink: MongoSinkTask) -> None:
+    """It is in its new collection, with the application's own property, and nowhere else."""
+    mongo.database.customers.insert_one(dict(DOCUMENT))
+    assert carried_out(sink).kind is OutcomeKind.APPLIED
+    assert there(mongo) == {"partners": {**DOCUMENT, "Name": "Globex", "_salmon": {"seq": 9}}}
+    assert carried_out(sink).kind is OutcomeKind.APPLIED
+    assert there(mongo).keys() == {"partners"}
+
+
+def test_a_sink_that_is_killed_in_a_move_has_done_nothing(
+    mongo: Mongo, sink: MongoSinkTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the insert and the deletion: the next instance finds the document as it was, and moves it."""
+    mongo.database.customers.insert_one(dict(DOCUMENT))
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Collection, "delete_one", killed)
+        with pytest.raises(KeyboardInterrupt):
+            carried_out(sink)
+    assert there(mongo) == {"customers": DOCUMENT}
+    assert carried_out(sink).kind is OutcomeKind.APPLIED
+    assert there(mongo).keys() == {"partners"}
+
+
+def test_a_move_waits_for_who_is_writing_the_document(mongo: Mongo, sink: MongoSinkTask) -> None:
+    """The application's transaction goes first; then the move takes along what it wrote."""
+    mongo.database.customers.insert_one(dict(DOCUMENT))
+    with mongo.client.start_session() as session, session.start_transaction():
+        mongo.database.customers.update_one({"_id": "a"}, {"$set": {"own": 2}}, session=session)
+        assert carried_out(sink).kind is OutcomeKind.RETRY_LATER
+    assert carried_out(sink).kind is OutcomeKind.APPLIED
+    assert there(mongo)["partners"]["own"] == 2
+
+
+def test_a_document_that_its_new_collection_refuses_stays_where_it_is(
+    mongo: Mongo, sink: MongoSinkTask
+) -> None:
+    """A unique value that another document has there, as for any write."""
+    mongo.database.partners.create_index("Name", unique=True)
+    mongo.database.partners.insert_one({"_id": "b", "Name": "Globex"})
+    mongo.database.customers.insert_one(dict(DOCUMENT))
+    outcome = carried_out(sink)
+    assert outcome.kind in (OutcomeKind.RETRY_LATER, OutcomeKind.REFUSED)
+    assert there(mongo) == {"customers": DOCUMENT}
+
+
+def test_a_move_comes_as_an_insert_that_answers_the_write_and_as_no_deletion(
+    mongo: Mongo, sink: MongoSinkTask, source: MongoSourceTask, streaming: Log
+) -> None:
+    """The insert says where the document is; its end in the other collection is answered by a row."""
+    mongo.database.customers.insert_one(dict(DOCUMENT))
+    streaming.until(source, lambda log: bool(log.of("a")))
+    assert carried_out(sink).kind is OutcomeKind.APPLIED
+    streaming.until(source, lambda log: Op.ROW in log.ops("a"))
+    told = [(change.op, change.ack, change.fields.get(PLACE)) for change in streaming.of("a")]
+    assert told == [(Op.CREATE, 7, "customers"), (Op.CREATE, 9, "partners"), (Op.ROW, 9, "partners")]
+
+
+def test_a_document_that_is_deleted_is_deleted(mongo: Mongo, source: MongoSourceTask, streaming: Log) -> None:
+    """The look finds it in no collection: the event comes as it is."""
+    mongo.database.partners.insert_one(dict(DOCUMENT))
+    mongo.database.partners.delete_one({"_id": "a"})
+    streaming.until(source, lambda log: Op.DELETE in log.ops("a"))
+    last = streaming.of("a")[-1]
+    assert (last.op, last.fields) == (Op.DELETE, {PLACE: "partners"})
+
+
+def test_the_same_id_twice_is_reported_and_over_when_one_is_left(
+    mongo: Mongo, sink: MongoSinkTask, source: MongoSourceTask, streaming: Log
+) -> None:
+    """A row names the misfit and nothing else, a dead letter says which collections; the sink writes to neither."""
+    mongo.database.customers.insert_one(dict(DOCUMENT))
+    streaming.until(source, lambda log: bool(log.of("a")))
+    mongo.database.partners.insert_one(dict(DOCUMENT))
+    streaming.until(source, lambda log: Op.ROW in log.ops("a"))
+    row = streaming.of("a")[-1]
+    assert (row.misfits[PLACE].code, row.changed) == (TWICE, frozenset())
+    assert "customers and partners" in str(streaming.dead_letters[-1].error)
+    outcome = carried_out(sink)
+    assert (outcome.kind, outcome.code) == (OutcomeKind.EXISTS, TWICE)
+    mongo.database.customers.delete_one({"_id": "a"})
+    streaming.until(source, lambda log: PLACE in log.of("a")[-1].fields)
+    assert streaming.of("a")[-1].fields[PLACE] == "partners"
+    assert Op.DELETE not in streaming.ops("a")
+
+
+def test_a_snapshot_reads_every_collection_and_sees_what_is_there_twice(
+    mongo: Mongo, source: MongoSourceTask
+) -> None:
+    """One after the other, in more than one chunk; of two documents, each look says so."""
+    mongo.database.customers.insert_many([{"_id": f"c{n:04}", "Name": "C"} for n in range(1_200)])
+    mongo.database.partners.insert_many([{"_id": f"p{n}", "Name": "P"} for n in range(3)])
+    mongo.database.partners.insert_one({"_id": "c0000", "Name": "copy"})
+    log = Log()
+    log.begin(source)
+    log.until_read(source)
+    places = {record.key: record.change.fields.get(PLACE) for record in log.records}
+    assert len(places) == 1_203
+    assert (places["c1199"], places["p2"], places["c0000"]) == ("customers", "partners", None)
+    told = next(told for told in source.progress() if told.object == "Account")
+    assert (told.total, told.done) == (1_204, True)
+
+
+def test_a_record_that_is_asked_for_is_looked_for_in_all_collections(
+    mongo: Mongo, source: MongoSourceTask, streaming: Log
+) -> None:
+    """It is a row with its place, or absent."""
+    mongo.database.partners.insert_one(dict(DOCUMENT))
+    streaming.until(source, lambda log: bool(log.of("a")))
+    source.request(read_signal(1, "a", "nobody"))
+    streaming.until(source, lambda log: 1 in log.answered)
+    assert streaming.of("a")[-1].fields[PLACE] == "partners"
+    assert streaming.ops("nobody") == [Op.ABSENT]
+
+
+def test_verify_reads_all_collections(mongo: Mongo) -> None:
+    """Each record once, with its place; of two documents, that there are two."""
+    mongo.database.customers.insert_many([{"_id": "a", "Name": "A"}, {"_id": "b", "Name": "B"}])
+    mongo.database.partners.insert_many([{"_id": "b", "Name": "B"}, {"_id": "c", "Name": "C"}])
+    bound = PLACES.bound(SCHEMAS["Account"])
+    side = MongoSide(mongo.database, {"Account": ("customers", "partners")}, SCHEMAS["Account"], {}, bound)
+    pages = list(side.pages())
+    seen = {each.key: each for page in pages for each in page.records}
+    assert sum(len(page.records) for page in pages) == 3
+    assert {key: each.fields.get(PLACE) for key, each in seen.items()} == {
+        "a": "customers",
+        "b": None,
+        "c": "partners",
+    }
+    assert seen["b"].unreadable == {PLACE}
+    assert side.read(["a", "b", "x"]) == {key: seen[key] for key in ("a", "b")}
+    [rest] = [page for page in side.pages(pages[0].after) if page.records]
+    assert [each.key for each in rest.records] == ["c"]
