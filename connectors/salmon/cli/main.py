@@ -133,8 +133,8 @@ def _run(
         str,
         typer.Argument(
             metavar="NAME",
-            help="salesforce-source, mongodb-source, merge, mongodb-sink or salesforce-sink. Or all: these five, "
-            "each as a process.",
+            help="salesforce-source, mongodb-source, merge, mongodb-sink or salesforce-sink; or api. Or all: these five, "
+            "and api if the file has the section api, each as a process.",
         ),
     ],
     config: Annotated[
@@ -147,7 +147,7 @@ def _run(
             min=0,
             max=65535,
             help="Port of /health and /metrics; 0: any free port. With all: the first of five ports. Default: rest.port of the "
-            "file, which is also where `salmon status` looks: with another port, give it --ports-file.",
+            "file (api: api.port), which is also where `salmon status` looks: with another port, give it --ports-file.",
         ),
     ] = None,
     ports_file: Annotated[
@@ -175,9 +175,14 @@ def _run(
         from salmon.app.supervisor import run_all
 
         code = run_all(config, port=port, ports_file=ports_file, log_format=log_format, log_level=log_level)
+    elif ports_file is not None:
+        raise typer.BadParameter("only for `run all`", param_hint="--ports-file")
+    elif name == "api":
+        from salmon.api.process import run as serve
+        from salmon.runtime.watchdog import LastResort
+
+        code = serve(config, port=port, log_format=log_format, log_level=log_level, last_resort=LastResort())
     else:
-        if ports_file is not None:
-            raise typer.BadParameter("only for `run all`", param_hint="--ports-file")
         from salmon.app.process import run
         from salmon.cli.verify import scheduled
         from salmon.runtime.watchdog import LastResort

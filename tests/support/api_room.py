@@ -1,0 +1,95 @@
+"""The API at hand, without a process: an application whose sections a test chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from fastapi import APIRouter
+from fastapi.testclient import TestClient
+
+from salmon.api.access import Access
+from salmon.api.application import Section, application
+from salmon.api.handle import Api, objects_of
+from salmon.config.api import ApiConfig
+from salmon.config.models import SyncConfig
+from salmon.model.schema import ObjectSchema, schema_of_describe
+from salmon.ops.api_metrics import ApiMetrics
+from salmon.ops.connect.described import Described, Served
+from salmon.ops.health import Health
+from support.describes import describe
+from support.sync_config import sync_config
+
+LOCAL: Final = "http://127.0.0.1:8090"
+
+
+def settings(**keys: Any) -> ApiConfig:
+    """The section `api` with these keys."""
+    return ApiConfig.model_validate(keys)
+
+
+def schemas_of(*names: str) -> dict[str, ObjectSchema]:
+    """The schemas of objects of the package's org."""
+    return {name: schema_of_describe(describe(name)) for name in names}
+
+
+def api_of(
+    *names: str,
+    database: Any = None,
+    access: Callable[[Callable[[], ApiConfig]], Access] = Access,
+    objects: Mapping[str, Any] | None = None,
+    **keys: Any,
+) -> Api:
+    """
+    A handle on a sync of these objects.
+
+    Args:
+        database: Where the records are; None for tests that read none.
+        access: Makes the authentication; it gets the settings.
+        objects: Settings of objects beside their collections.
+        keys: Of the section `api`.
+    """
+    said = {name: {"collection": name.lower(), **(objects or {}).get(name, {})} for name in names}
+    config = SyncConfig.model_validate(sync_config(objects=said, api=keys))
+
+    def live() -> SyncConfig:
+        return config
+
+    return Api(
+        live=live,
+        database=database,
+        access=access(lambda: config.api or ApiConfig()),
+        metrics=ApiMetrics("api"),
+        objects=objects_of(config, schemas_of(*names)),
+    )
+
+
+def client_of(api: Api, *sections: Section, base_url: str = LOCAL) -> TestClient:
+    """A client of the application with these sections."""
+    served = Served(Described("api", "api", {}, worker_id="", sync="crm", ordinal=0), Health(), api.metrics)
+    return TestClient(application(api, served, sections), base_url=base_url, raise_server_exceptions=False)
+
+
+def echo(api: Api) -> APIRouter:
+    """A section that says who asks."""
+    routes = APIRouter()
+    reads, writes = api.access.may("read", "Account"), api.access.may("update", "Account")
+    views, operates = api.access.views(), api.access.operates()
+
+    @routes.get("/who")
+    async def who(caller: Any = reads) -> str:
+        return str(caller.name)
+
+    @routes.post("/write")
+    async def write(caller: Any = writes) -> str:
+        return str(caller.name)
+
+    @routes.get("/console")
+    async def console(caller: Any = views) -> str:
+        return str(caller.name)
+
+    @routes.post("/console")
+    async def act(caller: Any = operates) -> str:
+        return str(caller.name)
+
+    return routes
