@@ -11,12 +11,16 @@ from fastapi.testclient import TestClient
 from salmon.api.access import Access
 from salmon.api.application import Section, application
 from salmon.api.handle import Api, objects_of
+from salmon.api.settling import Settling
 from salmon.config.api import ApiConfig
 from salmon.config.models import SyncConfig
+from salmon.errors import Unavailable
+from salmon.model.described import described
 from salmon.model.schema import ObjectSchema, schema_of_describe
 from salmon.ops.api_metrics import ApiMetrics
 from salmon.ops.connect.described import Described, Served
 from salmon.ops.health import Health
+from salmon.story.lookup import Lookup
 from support.describes import describe
 from support.sync_config import sync_config
 
@@ -60,8 +64,14 @@ def api_of(
         database=database,
         access=access(lambda: config.api or ApiConfig()),
         metrics=ApiMetrics("api"),
-        objects=objects_of(config, schemas_of(*names)),
+        settling=Settling(nowhere, ()),
+        objects=objects_of(config, schemas_of(*names), {name: described(describe(name)) for name in names}),
     )
+
+
+def nowhere() -> Lookup:
+    """There is no Kafka."""
+    raise Unavailable("There is no Kafka.")
 
 
 def client_of(api: Api, *sections: Section, base_url: str = LOCAL) -> TestClient:

@@ -76,10 +76,15 @@ class Access:
         request.state.caller = found
         return found
 
+    @property
+    def whoever(self) -> Any:
+        """A dependency: the caller, whoever it is."""
+        return Depends(self)
+
     def may(self, verb: str, name: str) -> Any:
         """A dependency: the caller, who may do this to records of the object *name*; 403 for others."""
 
-        whoever = Depends(self)
+        whoever = self.whoever
 
         async def check(caller: Caller = whoever) -> Caller:
             require(caller, verb, name)
@@ -96,7 +101,7 @@ class Access:
         return self._with_role("operator", lambda caller: caller.operates)
 
     def _with_role(self, role: str, has: Callable[[Caller], bool]) -> Any:
-        whoever = Depends(self)
+        whoever = self.whoever
 
         async def check(caller: Caller = whoever) -> Caller:
             if not has(caller):

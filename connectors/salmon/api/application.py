@@ -19,10 +19,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from salmon import __version__
 from salmon.api import problems
 from salmon.api.access import SCHEMES
+from salmon.api.description import describe
 from salmon.api.handle import Api
 from salmon.api.limits import BodyLimit
 from salmon.api.problems import Problem
-from salmon.config.api import ApiConfig
 from salmon.ops.api_metrics import ApiMetrics
 from salmon.ops.connect import pages
 from salmon.ops.connect.described import Served
@@ -66,6 +66,7 @@ def application(api: Api, served: Served, sections: Sequence[Section]) -> FastAP
     app = _bare(served)
     for section in sections:
         app.include_router(section(api), dependencies=[Depends(api.access), *SCHEMES])
+    describe(app, api)
     if origins := api.settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -121,11 +122,3 @@ class _Outermost:
         finally:
             route = getattr(scope.get("route"), "path", "other")
             self._metrics.api_request(route, scope["method"], status, time.monotonic() - began)
-
-
-def limits_of(settings: ApiConfig) -> str:
-    """The bounds of requests in words, for the description of the API."""
-    return (
-        f"At most {settings.rate_per_s:g} requests a second for each caller, {settings.body_bytes_max:,} bytes a body, "
-        f"{settings.limit_max:,} records a page and {settings.bulk_max:,} records in one request that writes."
-    )
