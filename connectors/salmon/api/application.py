@@ -64,8 +64,9 @@ def waiting(served: Served) -> FastAPI:
 def application(api: Api, served: Served, sections: Sequence[Section]) -> FastAPI:
     """The application with all *sections*."""
     app = _bare(served)
+    schemes = SCHEMES if api.settings.has_credentials else ()  # what the description says of credentials
     for section in sections:
-        app.include_router(section(api), dependencies=[Depends(api.access), *SCHEMES])
+        app.include_router(section(api), dependencies=[Depends(api.access), *schemes])
     describe(app, api)
     if origins := api.settings.cors_origins:
         app.add_middleware(

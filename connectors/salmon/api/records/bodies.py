@@ -119,6 +119,8 @@ def json_schema_of(field: FieldSchema, described: DescribedField) -> dict[str, A
     schema: dict[str, Any] = dict(_SCHEMAS[field.kind])
     if field.kind is Kind.STRING and field.length and not field.is_polymorphic:
         schema["maxLength"] = field.length
+    if field.kind is Kind.STRING and not field.nillable:
+        schema["minLength"] = 1
     values = [choice.value for choice in described.choices]
     if described.restricted and values:
         inner = schema.setdefault("items", {}) if field.kind is Kind.STRINGS else schema
