@@ -126,7 +126,7 @@ def after(order: Order, cursor: str) -> dict[str, Any]:
 
 def _beyond(key: Sorted, value: Any) -> list[dict[str, Any]]:
     rank = _rank(value)
-    later = _CLASSES[:rank] if key.descending else _CLASSES[rank + 1 :]
+    later = _CLASSES[: max(rank, 0)] if key.descending else _CLASSES[rank + 1 :]
     found: list[dict[str, Any]] = []
     if value is not None:
         found.append({key.path: {"$lt" if key.descending else "$gt": value}})

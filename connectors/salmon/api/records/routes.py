@@ -115,7 +115,7 @@ def _routes_of(api: Api, of: ApiObject, models: Models) -> APIRouter:
     if not of.is_writable:
         return routes
 
-    written = {
+    written: dict[int | str, dict[str, Any]] = {
         200: {**_record(models), "headers": _ETAG},
         202: _record(models),
         204: {"description": "Done."},
