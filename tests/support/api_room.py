@@ -25,6 +25,7 @@ from support.describes import describe
 from support.sync_config import sync_config
 
 LOCAL: Final = "http://127.0.0.1:8090"
+Serve = Callable[..., TestClient]
 
 
 def settings(**keys: Any) -> ApiConfig:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -12,11 +12,8 @@ from pymongo import MongoClient
 
 from salmon.api.records import idempotency, routes
 from salmon.mongodb.config import MongoConfig
-from salmon.mongodb.wire.client import database_of
-from support.api_room import api_of, client_of
-from support.mongo import Document
-
-Serve = Callable[..., TestClient]
+from salmon.mongodb.wire.client import Document, database_of
+from support.api_room import Serve, api_of, client_of
 
 
 @pytest.fixture

@@ -13,12 +13,12 @@ from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 from bson.objectid import ObjectId
 from fastapi.testclient import TestClient
-from tests.contract.api.conftest import Serve
 
 from salmon.api.keys import hash_of
 from salmon.api.records.idempotency import COLLECTION
 from salmon.api.records.showing import key_shown
 from salmon.mongodb.wire.client import CODEC
+from support.api_room import Serve
 
 CAR = {
     "Name": "Herbie",

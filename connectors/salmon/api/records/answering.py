@@ -16,10 +16,10 @@ from salmon.api.grants import Caller
 from salmon.api.handle import Api, ApiObject, in_thread
 from salmon.api.problems import Fault, Problem, at_fault
 from salmon.api.records import checking, idempotency, writing
+from salmon.api.records.asking import SYNCED, Listing, Prefers, time_bound_ms
 from salmon.api.records.bodies import Models, faults_in, parsed
-from salmon.api.records.filters import filters_of
-from salmon.api.records.matching import RECORD_ID, RECORD_KEY, query_of
-from salmon.api.records.paging import Order, after, cursor_of, order_of, sort_of
+from salmon.api.records.matching import RECORD_ID, RECORD_KEY
+from salmon.api.records.paging import cursor_of
 from salmon.api.records.selecting import Selection, selection_of
 from salmon.api.records.showing import etag_of, key_shown, shown
 from salmon.api.records.writing import Conditions
@@ -28,31 +28,7 @@ from salmon.mongodb.wire.client import Document, border
 
 log = structlog.get_logger(__name__)
 
-RESERVED: Final = frozenset({"select", "order", "limit", "cursor"})
-PARAMETERS_MAX: Final = 100
-_ESTIMATED_MAX: Final = 10_000  # records that an estimate counts at most, with filters
 UNCHANGED: Final = -1
-_SYNCED: Final = "wait=synced"
-
-
-@dataclass(frozen=True, slots=True)
-class Prefers:
-    """The header Prefer (RFC 7240)."""
-
-    count: str = ""
-    synced: bool = False
-    minimal: bool = False
-    seconds: float | None = None
-
-    @classmethod
-    def of(cls, request: Request) -> Prefers:
-        said = {
-            part.strip().lower() for part in request.headers.get("prefer", "").replace(";", ",").split(",")
-        }
-        count = next((word for word in ("exact", "estimated") if f"count={word}" in said), "")
-        waits = [part.partition("=")[2] for part in said if part.startswith("timeout=")]
-        seconds = float(waits[0]) if waits and waits[0].isdecimal() and len(waits[0]) < 4 else None
-        return cls(count, _SYNCED in said, "return=minimal" in said, seconds)
 
 
 @dataclass(frozen=True)
@@ -70,7 +46,7 @@ class Objects:
     # Reading.
 
     async def read_all(self, request: Request, caller: Caller) -> Response:
-        asked = _Listing.of(self.api, self.of, request, caller)
+        asked = Listing.of(self.api, self.of, request, caller)
         prefers = Prefers.of(request)
         documents, count = await in_thread(asked.read, prefers.count)
         more = len(documents) > asked.limit
@@ -103,7 +79,9 @@ class Objects:
             return document, document
         pipeline = [{"$match": {"_id": document["_id"]}}, *selection.stages(self.api)]
         with border("reading a record"):
-            found = list(self.api.collection(self.of.name).aggregate(pipeline, maxTimeMS=_ms(self.api)))
+            found = list(
+                self.api.collection(self.of.name).aggregate(pipeline, maxTimeMS=time_bound_ms(self.api))
+            )
         return document, found[0] if found else writing.require_found(None)
 
     # Writing.
@@ -319,7 +297,7 @@ class Objects:
         finally:
             if waiter is not None:
                 self.api.settling.forget(waiter)
-        headers = {"Preference-Applied": _SYNCED} if settled is not None else {}
+        headers = {"Preference-Applied": SYNCED} if settled is not None else {}
         if status == 201:
             headers["Location"] = f"{self.path}/{quote(record[1], safe='')}"
         if settled is not None and settled.state == REFUSED:
@@ -380,79 +358,6 @@ class Objects:
         most = self.api.settings.bulk_max
         if not isinstance(given, list) or not 0 < len(given) <= most:
             raise at_fault("body", "not-a-list", f"must be a list of 1 to {most} records (api.bulk_max)")
-
-
-@dataclass(frozen=True, slots=True)
-class _Listing:
-    """A request for a list."""
-
-    api: Api
-    selection: Selection
-    query: dict[str, Any]
-    order: Order
-    limit: int
-    cursor: str | None
-
-    @classmethod
-    def of(cls, api: Api, of: ApiObject, request: Request, caller: Caller) -> _Listing:
-        said = request.query_params.multi_items()
-        if len(said) > PARAMETERS_MAX:
-            raise at_fault("query", "too-many", f"has more than {PARAMETERS_MAX} parameters")
-        named = request.query_params
-        filters = filters_of((name, text) for name, text in said if name not in RESERVED)
-        return cls(
-            api,
-            selection_of(api, of, named.get("select"), caller),
-            query_of(filters, of),
-            order_of(named.get("order"), of),
-            _limit(named.get("limit"), api),
-            named.get("cursor"),
-        )
-
-    def read(self, count: str) -> tuple[list[Document], int | None]:
-        """The documents of the page, and one more if there is any; and how many records there are in all. Blocks."""
-        of = self.selection.of
-        collection = self.api.collection(of.name)
-        page = self.query if self.cursor is None else _both(self.query, after(self.order, self.cursor))
-        with border("reading records"):
-            if self.selection.embedded:
-                pipeline: list[dict[str, Any]] = [{"$match": page}, {"$sort": sort_of(self.order)}]
-                pipeline += [
-                    {"$limit": self.limit + 1},
-                    *self.selection.stages(self.api, [each.path for each in self.order]),
-                ]
-                documents = list(collection.aggregate(pipeline, maxTimeMS=_ms(self.api)))
-            else:
-                projection = self.selection.projection([each.path for each in self.order])
-                found = collection.find(page, projection, sort=list(sort_of(self.order).items()))
-                documents = list(found.limit(self.limit + 1).max_time_ms(_ms(self.api)))
-            return documents, self._counted(count)
-
-    def _counted(self, count: str) -> int | None:
-        collection = self.api.collection(self.selection.of.name)
-        if not count:
-            return None
-        if count == "estimated" and not self.query:
-            return collection.estimated_document_count(maxTimeMS=_ms(self.api))
-        bound = {"limit": _ESTIMATED_MAX} if count == "estimated" else {}
-        return collection.count_documents(self.query, maxTimeMS=_ms(self.api), **bound)  # type: ignore[arg-type]
-
-
-def _both(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    return {"$and": [one, other]} if one else other
-
-
-def _ms(api: Api) -> int:
-    return max(1, round(api.settings.query_max_s * 1000))
-
-
-def _limit(text: str | None, api: Api) -> int:
-    most = api.settings.limit_max
-    if text is None:
-        return api.settings.limit_default
-    if not text.isascii() or not text.isdecimal() or len(text) > 6 or not 1 <= int(text) <= most:
-        raise at_fault("limit", "out-of-range", f"must be a whole number from 1 to {most} (api.limit_max)")
-    return int(text)
 
 
 def _conditions(request: Request) -> Conditions:

@@ -12,9 +12,11 @@ from bson.errors import BSONError
 from salmon.api.handle import ApiObject
 from salmon.api.records.matching import RECORD_ID, RECORD_KEY
 from salmon.api.records.selecting import Selection
+from salmon.api.settling import IN_STEP, ON_ITS_WAY, REFUSED
 from salmon.errors import BadRecordKey
 from salmon.model.change import ERROR, SALESFORCE_ID
 from salmon.model.convert import to_json
+from salmon.model.schema import Kind
 from salmon.mongodb.documents import marker_of, owned_of
 from salmon.mongodb.keys import key_of, shown_id
 from salmon.mongodb.paths import MARKER
@@ -22,10 +24,8 @@ from salmon.mongodb.wire.client import CODEC, Document
 from salmon.salesforce.ids import id18
 
 SYNC: Final = "_sync"
-IN_STEP: Final = "in_step"
-ON_ITS_WAY: Final = "on_its_way"
-REFUSED: Final = "refused"
-IN_CONFLICT: Final = "in_conflict"
+# Kinds whose values JSON shows as they are. Most fields are of them, and a page has thousands.
+_AS_IT_IS: Final = frozenset({Kind.STRING, Kind.BOOLEAN, Kind.INT, Kind.LONG, Kind.DOUBLE})
 
 
 def shown(selection: Selection, document: Document, waits: Mapping[tuple[str, str], str]) -> dict[str, Any]:
@@ -41,8 +41,12 @@ def shown(selection: Selection, document: Document, waits: Mapping[tuple[str, st
     record: dict[str, Any] = {RECORD_KEY: key}
     if (native_id := native_id_of(document)) is not None:
         record[RECORD_ID] = native_id
+    by_name, fields = shape.schema.by_name, reading.fields
     for name in selection.names:
-        record[name] = to_json(shape.schema.by_name[name], reading.fields.get(name))
+        value = fields.get(name)
+        record[name] = (
+            value if value is None or by_name[name].kind in _AS_IT_IS else to_json(by_name[name], value)
+        )
     record[SYNC] = sync_of(of, document, key, waits)
     if reading.misfits:
         record[SYNC]["unfit"] = sorted(reading.misfits.keys() & set(selection.names))
