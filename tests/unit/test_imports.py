@@ -72,8 +72,9 @@ MAY_IMPORT: Final[Mapping[str, set[str]]] = {
     "status": _APP,
     "story": _APP,
     "verify": _APP,
+    "api": _QUESTIONS,
     "demo": _QUESTIONS | {"devstack"},
-    "cli": _QUESTIONS | {"demo", "devstack", "simulator"},
+    "cli": _QUESTIONS | {"api", "demo", "devstack", "simulator"},
     "__main__": {"cli"},
     # Tools of their own: an org in a box must not be built of the product that it is to test.
     "simulator": _FACTS

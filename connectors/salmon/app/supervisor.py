@@ -19,7 +19,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
@@ -44,6 +43,7 @@ from salmon.runtime.program import command
 
 log = structlog.get_logger(__name__)
 
+API: Final = "api"  # the process that serves applications; it starts if the configuration has the section
 _LOOK_S: Final = 0.2
 _READY_LOOK_S: Final = 0.5
 _HEALTH_ANSWER_S: Final = 0.5
@@ -69,11 +69,11 @@ def run_all(
     log_level: str | None = None,
 ) -> int:
     """
-    Run all processes until a signal arrives.
+    Run all processes until a signal arrives; also that of the API, if the configuration has the section `api`.
 
     Args:
         port: Port of the first REST server; the others take the next ones. None: the one in the configuration;
-            0: free ones.
+            0: free ones. The API has api.port.
         ports_file: File for the addresses, as JSON: connector -> {"url", "port", "pid"}; rewritten at each restart.
 
     Returns:
@@ -95,18 +95,25 @@ def run_all(
     except FatalError as error:
         return report_end(error)
     options = ["--log-format", log_format, *(["--log-level", log_level] if log_level else [])]
-    children = [
-        Child(name, command_of(name, config_path, chosen[name], options), chosen[name]) for name in connectors
-    ]
     secure = config.rest.tls is not None
+    children = [
+        Child(
+            name, command_of(name, config_path, chosen[name], options), chosen[name], config.rest.host, secure
+        )
+        for name in connectors
+    ]
+    if config.api is not None:
+        own, given = config.api, config.api.port if port != 0 else 0
+        number = given or ports.free_ports(1, own.host)[0]
+        started = command_of(API, config_path, number, options)
+        children.append(Child(API, started, number, own.host, own.tls is not None))
+    by_tls = {child.port for child in children if child.secure}
     return Supervisor(
         children,
-        config.rest.host,
         file,
         first=DESCRIBING.source,
-        secure=secure,
-        is_ready=partial(is_ready, secure=secure),
-        is_live=partial(is_live, secure=secure),
+        is_ready=lambda host, number: is_ready(host, number, secure=number in by_tls),
+        is_live=lambda host, number: is_live(host, number, secure=number in by_tls),
     ).run()
 
 
@@ -196,6 +203,8 @@ class Child:
     name: str
     command: Sequence[str]
     port: int
+    host: str = "127.0.0.1"
+    secure: bool = False
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     crashes: int = 0  # in a row
@@ -254,13 +263,11 @@ class Supervisor:
     """
 
     children: Sequence[Child]
-    host: str
     ports_file: Path | None = None
     drain_deadline_s: float = DRAIN_DEADLINE_S
     clock: Callable[[], float] = time.monotonic
     rng: random.Random = field(default_factory=random.Random)
     first: str | None = None
-    secure: bool = False
     is_ready: Callable[[str, int], bool] = is_ready
     is_live: Callable[[str, int], bool] = is_live
     live_look_s: float = _LIVE_LOOK_S
@@ -319,8 +326,8 @@ class Supervisor:
         process = child.process
         if process is None or child.kill_at is not None:
             return
-        live = self.is_live(self.host, child.port)
-        ready = live and not child.is_ready and self.is_ready(self.host, child.port)
+        live = self.is_live(child.host, child.port)
+        ready = live and not child.is_ready and self.is_ready(child.host, child.port)
         if child.process is process:  # otherwise the answer came from the process before this one
             child.checked(live=live, ready=ready)
 
@@ -362,13 +369,13 @@ class Supervisor:
         first = next(child for child in self.children if child.name == self.first)
         if first.started_at:
             waited_long = first.crashes > 0 or now - first.started_at > FIRST_ALONE_S
-            self._all_may_start = waited_long or self.is_ready(self.host, first.port)
+            self._all_may_start = waited_long or self.is_ready(first.host, first.port)
         return not self._all_may_start
 
     def _report_when_all_are_ready(self) -> None:
         """Log it once, for a person at a terminal who waits for it."""
         if not self._reported_ready and self._ready_look.due():
-            self._reported_ready = all(self.is_ready(self.host, child.port) for child in self.children)
+            self._reported_ready = all(self.is_ready(child.host, child.port) for child in self.children)
             if self._reported_ready:
                 log.info("all_are_ready", connectors=[child.name for child in self.children])
 
@@ -426,7 +433,7 @@ class Supervisor:
     def _write_ports(self, file: Path) -> None:
         content = {
             child.name: {
-                "url": ports.url_of(self.host, child.port, secure=self.secure),
+                "url": ports.url_of(child.host, child.port, secure=child.secure),
                 "port": child.port,
                 "pid": child.process.pid if child.process else None,
             }

@@ -17,6 +17,9 @@ from typing import Annotated, Final, Literal
 import typer
 
 from salmon.cli import (
+    api as api_commands,
+)
+from salmon.cli import (
     config as config_commands,
 )
 from salmon.cli import (
@@ -63,6 +66,7 @@ app.command("why")(why.why)
 app.command("retry")(retry.retry)
 app.command("snapshot")(snapshot.snapshot)
 app.command("match")(match.match)
+app.add_typer(api_commands.app, name="api")
 app.add_typer(config_commands.app, name="config")
 app.add_typer(conflicts.app, name="conflicts")
 app.add_typer(dev.app, name="dev")
@@ -139,8 +143,8 @@ def _run(
         str,
         typer.Argument(
             metavar="NAME",
-            help="salesforce-source, mongodb-source, merge, mongodb-sink or salesforce-sink. Or all: these five, "
-            "each as a process.",
+            help="salesforce-source, mongodb-source, merge, mongodb-sink or salesforce-sink; or api. Or all: these five, "
+            "and api if the file has the section api, each as a process.",
         ),
     ],
     config: Annotated[
@@ -153,7 +157,7 @@ def _run(
             min=0,
             max=65535,
             help="Port of /health and /metrics; 0: any free port. With all: the first of five ports. Default: rest.port of the "
-            "file, which is also where `salmon status` looks: with another port, give it --ports-file.",
+            "file (api: api.port), which is also where `salmon status` looks: with another port, give it --ports-file.",
         ),
     ] = None,
     ports_file: Annotated[
@@ -181,9 +185,14 @@ def _run(
         from salmon.app.supervisor import run_all
 
         code = run_all(config, port=port, ports_file=ports_file, log_format=log_format, log_level=log_level)
+    elif ports_file is not None:
+        raise typer.BadParameter("only for `run all`", param_hint="--ports-file")
+    elif name == "api":
+        from salmon.api.process import run as serve
+        from salmon.runtime.watchdog import LastResort
+
+        code = serve(config, port=port, log_format=log_format, log_level=log_level, last_resort=LastResort())
     else:
-        if ports_file is not None:
-            raise typer.BadParameter("only for `run all`", param_hint="--ports-file")
         from salmon.app.process import run
         from salmon.cli.verify import scheduled
         from salmon.runtime.watchdog import LastResort

@@ -38,7 +38,7 @@ def _changes(old: Any, new: Any, key: str, *, live: bool) -> Iterator[Changed]:
     elif isinstance(old, Mapping) and isinstance(new, Mapping):
         for name in dict.fromkeys((*old, *new)):
             if name not in old or name not in new:
-                yield Changed(f"{key}.{name}", live=False)
+                yield Changed(f"{key}.{name}", live)
             else:
                 yield from _changes(old[name], new[name], f"{key}.{name}", live=live)
     elif old != new:

@@ -30,6 +30,7 @@ from pydantic.fields import FieldInfo
 from salmon.addresses import Addresses
 from salmon.config import checking
 from salmon.config import settings_table as rendering
+from salmon.config.api import ApiConfig
 from salmon.config.capture import CaptureConfig
 from salmon.config.checking import checked
 from salmon.config.collections import (
@@ -363,6 +364,7 @@ class SyncConfig(Sided[ObjectConfig]):
     merge: MergeConfig = MergeConfig()
     verify: VerifyConfig = VerifyConfig()
     rest: RestConfig = RestConfig()
+    api: ApiConfig | None = None
 
     @property
     def topic_names(self) -> Topics:
@@ -466,7 +468,7 @@ def checked_raw(
     return checking.checked_raw(read, SyncConfig, env=env, folder=folder)
 
 
-_NAMED: Final = {"objects": "<sObject>", "events": "<event>", "transforms": "<sObject>"}
+_NAMED: Final = {"objects": "<sObject>", "events": "<event>", "transforms": "<sObject>", "api.keys": "<name>"}
 
 
 def settings_table() -> str:

@@ -34,8 +34,8 @@ class RestAuthConfig(BaseModel):
         return self
 
 
-class RestTlsConfig(BaseModel):
-    """TLS of the REST port. Files that change are read again at the next connection, without a restart."""
+class TlsFiles(BaseModel):
+    """TLS of a port. Files that change are read again at the next connection, without a restart."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -45,6 +45,11 @@ class RestTlsConfig(BaseModel):
         "by which the process is reached.",
     )
     key_file: str = Field(min_length=1, description="Its private key (PEM, without a password).")
+
+
+class RestTlsConfig(TlsFiles):
+    """TLS of the REST port."""
+
     client_ca_file: str | None = Field(
         default=None,
         min_length=1,

@@ -46,13 +46,15 @@ def leaves(
     for name, field in model.model_fields.items():
         path = f"{prefix}{field.alias or name}"
         kind = without_none(field.annotation)
+        within = group
         if path in keys:
             path, kind = f"{path}.{keys[path]}", get_args(kind)[-1]
+            within = path if group else ""
             if get_origin(kind) is tuple:
                 path, kind = f"{path}[]", get_args(kind)[0]
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             is_optional = not field.is_required() and field.default is None and path not in keys
-            yield from leaves(kind, f"{path}.", keys, path if is_optional else group)
+            yield from leaves(kind, f"{path}.", keys, path if is_optional else within)
         else:
             yield path, field, group
 

@@ -1,39 +1,27 @@
 """
-The REST server of a process: a socket and a thread. What it answers is in ops.connect.
+The REST server of a process. What it answers is in ops.connect.
 
 It only reads health and metrics and stores requests; it never waits for the loop.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
-import ssl
 from collections.abc import Callable
-from functools import partial
 from typing import Final
 
-import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
-
-from salmon import ports
-from salmon.errors import ConfigError
-from salmon.ops.connect.access import CERTIFIED
 from salmon.ops.connect.application import application
 from salmon.ops.connect.described import Served
-from salmon.ops.health import Health
-from salmon.ops.tls import ServerContext, Tls
-from salmon.plugin.contract import WaitingObject
+from salmon.ops.server import HttpServer
+from salmon.ops.tls import Tls
 
 # The descriptor of a socket that listens, from before this process executed its command again.
 HANDED_OVER: Final = "SALMON_REST_SOCKET"
 
 
-class RestServer:
+class RestServer(HttpServer):
     """
-    A part (see lifecycle): HTTP on one socket, which is bound before the thread starts, so that its port is known.
-
     Args:
         host: The address to listen on; 127.0.0.1 unless the configuration has another.
         port: 0: any free port; the attribute *port* has the real one.
@@ -45,8 +33,6 @@ class RestServer:
         ConfigError: the address is in use, or does not belong to this machine; or a certificate cannot be used.
     """
 
-    name = "rest"
-
     def __init__(
         self,
         *,
@@ -56,32 +42,12 @@ class RestServer:
         tls: Tls | None = None,
         sync: str = "",
     ) -> None:
-        self._socket = _handed_over(host, port) or _bound(host, port, sync)
-        self._kept: socket.socket | None = None
-        self.port: int = self._socket.getsockname()[1]
-        self.url = ports.url_of(host, self.port, secure=tls is not None)
-        self.worker_id = f"{host}:{self.port}"
-        what = served(self)
-        # No lifespan and no access log; signals are handled in lifecycle.
-        settings = uvicorn.Config(
-            application(what),
-            http=_Protocol,
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            timeout_graceful_shutdown=1,
-            ssl_context_factory=None if tls is None else _contexts(tls, what),
+        super().__init__(
+            "rest", host=host, port=port, key="rest", tls=tls, sync=sync, listener=_handed_over(host, port)
         )
-        self._server = uvicorn.Server(settings)
-
-    def run(self) -> None:
-        asyncio.run(self._server.serve(sockets=[self._socket]))
-
-    def stop(self) -> None:
-        self._server.should_exit = True
-
-    def cut(self) -> None:
-        self._server.force_exit = True
+        self._kept: socket.socket | None = None
+        what = served(self)
+        self.serve(application(what), what.health, what.metrics)
 
     # A process that restarts executes its command again, which takes some seconds. Its port listens all the while.
 
@@ -100,23 +66,6 @@ class RestServer:
         if self._kept is not None:
             self._kept.set_inheritable(True)
             os.environ[HANDED_OVER] = str(self._kept.fileno())
-
-
-class _Protocol(H11Protocol):
-    """Tells the application whether the client has shown a certificate that we trust."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self.app_state = {**self.app_state, CERTIFIED: bool(transport.get_extra_info("peercert"))}
-
-
-def _contexts(tls: Tls, what: Served) -> Callable[..., ssl.SSLContext]:
-    context = ServerContext(tls, partial(_show, what.health), what.metrics.certificate_ends)
-    return lambda *_: context
-
-
-def _show(health: Health, trouble: str) -> None:
-    health.objects_wait([WaitingObject("rest.tls", 0.0, trouble)] if trouble else [], of="rest.tls")
 
 
 def _handed_over(host: str, port: int) -> socket.socket | None:
@@ -138,13 +87,3 @@ def _handed_over(host: str, port: int) -> socket.socket | None:
         pass
     listener.close()
     return None
-
-
-def _bound(host: str, port: int, sync: str) -> socket.socket:
-    try:
-        return ports.listening(host, port, sync=sync)
-    except OSError as error:
-        raise ConfigError(
-            f"rest: {host}:{port} cannot be used ({error.strerror or error}). Choose another rest.port, or --port 0 "
-            f"for any free port."
-        ) from None

@@ -161,9 +161,12 @@ def test_the_level_of_the_command_line_counts_whatever_the_file_says(sync_yaml: 
 
 
 def test_the_settings_that_count_at_once_are_marked_in_the_table() -> None:
-    """They say only when and how much: none of them names a field, a place or a person."""
+    """They say only when and how much: none of them names a field, a place or a person, but for who may use the API."""
     marked = {row.split("`")[1] for row in configuration.settings_table().splitlines() if "*Reload.*" in row}
     assert {key.rpartition(".")[0] for key in marked} == {
+        "api",
+        "api.keys.<name>",
+        "api.oidc",
         "errors",
         "errors.limit",
         "errors.retry",

@@ -70,7 +70,7 @@ class LowRandom(random.Random):
 
 def run_in_main(children: list[Child], until: threading.Event | None = None, **more: object) -> int:
     """Run a supervisor; *until* makes it stop, as a signal would."""
-    supervisor = Supervisor(children, "127.0.0.1", rng=LowRandom(), drain_deadline_s=5.0, **more)  # type: ignore[arg-type]
+    supervisor = Supervisor(children, rng=LowRandom(), drain_deadline_s=5.0, **more)  # type: ignore[arg-type]
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     if until is not None:
 
@@ -284,7 +284,7 @@ def test_exit_code_2_of_one_that_was_ready_ends_nothing_for_good(tmp_path: Path)
     ready again, it is started again (case S4): a person who corrects what it names need not start anything.
     """
     child = Child("c", ["true"], port=1)
-    supervisor = Supervisor([child], "127.0.0.1", rng=LowRandom(), clock=lambda: 100.0)
+    supervisor = Supervisor([child], rng=LowRandom(), clock=lambda: 100.0)
     child.checked(live=True, ready=True)
     for _ in range(50):
         child.process = Ended(2)  # type: ignore[assignment]
@@ -336,7 +336,7 @@ def test_a_supervisor_that_was_suspended_kills_nobody() -> None:
     now = [100.0]
     child = Child("c", ["true"], port=1)
     child.process = Running()  # type: ignore[assignment]
-    supervisor = Supervisor([child], "127.0.0.1", clock=lambda: now[0], is_live=lambda *_: False)
+    supervisor = Supervisor([child], clock=lambda: now[0], is_live=lambda *_: False)
     supervisor.check(child)
     now[0] += 3600
     supervisor.check(child)
@@ -370,7 +370,7 @@ def test_an_answer_of_the_process_before_says_nothing_about_the_next() -> None:
         child.process = Running()  # type: ignore[assignment]
         return False
 
-    Supervisor([child], "127.0.0.1", is_live=is_live).check(child)
+    Supervisor([child], is_live=is_live).check(child)
     assert child.not_live == 0
 
 
@@ -409,7 +409,7 @@ def test_a_hangup_is_passed_on_and_is_not_lost_on_a_child_that_still_starts(tmp_
             super()._reload()
             passed_on.set()
 
-    supervisor = Noted([late], "127.0.0.1", rng=LowRandom(), drain_deadline_s=5.0, has_terminal=lambda: False)
+    supervisor = Noted([late], rng=LowRandom(), drain_deadline_s=5.0, has_terminal=lambda: False)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     reloaded = when(hang_up)
 

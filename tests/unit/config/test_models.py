@@ -145,7 +145,7 @@ def test_a_number_may_come_from_the_environment(write: Write) -> None:
         ),
         pytest.param(
             changed(converters={}),
-            r"converters: unknown key\. Known keys here: errors, events, kafka",
+            r"converters: unknown key\. Known keys here: api, errors, events, kafka",
             id="no such block",
         ),
         pytest.param(

@@ -1,0 +1,190 @@
+"""
+Who makes a request, and whether they may: one dependency for all routers, of the API, the console and the reports.
+
+A caller shows an API key (X-API-Key, Bearer, or as the password of Basic authentication, which browsers ask for) or a token of the
+identity provider (Bearer). Without credentials in the configuration, only a loopback address is served, and only what comes from this
+machine and not from somebody else's web page.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.security import APIKeyHeader, HTTPBasic, HTTPBearer
+
+from salmon.api.grants import LOCAL, Caller
+from salmon.api.keys import PREFIX, StoredKeys, named
+from salmon.api.limits import Buckets, too_many
+from salmon.api.oidc import NotGood, Provider
+from salmon.api.problems import Problem
+from salmon.config.api import ApiConfig, is_loopback
+
+HEADER: Final = "x-api-key"
+_READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+# Of one address: attempts without good credentials, a second and at once.
+_FAILURES_PER_S, _FAILURES_BURST = 2.0, 20.0
+# What a description of the API says of credentials. The checks are ours.
+SCHEMES: Final = (
+    Depends(APIKeyHeader(name="X-API-Key", auto_error=False)),
+    Depends(HTTPBearer(auto_error=False)),
+    Depends(HTTPBasic(auto_error=False)),
+)
+
+
+class Access:
+    """
+    Args:
+        settings: Returns the settings that count now.
+        stored: The keys of a collection, if there is one.
+        provider: The identity provider, if there is one.
+    """
+
+    def __init__(
+        self,
+        settings: Callable[[], ApiConfig],
+        *,
+        stored: StoredKeys | None = None,
+        provider: Provider | None = None,
+        buckets: Buckets | None = None,
+    ) -> None:
+        self._settings, self._stored, self._provider = settings, stored, provider
+        self._buckets = buckets or Buckets()
+
+    async def __call__(self, request: Request) -> Caller:
+        """
+        The dependency: who makes the request.
+
+        Raises:
+            Problem: 401 without good credentials, 403 from where it may not come, 429 too many requests.
+        """
+        settings = self._settings()
+        self._check_origin(request, settings)
+        if not settings.has_credentials:
+            _check_local(request)
+            found = LOCAL
+        else:
+            found = await self._found(request, settings)
+        wait_s = self._buckets.take(found.name, per_s=settings.rate_per_s, burst=settings.rate_burst)
+        if wait_s:
+            raise too_many(wait_s)
+        request.state.caller = found
+        return found
+
+    @property
+    def whoever(self) -> Any:
+        """A dependency: the caller, whoever it is."""
+        return Depends(self)
+
+    def may(self, verb: str, name: str) -> Any:
+        """A dependency: the caller, who may do this to records of the object *name*; 403 for others."""
+
+        whoever = self.whoever
+
+        async def check(caller: Caller = whoever) -> Caller:
+            require(caller, verb, name)
+            return caller
+
+        return Depends(check)
+
+    def views(self) -> Any:
+        """A dependency: the caller, who may look at the console."""
+        return self._with_role("viewer", lambda caller: caller.views)
+
+    def operates(self) -> Any:
+        """A dependency: the caller, who may act in the console."""
+        return self._with_role("operator", lambda caller: caller.operates)
+
+    def _with_role(self, role: str, has: Callable[[Caller], bool]) -> Any:
+        whoever = self.whoever
+
+        async def check(caller: Caller = whoever) -> Caller:
+            if not has(caller):
+                raise Problem(403, "not-allowed", f"This needs the scope {role}.")
+            return caller
+
+        return Depends(check)
+
+    async def _found(self, request: Request, settings: ApiConfig) -> Caller:
+        client = f"address:{request.client.host if request.client else ''}"
+        secret = _shown(request.headers)
+        reason = "it is missing"
+        if secret is not None:
+            # A good key is never made to wait for what others of the same address have tried.
+            try:
+                found = await run_in_threadpool(self._known, secret, settings)
+            except NotGood as error:
+                found, reason = None, str(error)
+            else:
+                reason = "it is not known"
+            if found is not None:
+                return found
+        wait_s = self._buckets.take(client, per_s=_FAILURES_PER_S, burst=_FAILURES_BURST)
+        if wait_s:
+            raise too_many(wait_s)
+        raise Problem(
+            401,
+            "not-signed-in",
+            f"This request needs an API key or a token, and {reason}. Send X-API-Key: KEY or Authorization: Bearer TOKEN.",
+            headers={"WWW-Authenticate": 'Basic realm="salmon", charset="UTF-8"'},
+        )
+
+    def _known(self, secret: str, settings: ApiConfig) -> Caller | None:
+        if (found := named(secret, settings.known_keys)) is not None:
+            return found
+        if self._stored is not None and (found := named(secret, self._stored.keys())) is not None:
+            return found
+        if self._provider is not None and settings.oidc is not None and not secret.startswith(PREFIX):
+            return self._provider.caller_of(secret, settings.oidc.grants)
+        return None
+
+    def _check_origin(self, request: Request, settings: ApiConfig) -> None:
+        """A page of another origin must not make a browser write for the person who sits before it."""
+        origin = request.headers.get("origin")
+        if origin is None or request.method in _READS or origin in settings.cors_origins:
+            return
+        if urlsplit(origin).netloc != request.headers.get("host"):
+            raise Problem(
+                403,
+                "other-origin",
+                "This request comes from a web page of another origin. Add the origin to api.cors_origins to allow it.",
+            )
+
+
+def require(caller: Caller, verb: str, name: str) -> None:
+    """Raise Problem if the caller may not do this to records of the object *name*."""
+    if not caller.may(verb, name):
+        raise Problem(403, "not-allowed", f"This needs the scope {name}:{verb}.")
+
+
+def _check_local(request: Request) -> None:
+    host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+    if not is_loopback(host):
+        raise Problem(
+            403,
+            "not-local",
+            "Without api.keys or api.oidc, only requests to a loopback address are served. Configure credentials to serve others.",
+        )
+
+
+def _shown(headers: Mapping[str, str]) -> str | None:
+    """The key or token that a request shows."""
+    if (key := headers.get(HEADER)) is not None:
+        return key
+    kind, _, value = headers.get("authorization", "").partition(" ")
+    value = value.strip()
+    match kind.lower():
+        case "bearer" if value:
+            return value
+        case "basic":
+            try:
+                return base64.b64decode(value, validate=True).decode().partition(":")[2] or None
+            except (binascii.Error, ValueError):
+                return None
+        case _:
+            return None

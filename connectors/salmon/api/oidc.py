@@ -1,0 +1,141 @@
+"""
+Bearer tokens of an identity provider (OpenID Connect): JWTs whose signature, issuer, audience and times are checked.
+
+The provider's keys are fetched when they are first needed and kept for a while. A token with an unknown key id makes us fetch them again, but
+not more often than every few seconds, so that nobody can make us ask the provider at will.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any, Final
+
+import jwt
+import requests
+import structlog
+
+from salmon.api.grants import Caller, caller
+from salmon.config.api import OidcConfig, is_scope
+from salmon.errors import Unavailable
+
+log = structlog.get_logger(__name__)
+
+# Only what is signed by a key of its own: a shared secret (HS...) or none at all would let in who knows the public key.
+ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+FETCH_AGAIN_S: Final = 5.0
+_ANSWER_MAX_S: Final = 5.0
+_LEEWAY_S: Final = 30.0
+_NAME_MAX: Final = 200
+
+Fetch = Callable[[str], Any]
+
+
+class NotGood(Exception):
+    """The token is not accepted; the message says why, and never quotes it."""
+
+
+@dataclass(slots=True)
+class Provider:
+    """
+    Args:
+        fetch: Returns the JSON at an address. Raises Unavailable.
+    """
+
+    settings: OidcConfig
+    fetch: Fetch
+    clock: Callable[[], float] = time.monotonic
+    _keys: Mapping[str | None, jwt.PyJWK] = field(default_factory=dict)
+    _fetched_at: float | None = None
+    _lock: Lock = field(default_factory=Lock)
+
+    def caller_of(self, token: str, grants: Mapping[str, Iterable[str]]) -> Caller:
+        """
+        Check a token, and return who it is of.
+
+        Raises:
+            NotGood: it is not accepted.
+            Unavailable: the provider's keys cannot be fetched.
+        """
+        try:
+            header = jwt.get_unverified_header(token)
+            algorithm = header.get("alg")
+            if algorithm not in ALGORITHMS:
+                raise NotGood("it is signed by a method that is not accepted")
+            key = self._key(header.get("kid"))
+            claims = jwt.decode(
+                token,
+                key,
+                algorithms=[algorithm],
+                audience=self.settings.audience,
+                issuer=self.settings.issuer,
+                leeway=_LEEWAY_S,
+                options={"require": ["exp", "iss", "aud", "sub"]},
+            )
+        except jwt.PyJWTError as error:
+            raise NotGood(_WHY.get(type(error), "it is not a valid token of the provider")) from None
+        return caller(f"oidc:{str(claims['sub'])[:_NAME_MAX]}", self._scopes(claims, grants))
+
+    def _scopes(self, claims: Mapping[str, Any], grants: Mapping[str, Iterable[str]]) -> Iterable[str]:
+        said = claims.get(self.settings.scopes_claim, ())
+        words = said.split() if isinstance(said, str) else said if isinstance(said, list) else ()
+        for word in words:
+            if isinstance(word, str):
+                yield from grants.get(word, (word,) if is_scope(word) else ())
+
+    def _key(self, kid: Any) -> jwt.PyJWK:
+        with self._lock:
+            age_s = None if self._fetched_at is None else self.clock() - self._fetched_at
+            known = kid in self._keys or (kid is None and len(self._keys) == 1)
+            if age_s is None or age_s > self.settings.keys_kept_s or (not known and age_s > FETCH_AGAIN_S):
+                self._refresh(must=not known)
+            if kid is None and len(self._keys) == 1:
+                return next(iter(self._keys.values()))
+            if not isinstance(kid, str) or kid not in self._keys:
+                raise NotGood("it is signed by a key that the provider does not have")
+            return self._keys[kid]
+
+    def _refresh(self, *, must: bool) -> None:
+        """Fetch the keys again. An outage of the provider is only reported if a key is missing (*must*)."""
+        try:
+            address = self.settings.jwks_url or self._found()
+            keys = jwt.PyJWKSet.from_dict(self.fetch(address)).keys
+        except (Unavailable, jwt.PyJWTError, AttributeError, KeyError, TypeError) as error:
+            log.warning("oidc_keys_not_fetched", error=type(error).__name__)
+            self._fetched_at = self.clock() if self._keys else None
+            if must:
+                raise Unavailable(
+                    "The keys of api.oidc.issuer cannot be fetched. Check that it can be reached."
+                ) from None
+            return
+        self._keys = {each.key_id: each for each in keys}
+        self._fetched_at = self.clock()
+
+    def _found(self) -> str:
+        found = self.fetch(f"{self.settings.issuer.rstrip('/')}/.well-known/openid-configuration")
+        return str(found["jwks_uri"])
+
+
+_WHY: Final[Mapping[type[Exception], str]] = {
+    jwt.ExpiredSignatureError: "it has expired",
+    jwt.ImmatureSignatureError: "it is not valid yet",
+    jwt.InvalidAudienceError: "it is for another audience (api.oidc.audience)",
+    jwt.InvalidIssuerError: "it is of another issuer (api.oidc.issuer)",
+    jwt.InvalidSignatureError: "its signature is wrong",
+    jwt.MissingRequiredClaimError: "it lacks one of the claims exp, iss, aud and sub",
+}
+
+
+def fetched(address: str, *, ca_file: str | None = None) -> Any:
+    """Return the JSON at an address. Raises Unavailable."""
+    try:
+        answer = requests.get(address, timeout=_ANSWER_MAX_S, verify=ca_file or True, allow_redirects=False)
+        answer.raise_for_status()
+        return answer.json()
+    except (requests.RequestException, ssl.SSLError, ValueError, OSError) as error:
+        raise Unavailable(
+            f"The identity provider of api.oidc does not answer as it should ({type(error).__name__})."
+        ) from None
