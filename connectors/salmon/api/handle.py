@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from threading import BoundedSemaphore, Event
 from typing import Any, Final, TypeVar
 
+import structlog
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel
 from pymongo.collection import Collection as Documents
@@ -32,6 +33,8 @@ from salmon.mongodb.shapes import shapes_of
 from salmon.mongodb.wire.client import Document
 from salmon.ops.api_metrics import ApiMetrics
 from salmon.story.lookup import Lookup
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -105,7 +108,7 @@ class Api:
 
     def collection(self, name: str) -> Documents[Document]:
         """The collection of an object's documents."""
-        return self.database[self.objects[name].settings.collection]
+        return self.database[self.objects[name].settings.collection_names[0]]
 
     @contextmanager
     def lookup(self) -> Iterator[Lookup]:
@@ -122,8 +125,14 @@ class Api:
 def objects_of(
     config: SyncConfig, schemas: Mapping[str, ObjectSchema], described: Mapping[str, Described]
 ) -> dict[str, ApiObject]:
-    """What is known of each object that has a schema. Raises ConfigError: the settings do not fit a schema."""
-    shapes = shapes_of(config.objects, schemas)
+    """
+    What is known of each object that has a schema, and one collection: of several, nobody could say in one request which has a record.
+    Raises ConfigError: the settings do not fit a schema.
+    """
+    served = {name: each for name, each in config.objects.items() if each.collections is None}
+    for name in sorted(config.objects.keys() - served.keys()):
+        log.warning("object_not_served", object=name, reason="it has several collections")
+    shapes = shapes_of(served, schemas)
     return {
         name: ApiObject(
             name, config.objects[name], schemas[name], shape, described.get(name, Described(name))
