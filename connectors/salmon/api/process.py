@@ -21,6 +21,8 @@ from pymongo import MongoClient
 
 from salmon.api.access import Access
 from salmon.api.application import Section, Switch, application, waiting
+from salmon.api.console.application import PATH as CONSOLE
+from salmon.api.console.application import Console
 from salmon.api.handle import Api, objects_of
 from salmon.api.keys import KEYS_MAX, StoredKeys
 from salmon.api.oidc import Provider, fetched
@@ -54,7 +56,7 @@ from salmon.source.worker import FIRST_CONTACT_MAX_S
 log = structlog.get_logger(__name__)
 
 NAME: Final = "api"
-# What is served, in order. The console and the reports are further sections.
+# What is served, in order, beside the console. The reports are a further section.
 SECTIONS: Final[Sequence[Section]] = (routes.router,)
 LOOK_EVERY_S: Final = 2.0
 _DRAIN_S: Final = 10
@@ -135,7 +137,8 @@ class _Process:
         served = Served(described, self._health, self._metrics)
         switch = Switch(waiting(served))
         self._server.serve(switch, self._health, self._metrics)
-        self._serving = Serving(live, served, self._metrics, switch)
+        console = Console(lambda: live.config, config_path)
+        self._serving = Serving(live, served, self._metrics, switch, console)
 
     def run(self) -> BaseException | None:
         """Run until a signal arrives or a part ends. Returns the error that ended it."""
@@ -152,7 +155,10 @@ class Serving:
 
     name = "serving"
 
-    def __init__(self, live: Live, served: Served, metrics: ApiMetrics, switch: Switch) -> None:
+    def __init__(
+        self, live: Live, served: Served, metrics: ApiMetrics, switch: Switch, console: Console
+    ) -> None:
+        self._console = console
         self._live, self._served, self._metrics, self._switch = live, served, metrics, switch
         self._stop = Event()
         self._health, self._probes = served.health, Probes(served.health.calls)
@@ -173,6 +179,7 @@ class Serving:
             self._health.ended(error)
             raise
         finally:
+            self._console.close()
             self._probes.close()
             registry.close()
             if client is not None:
@@ -243,7 +250,7 @@ class Serving:
             metrics=self._metrics,
             objects=objects_of(config, known),
         )
-        self._switch.app = application(api, self._served, SECTIONS)
+        self._switch.app = application(api, self._served, SECTIONS, {CONSOLE: self._console.application})
 
     def _access(self, client: MongoClient[Document]) -> Access:
         config, settings = self._live.config, settings_of(self._live.config)
