@@ -8,7 +8,7 @@ SECONDS ?= 60
 SEED ?= 1
 STACK ?= embedded
 
-.PHONY: demo test quick check prove mutations chaos format clean
+.PHONY: demo test tools quick check prove mutations chaos screenshots format clean
 
 demo: $(READY)
 	@$(BIN)/salmon demo $(ARGS)
@@ -17,8 +17,12 @@ demo: $(READY)
 test: $(READY)
 	@$(BIN)/python -m salmon.devstack.jvm > /dev/null 2>&1 &
 	@$(BIN)/python -m compileall -q connectors  # the tests start hundreds of processes, also where Python may not keep bytecode
-	@$(MAKE) --no-print-directory check
+	@$(MAKE) --no-print-directory tools check
 	$(BIN)/pytest -n 4 --dist loadgroup $(ARGS)
+
+# What some tests use beside Python packages. Where it cannot be had, these tests are skipped, and say so.
+tools:
+	@sh tests/tools/chromium.sh
 
 # Before each commit: types, lint, unit and property tests, with a few hundred schedules.
 quick: check
@@ -42,6 +46,10 @@ mutations: $(READY)
 # ARGS="--faults kill,stop --only merge --record": only these; benchmarks/results/chaos.json gathers what is recorded.
 chaos: $(READY)
 	@PYTHONPATH=tests $(BIN)/python tests/chaos/chaos.py --seconds="$(SECONDS)" --seed="$(SEED)" --stack="$(STACK)" $(ARGS)
+
+# The pictures of the console in deploy/screenshots, made beside a sync at work.
+screenshots: $(READY) tools
+	SALMON_SCREENSHOTS=deploy/screenshots $(BIN)/pytest tests/integration/test_console.py
 
 format: $(READY)
 	$(BIN)/ruff format .

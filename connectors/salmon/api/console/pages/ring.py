@@ -13,7 +13,7 @@ from salmon.story.formatting import side_named
 _ROW, _HALF = 160, 46
 _LEFT, _SOURCE, _MERGE, _SINK, _RIGHT = 70, 220, 370, 520, 670
 WIDTH: Final = 740
-_BOX, _PILL = (116, 52), (136, 44)
+_BOX, _PILL = (116, 52), (150, 44)
 
 
 @dataclass(frozen=True, slots=True)
