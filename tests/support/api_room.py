@@ -11,16 +11,21 @@ from fastapi.testclient import TestClient
 from salmon.api.access import Access
 from salmon.api.application import Section, application
 from salmon.api.handle import Api, objects_of
+from salmon.api.settling import Settling
 from salmon.config.api import ApiConfig
 from salmon.config.models import SyncConfig
+from salmon.errors import Unavailable
+from salmon.model.described import described
 from salmon.model.schema import ObjectSchema, schema_of_describe
 from salmon.ops.api_metrics import ApiMetrics
 from salmon.ops.connect.described import Described, Served
 from salmon.ops.health import Health
+from salmon.story.lookup import Lookup
 from support.describes import describe
 from support.sync_config import sync_config
 
 LOCAL: Final = "http://127.0.0.1:8090"
+Serve = Callable[..., TestClient]
 
 
 def settings(**keys: Any) -> ApiConfig:
@@ -28,9 +33,86 @@ def settings(**keys: Any) -> ApiConfig:
     return ApiConfig.model_validate(keys)
 
 
+def field(name: str, kind: str, **more: Any) -> dict[str, Any]:
+    """A field of a describe."""
+    return {
+        "name": name,
+        "type": kind,
+        "label": name.removesuffix("__c"),
+        "createable": True,
+        "updateable": True,
+        "nillable": True,
+        "defaultedOnCreate": False,
+        "calculated": False,
+        "length": 0,
+        "digits": 0,
+        "precision": 0,
+        "scale": 0,
+        "inlineHelpText": None,
+        "picklistValues": [],
+        "restrictedPicklist": False,
+        "controllerName": None,
+        "referenceTo": [],
+        "relationshipName": None,
+        **more,
+    }
+
+
+def choices(*values: str, **valid_for: str) -> list[dict[str, Any]]:
+    """The values of a picklist. *valid_for*: of a dependent one."""
+    return [
+        {"value": each, "label": each, "active": True, "defaultValue": False, "validFor": valid_for.get(each)}
+        for each in values
+    ]
+
+
+# An object with a field of each kind, and picklists that depend on each other.
+CAR: Final[dict[str, Any]] = {
+    "name": "Car__c",
+    "label": "Car",
+    "labelPlural": "Cars",
+    "keyPrefix": "a01",
+    "childRelationships": [
+        {"relationshipName": "Trailers__r", "childSObject": "Car__c", "field": "Pulled_By__c"}
+    ],
+    "fields": [
+        field("Id", "id", createable=False, updateable=False, nillable=False),
+        field("Name", "string", length=80, nillable=False, inlineHelpText="What its owner calls it."),
+        field("Notes__c", "textarea", length=1000),
+        field("Doors__c", "int", digits=9),
+        field("Price__c", "currency", precision=18, scale=2),
+        field("Built__c", "date"),
+        field("Seen__c", "datetime"),
+        field("Opens__c", "time"),
+        field("Electric__c", "boolean", nillable=False, defaultedOnCreate=True),
+        field("Colours__c", "multipicklist", length=255, picklistValues=choices("Red", "Blue", "Green")),
+        field(
+            "Make__c", "picklist", length=40, restrictedPicklist=True, picklistValues=choices("Audi", "Fiat")
+        ),
+        # The first bit of validFor stands for Audi, the second for Fiat.
+        field(
+            "Model__c",
+            "picklist",
+            length=40,
+            restrictedPicklist=True,
+            controllerName="Make__c",
+            picklistValues=choices("A4", "Panda", "Estate", A4="gAAA", Panda="QAAA", Estate="wAAA"),
+        ),
+        field("Pulled_By__c", "reference", referenceTo=["Car__c"], relationshipName="Pulled_By__r"),
+        field("OwnerId", "reference", referenceTo=["User"], relationshipName="Owner", defaultedOnCreate=True),
+        field("Number__c", "string", length=30, createable=False, updateable=False),
+        field("CreatedDate", "datetime", createable=False, updateable=False, nillable=False),
+    ],
+}
+
+
+def _describe(name: str) -> dict[str, Any]:
+    return CAR if name == CAR["name"] else describe(name)
+
+
 def schemas_of(*names: str) -> dict[str, ObjectSchema]:
-    """The schemas of objects of the package's org."""
-    return {name: schema_of_describe(describe(name)) for name in names}
+    """The schemas of objects of the package's org, and of CAR."""
+    return {name: schema_of_describe(_describe(name)) for name in names}
 
 
 def api_of(
@@ -60,8 +142,14 @@ def api_of(
         database=database,
         access=access(lambda: config.api or ApiConfig()),
         metrics=ApiMetrics("api"),
-        objects=objects_of(config, schemas_of(*names)),
+        settling=Settling(nowhere, ()),
+        objects=objects_of(config, schemas_of(*names), {name: described(_describe(name)) for name in names}),
     )
+
+
+def nowhere() -> Lookup:
+    """There is no Kafka."""
+    raise Unavailable("There is no Kafka.")
 
 
 def client_of(api: Api, *sections: Section, base_url: str = LOCAL) -> TestClient:

@@ -328,7 +328,8 @@ def running_ring(
 def _look_for_leaks(ring: Ring) -> None:
     names = {each.collection for each in ring.config.objects.values()}
     values = leaks.values_of(document for name in names for document in ring.db[name].find().limit(500))
-    files = [file for name in ring.config.roster.connectors if (file := ring.folder / f"{name}.log").exists()]
+    names_of_logs = (*ring.config.roster.connectors, "api")
+    files = [file for name in names_of_logs if (file := ring.folder / f"{name}.log").exists()]
     leaks.none_in(files, leaks.secrets_of(ring.org) | values)
 
 

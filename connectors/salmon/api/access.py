@@ -90,10 +90,15 @@ class Access:
         stored = {} if self._stored is None else self._stored.keys()
         return {**stored, **self._settings().known_keys}
 
+    @property
+    def whoever(self) -> Any:
+        """A dependency: the caller, whoever it is."""
+        return Depends(self)
+
     def may(self, verb: str, name: str) -> Any:
         """A dependency: the caller, who may do this to records of the object *name*; 403 for others."""
 
-        whoever = Depends(self)
+        whoever = self.whoever
 
         async def check(caller: Caller = whoever) -> Caller:
             require(caller, verb, name)
@@ -110,7 +115,7 @@ class Access:
         return self._with_role("operator", lambda caller: caller.operates)
 
     def _with_role(self, role: str, has: Callable[[Caller], bool]) -> Any:
-        whoever = Depends(self)
+        whoever = self.whoever
 
         async def check(caller: Caller = whoever) -> Caller:
             if not has(caller):

@@ -21,10 +21,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from salmon import __version__
 from salmon.api import problems
 from salmon.api.access import SCHEMES
+from salmon.api.description import describe
 from salmon.api.handle import Api
 from salmon.api.limits import BodyLimit
 from salmon.api.problems import Problem
-from salmon.config.api import ApiConfig
 from salmon.ops.api_metrics import ApiMetrics
 from salmon.ops.connect import pages
 from salmon.ops.connect.described import Served
@@ -70,11 +70,13 @@ def application(
 ) -> FastAPI:
     """The application with all *sections*. *mounted*: path -> what answers below it, with an authentication of its own."""
     app = _bare(served)
+    schemes = SCHEMES if api.settings.has_credentials else ()  # what the description says of credentials
     for section in sections:
-        app.include_router(section(api), dependencies=[Depends(api.access), *SCHEMES])
+        app.include_router(section(api), dependencies=[Depends(api.access), *schemes])
     for path, make in mounted.items():
         app.add_route(path, _with_a_slash, include_in_schema=False)
         app.mount(path, make(api))
+    describe(app, api)
     if origins := api.settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -134,11 +136,3 @@ class _Outermost:
         finally:
             route = getattr(scope.get("route"), "path", "other")
             self._metrics.api_request(route, scope["method"], status, time.monotonic() - began)
-
-
-def limits_of(settings: ApiConfig) -> str:
-    """The bounds of requests in words, for the description of the API."""
-    return (
-        f"At most {settings.rate_per_s:g} requests a second for each caller, {settings.body_bytes_max:,} bytes a body, "
-        f"{settings.limit_max:,} records a page and {settings.bulk_max:,} records in one request that writes."
-    )

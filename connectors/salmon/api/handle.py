@@ -7,21 +7,26 @@ A handle is made for one state of the schemas. If a schema changes, a new handle
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from threading import BoundedSemaphore
+from threading import BoundedSemaphore, Event
 from typing import Any, Final, TypeVar
 
 from fastapi.concurrency import run_in_threadpool
-from pymongo.collection import Collection
+from pydantic import BaseModel
+from pymongo.collection import Collection as Documents
 from pymongo.database import Database
 
 from salmon.api.access import Access
 from salmon.api.problems import Problem
+from salmon.api.settling import Settling
 from salmon.config.api import ApiConfig
 from salmon.config.models import ObjectConfig, SyncConfig
+from salmon.model.change import MONGODB
+from salmon.model.described import Described
 from salmon.model.schema import ObjectSchema
+from salmon.mongodb.config import read_from_mongodb
 from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.shapes import shapes_of
 from salmon.mongodb.wire.client import Document
@@ -37,12 +42,38 @@ _LOOKUP_WAIT_S: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class ApiObject:
-    """One synced object: its settings, its schema, and the form of its documents."""
+    """
+    One synced object.
+
+    Args:
+        described: What the org says of it for those who fill it in. Nothing, as long as salesforce-source has not registered it.
+    """
 
     name: str
     settings: ObjectConfig
     schema: ObjectSchema
     shape: DocumentShape
+    described: Described
+
+    @property
+    def masked(self) -> Collection[str]:
+        """The fields that MongoDB holds in another form than agreed."""
+        return self.shape.flow.masks.get(MONGODB, {}).keys()
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether what is written to MongoDB reaches Salesforce."""
+        return read_from_mongodb(self.settings)
+
+    def settable(self, *, creating: bool) -> frozenset[str]:
+        """The fields that may be given."""
+        return frozenset(
+            field.name
+            for field in self.schema.fields
+            if (field.create if creating else field.update)
+            and not field.computed
+            and field.name not in self.masked
+        )
 
 
 @dataclass(frozen=True)
@@ -53,6 +84,9 @@ class Api:
         database: The sync's.
         access: Who may do what.
         objects: Object -> what is known of it.
+        settling: Where the sync is with each record.
+        models: What routes refer to in the description of the API; a section adds its own.
+        closing: Is set when the process stops; streams end then.
     """
 
     live: Callable[[], SyncConfig]
@@ -60,13 +94,16 @@ class Api:
     access: Access
     metrics: ApiMetrics
     objects: Mapping[str, ApiObject]
+    settling: Settling
+    closing: Event = field(default_factory=Event)
+    models: list[type[BaseModel]] = field(default_factory=list)
     _lookups: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(LOOKUPS_MAX))
 
     @property
     def settings(self) -> ApiConfig:
         return self.live().api or ApiConfig()
 
-    def collection(self, name: str) -> Collection[Document]:
+    def collection(self, name: str) -> Documents[Document]:
         """The collection of an object's documents."""
         return self.database[self.objects[name].settings.collection]
 
@@ -82,11 +119,16 @@ class Api:
             self._lookups.release()
 
 
-def objects_of(config: SyncConfig, schemas: Mapping[str, ObjectSchema]) -> dict[str, ApiObject]:
+def objects_of(
+    config: SyncConfig, schemas: Mapping[str, ObjectSchema], described: Mapping[str, Described]
+) -> dict[str, ApiObject]:
     """What is known of each object that has a schema. Raises ConfigError: the settings do not fit a schema."""
     shapes = shapes_of(config.objects, schemas)
     return {
-        name: ApiObject(name, config.objects[name], schemas[name], shape) for name, shape in shapes.items()
+        name: ApiObject(
+            name, config.objects[name], schemas[name], shape, described.get(name, Described(name))
+        )
+        for name, shape in shapes.items()
     }
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -18,6 +19,7 @@ from typing import Final
 
 import structlog
 from pymongo import MongoClient
+from pymongo.database import Database
 
 from salmon.api.access import Access
 from salmon.api.application import Section, Switch, application, waiting
@@ -26,7 +28,8 @@ from salmon.api.console.application import Console
 from salmon.api.handle import Api, objects_of
 from salmon.api.keys import KEYS_MAX, StoredKeys
 from salmon.api.oidc import Provider, fetched
-from salmon.api.records import routes
+from salmon.api.records import changes, idempotency, routes
+from salmon.api.settling import Settling
 from salmon.app.ending import EXIT_OK, report_end
 from salmon.app.live import Live
 from salmon.app.process import PARENT_VARIABLE, REACHED_VARIABLE
@@ -38,11 +41,13 @@ from salmon.config.models import SyncConfig
 from salmon.config.registries import registry_of
 from salmon.errors import FatalError, SalmonError
 from salmon.kafka.codecs.registry import SchemaRegistry
+from salmon.model.described import Described
 from salmon.model.schema import ObjectSchema
 from salmon.mongodb.wire.client import Document, border, close, connect, database_of
 from salmon.ops import logs
 from salmon.ops.api_metrics import ApiMetrics
-from salmon.ops.connect.described import Described, Served
+from salmon.ops.connect.described import Described as Connector
+from salmon.ops.connect.described import Served
 from salmon.ops.health import Health
 from salmon.ops.probes import Probes
 from salmon.ops.server import HttpServer
@@ -52,12 +57,13 @@ from salmon.runtime.lifecycle import DRAIN_DEADLINE_S, Lifecycle
 from salmon.runtime.retry import Retrying, Stopping
 from salmon.runtime.watchdog import LastResort, Watchdog
 from salmon.source.worker import FIRST_CONTACT_MAX_S
+from salmon.story.lookup import Lookup
 
 log = structlog.get_logger(__name__)
 
 NAME: Final = "api"
 # What is served, in order, beside the console. The reports are a further section.
-SECTIONS: Final[Sequence[Section]] = (routes.router,)
+SECTIONS: Final[Sequence[Section]] = (routes.router, changes.router)
 LOOK_EVERY_S: Final = 2.0
 _DRAIN_S: Final = 10
 
@@ -131,7 +137,7 @@ class _Process:
             tls=tls,
             drain_s=_DRAIN_S,
         )
-        described = Described(
+        described = Connector(
             NAME, NAME, {}, worker_id=self._server.worker_id, sync=live.config.name, ordinal=0
         )
         served = Served(described, self._health, self._metrics)
@@ -150,6 +156,23 @@ class _Process:
         return self._lifecycle.wait()
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the registry says of the objects: their schemas, and what the org says of them for those who fill them in."""
+
+    schemas: Mapping[str, ObjectSchema]
+    described: Mapping[str, Described]
+
+    def newest(self, registry: SchemaRegistry, config: SyncConfig) -> Known:
+        """What it says now; of what it does not have any more, the former. Raises what the registry raises."""
+        names = config.topic_names
+        found = {name: registry.latest(names.described(name)) for name in config.objects}
+        return Known(
+            {**self.schemas, **schemas.registered(registry, names, config.objects)},
+            {**self.described, **{n: Described.from_registry(each[1]) for n, each in found.items() if each}},
+        )
+
+
 class Serving:
     """A part (see lifecycle): reaches MongoDB and the schemas, then serves, and follows the schemas from then on."""
 
@@ -163,6 +186,7 @@ class Serving:
         self._stop = Event()
         self._health, self._probes = served.health, Probes(served.health.calls)
         self._was_reached = os.environ.pop(REACHED_VARIABLE, "") == "1"
+        self._settling: Settling | None = None
 
     def run(self) -> None:
         """Serve until stop()."""
@@ -182,6 +206,8 @@ class Serving:
             self._console.close()
             self._probes.close()
             registry.close()
+            if self._settling is not None:
+                self._settling.close()
             if client is not None:
                 close(client)
         self._health.ended()
@@ -205,52 +231,62 @@ class Serving:
 
     def _serve(self, client: MongoClient[Document], registry: SchemaRegistry, retrying: Retrying) -> None:
         config = self._live.config
-        known: dict[str, ObjectSchema] = retrying.until_it_works(
+        schemas_found: dict[str, ObjectSchema] = retrying.until_it_works(
             "waiting for schemas",
             lambda: schemas.await_schemas(
                 registry, config.topic_names, config.objects, stop=self._stop, health=self._health
             ),
         )
+        database = database_of(client, config.mongodb)
+        retrying.until_it_works(
+            "preparing the collection of requests",
+            lambda: idempotency.prepare(database, settings_of(config).idempotency_kept_s),
+        )
         access = self._access(client)
-        self._switch_to(client, access, known)
+        known = Known(schemas_found, {})
+        served = self._looked(database, access, registry, known)
+        if served is known:  # the registry has nothing more to say, or is away
+            self._switch_to(database, access, known)
         self._health.running()
         # Several replicas must not all ask the registry at the same moment.
         while not self._stop.wait(random.uniform(LOOK_EVERY_S / 2, LOOK_EVERY_S)):
             self._health.turned()
-            known = self._looked(client, access, registry, known)
+            served = self._looked(database, access, registry, served)
 
     def _looked(
-        self,
-        client: MongoClient[Document],
-        access: Access,
-        registry: SchemaRegistry,
-        known: dict[str, ObjectSchema],
-    ) -> dict[str, ObjectSchema]:
+        self, database: Database[Document], access: Access, registry: SchemaRegistry, known: Known
+    ) -> Known:
         """Look for newer schemas, and serve by them. While the registry is away, those that are known count."""
         config = self._live.config
         try:
-            latest = schemas.registered(registry, config.topic_names, config.objects)
-            if {**known, **latest} == known:
+            latest = known.newest(registry, config)
+            if latest == known:
                 return known
-            self._switch_to(client, access, latest := {**known, **latest})
+            self._switch_to(database, access, latest)
         except SalmonError as error:
             log.warning("schemas_not_followed", error=type(error).__name__, reason=str(error))
             return known
-        log.info("schemas_changed")
+        log.info("schemas_served", objects=sorted(latest.schemas), described=sorted(latest.described))
         return latest
 
-    def _switch_to(
-        self, client: MongoClient[Document], access: Access, known: dict[str, ObjectSchema]
-    ) -> None:
+    def _switch_to(self, database: Database[Document], access: Access, known: Known) -> None:
         config = self._live.config
+        # The states are read by the schemas: those of before would not do.
+        settling = Settling(lambda: Lookup(config), tuple(known.schemas))
         api = Api(
             live=lambda: self._live.config,
-            database=database_of(client, config.mongodb),
+            database=database,
             access=access,
             metrics=self._metrics,
-            objects=objects_of(config, known),
+            objects=objects_of(config, known.schemas, known.described),
+            settling=settling,
+            closing=self._stop,
         )
         self._switch.app = application(api, self._served, SECTIONS, {CONSOLE: self._console.application})
+        former, self._settling = self._settling, settling
+        settling.start()
+        if former is not None:
+            former.close()
 
     def _access(self, client: MongoClient[Document]) -> Access:
         config, settings = self._live.config, settings_of(self._live.config)

@@ -18,6 +18,9 @@ import typer
 
 from salmon import __version__
 from salmon.cli import (
+    api as api_commands,
+)
+from salmon.cli import (
     config as config_commands,
 )
 from salmon.cli import (
@@ -64,6 +67,7 @@ app.command("why")(why.why)
 app.command("retry")(retry.retry)
 app.command("snapshot")(snapshot.snapshot)
 app.command("match")(match.match)
+app.add_typer(api_commands.app, name="api")
 app.add_typer(config_commands.app, name="config")
 app.add_typer(conflicts.app, name="conflicts")
 app.add_typer(dev.app, name="dev")

@@ -43,7 +43,8 @@ def _a_scope(text: str) -> str:
 
 
 Scope = Annotated[str, AfterValidator(_a_scope)]
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.@-]{1,64}$")]
+NAME_PATTERN: Final = r"^[A-Za-z0-9_.@-]{1,64}$"
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 
 
 class ApiKeyConfig(BaseModel):

@@ -38,13 +38,17 @@ class Stage(Closing):
         config: The sync's configuration.
     """
 
-    def __init__(self, folder: Path | None, records: Mapping[str, int]) -> None:
-        """*folder*: None for a temporary one, which is removed in the end."""
+    def __init__(self, folder: Path | None, records: Mapping[str, int], *, with_api: bool = False) -> None:
+        """
+        Args:
+            folder: None for a temporary one, which is removed in the end.
+            with_api: Whether the API is served, too.
+        """
         self._is_temporary = folder is None
         self.folder = Path(tempfile.mkdtemp(prefix="salmon-demo-")) if folder is None else folder.absolute()
         self._dev = DevStack(self.folder, DevOptions(records=dict(records)))
         self._connectors = Background("salmon run all", self.log_file)
-        self._kept = False
+        self._kept, self._with_api = False, with_api
         self.stack: dict[str, Any] = {}
 
     # From start to end.
@@ -58,6 +62,9 @@ class Stage(Closing):
             )
         self.stack = self._dev.up()
         events.define(self.org["control_url"], Path(self.stack["config"]))
+        if self._with_api:
+            with Path(self.stack["config"]).open("a", encoding="utf-8") as file:
+                file.write("api: {}\n")
         self.config: SyncConfig = configuration.load(self.stack["config"])
 
     def start_connectors(self) -> None:
@@ -117,6 +124,15 @@ class Stage(Closing):
         except FileNotFoundError:
             return {}
         return {name: found[name]["url"] for name in CONNECTORS}
+
+    @property
+    def api_address(self) -> str | None:
+        """Base address of the API, if it is served."""
+        return (
+            str(json.loads(self.ports_file.read_text(encoding="utf-8"))["api"]["url"])
+            if self._with_api
+            else None
+        )
 
     def reports(self, *names: str) -> list[ProcessReport]:
         """Return what the connectors with these names report about themselves; all of them by default."""

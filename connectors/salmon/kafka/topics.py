@@ -46,6 +46,10 @@ class Topics:
     def records(self, object: str) -> str:  # noqa: A002
         return f"{self.name}.records.{object}"
 
+    def described(self, object: str) -> str:  # noqa: A002
+        """The subject of what the org says of the object for those who fill it in. There is no topic of this name."""
+        return f"{self.name}.described.{object}"
+
     def state(self, object: str) -> str:  # noqa: A002
         return f"{self.name}.state.{object}"
 

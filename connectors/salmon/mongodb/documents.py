@@ -325,6 +325,22 @@ class DocumentShape:
             update["$unset"] = dict.fromkeys(cleared, "")
         return update
 
+    def edited(self, fields: Mapping[str, Value]) -> Document:
+        """
+        Return the update by which an application sets *fields* and clears those that are null. It leaves the marker alone, so it is nobody's
+        echo. Empty if there are no fields.
+        """
+        cleared = {self.path[name]: "" for name, value in fields.items() if value is None}
+        shown = self._shown_in_order(fields)
+        return {**({"$set": shown} if shown else {}), **({"$unset": cleared} if cleared else {})}
+
+    def born(self, document_id: Any, fields: Mapping[str, Value]) -> Document:
+        """Return the document of a record that an application creates. It has no marker, since Salmon has not written it."""
+        document: Document = {"_id": document_id}
+        for path, shown in self._shown_in_order(fields).items():
+            put(document, path, shown)
+        return {**document, **self.flow.constants}
+
     def whole_update(
         self, fields: Mapping[str, Value], seq: int, knows: frozenset[str] | None = None
     ) -> Document:

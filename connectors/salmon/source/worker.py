@@ -50,6 +50,7 @@ from salmon.runtime.fellows import Fellows
 from salmon.runtime.instance import FailureReporter, Instance
 from salmon.runtime.retry import Retrying, Stopping, Streak
 from salmon.source.batches import BatchEncoder, Encoded
+from salmon.source.describing import Describing, describing
 from salmon.source.first_loads import FirstLoads
 from salmon.source.leadership import SIGNALS_MAX, Leadership
 from salmon.source.reach import Reach
@@ -107,6 +108,7 @@ class SourceWorker:
         self._reach = Reach(task.dates if isinstance(task, DatesPositions) else None)
         self._metrics.watch_positions(self._reach.ages)
         self._schema_watch: SchemaWatch | None = None  # if another process registers the schemas
+        self._describing: Describing | None = None
         self._limit = ErrorLimit(instance.tolerance)
         self._first_loads = FirstLoads(instance.clients, instance.topics, instance.registry, match)
         self._producer = instance.leaders_producer(self._retrying.listener)
@@ -211,6 +213,7 @@ class SourceWorker:
             self._first_contact("connecting", task.connect)
         if isinstance(task, DescribesObjects):
             schemas = task.schemas()
+            self._describing = describing(instance.registry, instance.topics, self._objects, task)
             return self._retrying.until_it_works(
                 "registering schemas",
                 lambda: subjects.register(
@@ -424,8 +427,9 @@ class SourceWorker:
         self._stop.set()
         self._task.stop()
         self._leadership.close()
-        if self._schema_watch is not None:
-            self._schema_watch.close()
+        for beside in (self._schema_watch, self._describing):
+            if beside is not None:
+                beside.close()
         self._first_loads.close()
         self._fellows.close()
         self._producer.close()

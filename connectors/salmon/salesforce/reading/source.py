@@ -13,7 +13,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -81,13 +81,12 @@ class SalesforceSourceTask:
         """
         self.dates = Dates()
         self._config = config
-        self._channel = (
-            config.pubsub.channel
-        )  # one for all objects: deliveries are counted for each subscriber
+        # One for all objects: deliveries are counted for each subscriber.
+        self._channel = config.pubsub.channel
         self._configured = objects
         self._polled = {name: each.capture.every_s for name, each in objects.items() if is_polled(each)}
         self._log = log.bind(sync=sync_name)
-        self._settle_s, self._again_s = settle_s, again_s
+        self._settle_s, self._again_s, self._selections_every_s = settle_s, again_s, selections_every_s
         self._wake = threading.Event()
         self._stopped = threading.Event()
         self._calls = Calls()
@@ -106,7 +105,6 @@ class SalesforceSourceTask:
         self._registered: Mapping[str, ObjectSchema] = {}
         self._refused: dict[str, ObjectSchema] = {}  # what the org has, which the registry does not accept
         self._failures: Counter[str] = Counter()  # of describing each object
-        self._selections_every_s = selections_every_s
         self._selections: Selections | None = None
         self._selected: deque[Mapping[str, str]] = deque()  # from the thread of the selections
         self._troubles = Troubles(again_s=again_s)
@@ -149,9 +147,8 @@ class SalesforceSourceTask:
         self.close()  # what an earlier try has left
         if self._sign_in is None:  # one for all tries: it knows when to ask again
             self._sign_in = SignIn(self._config, calls=self._calls)
-        rest = Rest(self._config, self._sign_in, calls=self._calls, budget=self._budget)
-        pubsub = PubSub(self._config, self._sign_in, calls=self._calls)
-        self._rest, self._pubsub = rest, pubsub
+        self._rest = rest = Rest(self._config, self._sign_in, calls=self._calls, budget=self._budget)
+        self._pubsub = pubsub = PubSub(self._config, self._sign_in, calls=self._calls)
         self._troubles = Troubles(again_s=self._again_s)
         found, wrong = described(self._configured, self._describe, self._failures, may_wait=self._registered)
         if never_worked := [error for name, error in wrong.items() if name not in self._registered]:
@@ -168,6 +165,10 @@ class SalesforceSourceTask:
             again_s=self._again_s,
         )
         self._events.look()
+
+    def describe_of(self, name: str) -> Mapping[str, Any]:
+        """See ShowsDescribes."""
+        return {} if self._rest is None else self._rest.describe(name)
 
     def use_records(self, keys_of: Callable[[str], Collection[str]]) -> None:
         """See ComparesRecords."""

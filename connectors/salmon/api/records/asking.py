@@ -1,0 +1,115 @@
+"""What a request asks: a page of records, and what it prefers of the answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fastapi import Request
+
+from salmon.api.grants import Caller
+from salmon.api.handle import Api, ApiObject
+from salmon.api.problems import at_fault
+from salmon.api.records.filters import filters_of
+from salmon.api.records.matching import query_of
+from salmon.api.records.paging import Order, after, order_of, sort_of
+from salmon.api.records.selecting import Selection, selection_of
+from salmon.mongodb.wire.client import Document, border
+
+RESERVED: Final = frozenset({"select", "order", "limit", "cursor"})
+PARAMETERS_MAX: Final = 100
+SYNCED: Final = "wait=synced"
+_ESTIMATED_MAX: Final = 10_000  # records that an estimate counts at most, with filters
+
+
+@dataclass(frozen=True, slots=True)
+class Prefers:
+    """The header Prefer (RFC 7240)."""
+
+    count: str = ""
+    synced: bool = False
+    minimal: bool = False
+    seconds: float | None = None
+
+    @classmethod
+    def of(cls, request: Request) -> Prefers:
+        said = {
+            part.strip().lower() for part in request.headers.get("prefer", "").replace(";", ",").split(",")
+        }
+        count = next((word for word in ("exact", "estimated") if f"count={word}" in said), "")
+        waits = [part.partition("=")[2] for part in said if part.startswith("timeout=")]
+        seconds = float(waits[0]) if waits and waits[0].isdecimal() and len(waits[0]) < 4 else None
+        return cls(count, SYNCED in said, "return=minimal" in said, seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A request for a list."""
+
+    api: Api
+    selection: Selection
+    query: dict[str, Any]
+    order: Order
+    limit: int
+    cursor: str | None
+
+    @classmethod
+    def of(cls, api: Api, of: ApiObject, request: Request, caller: Caller) -> Listing:
+        said = request.query_params.multi_items()
+        if len(said) > PARAMETERS_MAX:
+            raise at_fault("query", "too-many", f"has more than {PARAMETERS_MAX} parameters")
+        named = request.query_params
+        filters = filters_of((name, text) for name, text in said if name not in RESERVED)
+        return cls(
+            api,
+            selection_of(api, of, named.get("select"), caller),
+            query_of(filters, of),
+            order_of(named.get("order"), of),
+            _limit(named.get("limit"), api),
+            named.get("cursor"),
+        )
+
+    def read(self, count: str) -> tuple[list[Document], int | None]:
+        """The documents of the page, and one more if there is any; and how many records there are in all. Blocks."""
+        of = self.selection.of
+        collection = self.api.collection(of.name)
+        page = self.query if self.cursor is None else _both(self.query, after(self.order, self.cursor))
+        with border("reading records"):
+            if self.selection.embedded:
+                pipeline: list[dict[str, Any]] = [{"$match": page}, {"$sort": sort_of(self.order)}]
+                pipeline += [
+                    {"$limit": self.limit + 1},
+                    *self.selection.stages(self.api, [each.path for each in self.order]),
+                ]
+                documents = list(collection.aggregate(pipeline, maxTimeMS=time_bound_ms(self.api)))
+            else:
+                projection = self.selection.projection([each.path for each in self.order])
+                found = collection.find(page, projection, sort=list(sort_of(self.order).items()))
+                documents = list(found.limit(self.limit + 1).max_time_ms(time_bound_ms(self.api)))
+            return documents, self._counted(count)
+
+    def _counted(self, count: str) -> int | None:
+        collection = self.api.collection(self.selection.of.name)
+        if not count:
+            return None
+        if count == "estimated" and not self.query:
+            return collection.estimated_document_count(maxTimeMS=time_bound_ms(self.api))
+        bound = {"limit": _ESTIMATED_MAX} if count == "estimated" else {}
+        return collection.count_documents(self.query, maxTimeMS=time_bound_ms(self.api), **bound)  # type: ignore[arg-type]
+
+
+def _both(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    return {"$and": [one, other]} if one else other
+
+
+def time_bound_ms(api: Api) -> int:
+    return max(1, round(api.settings.query_max_s * 1000))
+
+
+def _limit(text: str | None, api: Api) -> int:
+    most = api.settings.limit_max
+    if text is None:
+        return api.settings.limit_default
+    if not text.isascii() or not text.isdecimal() or len(text) > 6 or not 1 <= int(text) <= most:
+        raise at_fault("limit", "out-of-range", f"must be a whole number from 1 to {most} (api.limit_max)")
+    return int(text)

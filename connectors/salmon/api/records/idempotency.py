@@ -1,0 +1,120 @@
+"""
+Idempotency-Key: a POST that is repeated with the same key is carried out once, and answered alike.
+
+What was answered is kept in a collection of Salmon's own for some time. The `_id`s of what is created follow from the key, so a request whose
+process was killed after the write, and before it noted the answer, creates nothing twice when it is repeated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from bson.binary import Binary
+from bson.objectid import ObjectId
+from pymongo.database import Database
+from pymongo.errors import DuplicateKeyError
+
+from salmon.api.grants import Caller
+from salmon.api.handle import Api
+from salmon.api.problems import Problem, at_fault
+from salmon.mongodb.paths import MARKER
+from salmon.mongodb.wire.client import Document, border
+
+COLLECTION: Final = f"{MARKER}.api_requests"
+KEY_MAX: Final = 255
+# A request that has not been answered for so long has no process any more.
+_GIVEN_UP_S: Final = 120
+_ANSWER_MAX: Final = 4_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was answered."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """One request with an Idempotency-Key."""
+
+    api: Api
+    id: str
+
+    def document_id(self, number: int) -> ObjectId:
+        """The `_id` of the record that is at this place in the request."""
+        return ObjectId(hashlib.sha256(f"{self.id}:{number}".encode()).digest()[:12])
+
+    def done(self, answer: Answer) -> None:
+        """Note the answer. Blocks."""
+        update: dict[str, Any]
+        if answer.status >= 500 or len(answer.body) > _ANSWER_MAX:
+            with border("noting an answer"):
+                self.api.database[COLLECTION].delete_one({"_id": self.id})
+            return
+        update = {"status": answer.status, "headers": answer.headers, "body": Binary(answer.body)}
+        with border("noting an answer"):
+            self.api.database[COLLECTION].update_one({"_id": self.id}, {"$set": update})
+
+
+def begin(api: Api, caller: Caller, path: str, key: str, body: bytes) -> Once | Answer:
+    """
+    Begin a request. Blocks.
+
+    Returns:
+        The answer that it got before; or, if it is new, where to note one.
+
+    Raises:
+        Problem: 422: another request had the key; 409: it is still being carried out.
+    """
+    if not 0 < len(key) <= KEY_MAX or not key.isprintable():
+        raise at_fault("Idempotency-Key", "not-a-key", f"must be 1 to {KEY_MAX} characters that can be seen")
+    name = hashlib.sha256("\0".join((caller.name, path, key)).encode()).hexdigest()
+    print_ = hashlib.sha256(body).hexdigest()
+    now = datetime.now(UTC)
+    collection = api.database[COLLECTION]
+    with border("looking for an earlier request"):
+        try:
+            collection.insert_one({"_id": name, "print": print_, "at": now})
+            return Once(api, name)
+        except DuplicateKeyError:
+            earlier = collection.find_one({"_id": name})
+        if earlier is None:
+            raise _busy()
+        if earlier.get("print") != print_:
+            raise Problem(
+                422,
+                "idempotency-key-reused",
+                "Another body was sent with this Idempotency-Key. Give each request its own.",
+            )
+        if "status" in earlier:
+            return Answer(earlier["status"], dict(earlier["headers"]), bytes(earlier["body"]))
+        stale = {
+            "_id": name,
+            "at": {"$lt": now - timedelta(seconds=_GIVEN_UP_S)},
+            "status": {"$exists": False},
+        }
+        if collection.update_one(stale, {"$set": {"at": now}}).modified_count:
+            return Once(api, name)
+    raise _busy()
+
+
+def prepare(database: Database[Document], kept_s: int) -> None:
+    """Have MongoDB forget the answers in time. Idempotent."""
+    with border("preparing api_requests"):
+        collection = database[COLLECTION]
+        known = collection.index_information().get("kept", {})
+        if known.get("expireAfterSeconds", kept_s) != kept_s:
+            collection.drop_index("kept")
+        collection.create_index("at", name="kept", expireAfterSeconds=kept_s)
+
+
+def _busy() -> Problem:
+    return Problem(
+        409, "in-progress", "The same request is still being carried out.", headers={"Retry-After": "1"}
+    )
