@@ -33,11 +33,13 @@ def chromium() -> Iterator[Browser]:
             browser.close()
 
 
-def inaccessible(page: Page) -> list[str]:
-    """What axe-core finds at fault on the page, by WCAG at level AA."""
+def inaccessible(page: Page, *, only: str | None = None) -> list[str]:
+    """What axe-core finds at fault on the page, by WCAG at level AA. *only*: one of its rules."""
     # Not by a script element: the page's own policy must not have to allow it.
     page.evaluate(AXE.read_text(encoding="utf-8"))
+    wanted = {"type": "tag", "values": _RULES} if only is None else {"type": "rule", "values": [only]}
     found: Any = page.evaluate(
-        "(tags) => axe.run(document, {runOnly: {type: 'tag', values: tags}}).then(r => r.violations)", _RULES
+        "(runOnly) => axe.run(document, {runOnly, resultTypes: ['violations']}).then(r => r.violations)",
+        wanted,
     )
     return [f"{each['id']}: {each['nodes'][0]['html'][:200]}" for each in found]

@@ -27,7 +27,7 @@ _FOUND_MAX: Final = 20
 _SEARCH_MAX_MS: Final = 3_000
 _ENTRIES_MAX: Final = 200
 # What names a record in a list: the first of these that its object has.
-_NAMES: Final = ("Name", "CaseNumber", "Subject", "Title", "DeveloperName")
+_NAMES: Final = ("Name", "LastName", "CaseNumber", "Subject", "Title", "DeveloperName")
 
 
 @dataclass(frozen=True, slots=True)
