@@ -109,6 +109,7 @@ def test_the_overview_shows_each_process_and_follows_by_itself(site: Site) -> No
     expect(page.locator(".verdict")).to_contain_text("All processes are healthy.")
     expect(page.locator("svg.ring")).to_have_attribute("aria-label", re.compile("mongodb-sink is healthy"))
     expect(page.locator("table").nth(1)).to_contain_text("Account")
+    expect(page.locator(".chart polyline").first).to_be_attached(timeout=30_000)
     shoot(page, "console-overview")
     site.ring.stop("mongodb-sink")
     expect(page.locator(".verdict")).to_contain_text("1 of 5 processes are not healthy.", timeout=30_000)
@@ -149,6 +150,8 @@ def test_a_record_is_found_by_its_name_by_keyboard_alone(site: Site) -> None:
     expect(values).to_contain_text("<b>Rome</b>")
     expect(page.locator(".timeline")).to_contain_text("conflict on Site")
     shoot(page, "console-record")
+    page.emulate_media(color_scheme="dark")
+    shoot(page, "console-record-dark")
 
 
 def test_what_was_refused_is_shown_by_its_code_and_sent_again(site: Site) -> None:

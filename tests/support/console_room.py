@@ -56,7 +56,12 @@ class FakeWatching(Watching):
 
     def seen(self) -> Seen:
         return Seen(
-            time.time(), self.found, [1.0, 2.0], [0.0, 3.0], {"to_mongodb": {"p50": 0.2, "p99": None}}
+            time.time(),
+            self.found,
+            [1.0, 2.0],
+            [0.0, 3.0],
+            {"to_mongodb": {"p50": 0.2, "p99": None}},
+            {"to_mongodb": [0.0, 1.0]},
         )
 
 

@@ -25,7 +25,7 @@ from salmon.api.console.watching import Watching
 from salmon.api.handle import Api
 from salmon.api.problems import Problem
 from salmon.config.models import SyncConfig
-from salmon.errors import ConfigError, DataError, SalmonError
+from salmon.errors import ConfigError, DataError, RetriableError, SalmonError
 
 log = structlog.get_logger(__name__)
 
@@ -133,9 +133,12 @@ def _errors(app: FastAPI, parts: Parts) -> None:
         )
 
     async def failed(request: Request, error: Exception) -> Response:
-        own = isinstance(error, ConfigError | DataError)
-        title = "This is not possible" if own else "A server does not answer"
-        return page(request, 400 if own else 503, title, str(error))
+        if isinstance(error, ConfigError | DataError):
+            return page(request, 400, "This is not possible", str(error))
+        away = isinstance(error, RetriableError)
+        return page(
+            request, 503, "A server does not answer" if away else "This is not possible now", str(error)
+        )
 
     async def unexpected(request: Request, error: Exception) -> Response:
         log.error("console_failed_unexpectedly", path=request.url.path, exc_info=error)

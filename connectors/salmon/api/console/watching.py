@@ -38,13 +38,20 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The newest look. *lags*: direction -> quantile -> seconds, in the last minute."""
+    """
+    The newest look.
+
+    Args:
+        lags: Direction -> quantile -> seconds, in the last minute.
+        slowest_s: Direction -> how p99 went, look by look; 0 where nothing came back.
+    """
 
     at_s: float
     overview: Overview
     changes_per_s: Sequence[float]
     writes_per_s: Sequence[float]
     lags: Mapping[str, Mapping[str, float | None]]
+    slowest_s: Mapping[str, Sequence[float]]
 
 
 @dataclass(slots=True)
@@ -103,6 +110,7 @@ class Watching:
     ) -> None:
         self._live, self._config_path, self._clock = live, config_path, clock
         self._lock, self._history = Lock(), History()
+        self._slowest_s: dict[str, deque[float]] = {}
         self._seen: Seen | None = None
         self._again_at = 0.0
         self.closing = Event()
@@ -138,13 +146,16 @@ class Watching:
         except SalmonError as trouble:
             overview = look.without_kafka(trouble)
         self._history.add(self._clock(), overview)
-        directions = [side.direction for side in config.roster.sides]
+        lags = self._history.lags([side.direction for side in config.roster.sides])
+        for direction, lag in lags.items():
+            self._slowest_s.setdefault(direction, deque(maxlen=_POINTS_MAX)).append(lag["p99"] or 0.0)
         return Seen(
             time.time(),
             overview,
             self._history.rates(lambda point: point.changes),
             self._history.rates(lambda point: point.writes),
-            self._history.lags(directions),
+            lags,
+            {direction: list(each) for direction, each in self._slowest_s.items()},
         )
 
 

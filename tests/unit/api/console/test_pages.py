@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 from structlog.testing import capture_logs
 
-from salmon.errors import Unavailable
+from salmon.errors import ConfigError, SetupError, Unavailable
 from support.api_room import api_of
 from support.console_room import TAG, FakeOperations, console_of, overview
 
@@ -81,6 +81,7 @@ def test_the_overview_says_how_each_process_is(console: tuple[TestClient, FakeOp
     )
     assert "2 refused" in page, "three were, and one is synced again"
     assert "Account: 5 of about 9" in page
+    assert '<polyline points="0.0,18.0 160.0,2.0"/>' in page, "the pace of the last two looks"
 
 
 def test_the_overview_says_what_is_wrong() -> None:
@@ -235,18 +236,36 @@ def test_an_unknown_page_is_explained(console: tuple[TestClient, FakeOperations]
     assert "There is no such page" in answer.text
 
 
-def test_a_server_that_is_away_is_named(
-    console: tuple[TestClient, FakeOperations], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("error", "status", "title"),
+    [
+        (
+            Unavailable("no Kafka broker has answered. Check that the brokers run."),
+            503,
+            "A server does not answer",
+        ),
+        (SetupError("crm.state does not exist. Start the connectors."), 503, "This is not possible now"),
+        (ConfigError("--field: there is no field <Fux>."), 400, "This is not possible"),
+    ],
+    ids=["a server is away", "the sync is not set up", "a wrong field"],
+)
+def test_an_error_says_what_to_do(
+    console: tuple[TestClient, FakeOperations],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    status: int,
+    title: str,
 ) -> None:
-    """The sentence of the error, which says what to check."""
+    """Its sentence on a page, as text."""
 
-    def away(*_: object, **__: object) -> None:
-        raise Unavailable("no Kafka broker has answered. Check that the brokers run.")
+    def fails(*_: object, **__: object) -> None:
+        raise error
 
-    monkeypatch.setattr(console[1], "refused", away)
+    monkeypatch.setattr(console[1], "refused", fails)
     answer = console[0].get("/console/refused")
-    assert answer.status_code == 503
-    assert "Check that the brokers run." in answer.text
+    assert answer.status_code == status
+    assert f"<h1>{title}</h1>" in answer.text
+    assert str(error).replace("<", "&lt;").replace(">", "&gt;") in answer.text
 
 
 def test_the_text_of_a_fault_is_shown_to_nobody(

@@ -56,6 +56,7 @@ def _facts(parts: Parts, seen: Seen) -> dict[str, Any]:
         },
         "changes": line_of(seen.changes_per_s),
         "writes": line_of(seen.writes_per_s),
+        "slowest": {direction: line_of(each) for direction, each in seen.slowest_s.items()},
         "waiting": {one.name: waiting_of(one) for one in overview.objects},
         "loading": [one for one in overview.objects if one.snapshot_total],
     }
