@@ -8,7 +8,7 @@ SECONDS ?= 60
 SEED ?= 1
 STACK ?= embedded
 
-.PHONY: demo test tools quick check prove mutations chaos site format clean
+.PHONY: demo test tools quick check prove mutations chaos screenshots site format clean
 
 demo: $(READY)
 	@$(BIN)/salmon demo $(ARGS)
@@ -20,7 +20,7 @@ test: $(READY) tools
 	@$(MAKE) --no-print-directory check
 	$(BIN)/pytest -n 4 --dist loadgroup $(ARGS)
 
-# Programs that some tests ask: Helm, Prometheus. Where one cannot be had, its tests are skipped, with one line that says so.
+# Programs that some tests ask: Helm, Prometheus, Chromium. Where one cannot be had, its tests are skipped, with one line that says so.
 tools: $(READY)
 	-@test -x $(BIN)/helm || $(BIN)/python deploy/helm/get_helm.py > /dev/null
 	@for each in tests/tools/*.sh; do $$each; done
@@ -52,6 +52,10 @@ chaos: $(READY)
 site: $(READY)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[site]' >&2
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet -f deploy/site/mkdocs.yml
+
+# The pictures of the console in deploy/screenshots, made beside a sync at work.
+screenshots: $(READY) tools
+	SALMON_SCREENSHOTS=deploy/screenshots $(BIN)/pytest tests/integration/test_console.py
 
 format: $(READY)
 	$(BIN)/ruff format .

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from salmon.story.evidence import At, Evidence, Letter, replayed
@@ -30,13 +30,14 @@ def evidence_of(story: Story, *, letters: Sequence[At[Letter]] = (), **instead: 
     return Evidence(**{**told, **instead})
 
 
-def told_of(story: Story, **instead: Any) -> list[Entry]:
-    """The record's story."""
+def told_of(story: Story, *, hidden: Collection[str] = (), **instead: Any) -> list[Entry]:
+    """The record's story. *hidden*: fields whose values are not shown."""
     evidence = evidence_of(story, **instead)
-    return entries_of(evidence, story.rules, replayed(evidence, story.rules))
+    return entries_of(evidence, story.rules, replayed(evidence, story.rules), hidden=hidden)
 
 
-def now_of(story: Story, *, unmerged: int = 0, **instead: Any) -> Present:
-    """How it stands."""
+def now_of(story: Story, *, unmerged: int = 0, hidden: Collection[str] = (), **instead: Any) -> Present:
+    """How it stands. *hidden*: fields whose values are not shown."""
     evidence = evidence_of(story, **instead)
-    return present(evidence, story.rules, unmerged=unmerged, now_ms=BEGAN_MS + 3_600_000)
+    now_ms = BEGAN_MS + 3_600_000
+    return present(evidence, story.rules, unmerged=unmerged, now_ms=now_ms, hidden=hidden)

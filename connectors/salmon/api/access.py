@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -23,7 +23,7 @@ from salmon.api.keys import PREFIX, StoredKeys, named
 from salmon.api.limits import Buckets, too_many
 from salmon.api.oidc import NotGood, Provider
 from salmon.api.problems import Problem
-from salmon.config.api import ApiConfig, is_loopback
+from salmon.config.api import ApiConfig, ApiKeyConfig, is_loopback
 
 HEADER: Final = "x-api-key"
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -63,18 +63,32 @@ class Access:
         Raises:
             Problem: 401 without good credentials, 403 from where it may not come, 429 too many requests.
         """
-        settings = self._settings()
-        self._check_origin(request, settings)
-        if not settings.has_credentials:
-            _check_local(request)
+        self.check_place(request, self._settings().cors_origins)
+        if not self._settings().has_credentials:
             found = LOCAL
         else:
-            found = await self._found(request, settings)
-        wait_s = self._buckets.take(found.name, per_s=settings.rate_per_s, burst=settings.rate_burst)
-        if wait_s:
-            raise too_many(wait_s)
+            found = await self.known(request, _shown(request.headers))
+        self.count(found)
         request.state.caller = found
         return found
+
+    def check_place(self, request: Request, allowed: Collection[str] = ()) -> None:
+        """Raise Problem if the request comes from where it may not come. *allowed*: origins whose pages may send it."""
+        _check_origin(request, allowed)
+        if not self._settings().has_credentials:
+            _check_local(request)
+
+    def count(self, caller: Caller) -> None:
+        """Count a request of this caller. Raises Problem: it makes too many."""
+        settings = self._settings()
+        wait_s = self._buckets.take(caller.name, per_s=settings.rate_per_s, burst=settings.rate_burst)
+        if wait_s:
+            raise too_many(wait_s)
+
+    def keys(self) -> Mapping[str, ApiKeyConfig]:
+        """All keys that count now, by their names."""
+        stored = {} if self._stored is None else self._stored.keys()
+        return {**stored, **self._settings().known_keys}
 
     @property
     def whoever(self) -> Any:
@@ -110,9 +124,10 @@ class Access:
 
         return Depends(check)
 
-    async def _found(self, request: Request, settings: ApiConfig) -> Caller:
+    async def known(self, request: Request, secret: str | None) -> Caller:
+        """The caller whose key or token this is. Raises Problem: 401 nobody's, 429 too many attempts of this address."""
+        settings = self._settings()
         client = f"address:{request.client.host if request.client else ''}"
-        secret = _shown(request.headers)
         reason = "it is missing"
         if secret is not None:
             # A good key is never made to wait for what others of the same address have tried.
@@ -143,23 +158,24 @@ class Access:
             return self._provider.caller_of(secret, settings.oidc.grants)
         return None
 
-    def _check_origin(self, request: Request, settings: ApiConfig) -> None:
-        """A page of another origin must not make a browser write for the person who sits before it."""
-        origin = request.headers.get("origin")
-        if origin is None or request.method in _READS or origin in settings.cors_origins:
-            return
-        if urlsplit(origin).netloc != request.headers.get("host"):
-            raise Problem(
-                403,
-                "other-origin",
-                "This request comes from a web page of another origin. Add the origin to api.cors_origins to allow it.",
-            )
-
 
 def require(caller: Caller, verb: str, name: str) -> None:
     """Raise Problem if the caller may not do this to records of the object *name*."""
     if not caller.may(verb, name):
         raise Problem(403, "not-allowed", f"This needs the scope {name}:{verb}.")
+
+
+def _check_origin(request: Request, allowed: Collection[str]) -> None:
+    """A page of another origin must not make a browser write for the person who sits before it."""
+    origin = request.headers.get("origin")
+    if origin is None or request.method in _READS or origin in allowed:
+        return
+    if urlsplit(origin).netloc != request.headers.get("host"):
+        raise Problem(
+            403,
+            "other-origin",
+            "This request comes from a web page of another origin. Add the origin to api.cors_origins to allow it.",
+        )
 
 
 def _check_local(request: Request) -> None:

@@ -9,11 +9,13 @@ salmon.api.process.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from fastapi import APIRouter, Depends, FastAPI
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from salmon import __version__
@@ -28,6 +30,8 @@ from salmon.ops.connect import pages
 from salmon.ops.connect.described import Served
 
 Section = Callable[[Api], APIRouter]
+Mounted = Callable[[Api], ASGIApp]
+_NOTHING: Final[Mapping[str, Mounted]] = {}
 
 # What a web page of another origin may read of an answer, beside the body.
 _EXPOSED: Final = ("ETag", "Link", "Location", "Preference-Applied", "Retry-After", "Content-Range")
@@ -61,12 +65,17 @@ def waiting(served: Served) -> FastAPI:
     return app
 
 
-def application(api: Api, served: Served, sections: Sequence[Section]) -> FastAPI:
-    """The application with all *sections*."""
+def application(
+    api: Api, served: Served, sections: Sequence[Section], mounted: Mapping[str, Mounted] = _NOTHING
+) -> FastAPI:
+    """The application with all *sections*. *mounted*: path -> what answers below it, with an authentication of its own."""
     app = _bare(served)
     schemes = SCHEMES if api.settings.has_credentials else ()  # what the description says of credentials
     for section in sections:
         app.include_router(section(api), dependencies=[Depends(api.access), *schemes])
+    for path, make in mounted.items():
+        app.add_route(path, _with_a_slash, include_in_schema=False)
+        app.mount(path, make(api))
     describe(app, api)
     if origins := api.settings.cors_origins:
         app.add_middleware(
@@ -79,6 +88,10 @@ def application(api: Api, served: Served, sections: Sequence[Section]) -> FastAP
     app.add_middleware(BodyLimit, most=lambda: api.settings.body_bytes_max)
     app.add_middleware(_Outermost, metrics=api.metrics)
     return app
+
+
+async def _with_a_slash(request: Request) -> Response:
+    return RedirectResponse(f"{request.url.path}/", status_code=307)
 
 
 def _bare(served: Served) -> FastAPI:

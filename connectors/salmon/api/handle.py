@@ -108,7 +108,7 @@ class Api:
 
     def collection(self, name: str) -> Documents[Document]:
         """The collection of an object's documents."""
-        return self.database[self.objects[name].settings.collection_names[0]]
+        return self.database[self.objects[name].settings.places[0]]
 
     @contextmanager
     def lookup(self) -> Iterator[Lookup]:

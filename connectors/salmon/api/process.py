@@ -23,6 +23,8 @@ from pymongo.database import Database
 
 from salmon.api.access import Access
 from salmon.api.application import Section, Switch, application, waiting
+from salmon.api.console.application import PATH as CONSOLE
+from salmon.api.console.application import Console
 from salmon.api.handle import Api, objects_of
 from salmon.api.keys import KEYS_MAX, StoredKeys
 from salmon.api.oidc import Provider, fetched
@@ -60,7 +62,7 @@ from salmon.story.lookup import Lookup
 log = structlog.get_logger(__name__)
 
 NAME: Final = "api"
-# What is served, in order. The console and the reports are further sections.
+# What is served, in order, beside the console. The reports are a further section.
 SECTIONS: Final[Sequence[Section]] = (routes.router, changes.router)
 LOOK_EVERY_S: Final = 2.0
 _DRAIN_S: Final = 10
@@ -141,7 +143,8 @@ class _Process:
         served = Served(described, self._health, self._metrics)
         switch = Switch(waiting(served))
         self._server.serve(switch, self._health, self._metrics)
-        self._serving = Serving(live, served, self._metrics, switch)
+        console = Console(lambda: live.config, config_path)
+        self._serving = Serving(live, served, self._metrics, switch, console)
 
     def run(self) -> BaseException | None:
         """Run until a signal arrives or a part ends. Returns the error that ended it."""
@@ -175,7 +178,10 @@ class Serving:
 
     name = "serving"
 
-    def __init__(self, live: Live, served: Served, metrics: ApiMetrics, switch: Switch) -> None:
+    def __init__(
+        self, live: Live, served: Served, metrics: ApiMetrics, switch: Switch, console: Console
+    ) -> None:
+        self._console = console
         self._live, self._served, self._metrics, self._switch = live, served, metrics, switch
         self._stop = Event()
         self._health, self._probes = served.health, Probes(served.health.calls)
@@ -197,6 +203,7 @@ class Serving:
             self._health.ended(error)
             raise
         finally:
+            self._console.close()
             self._probes.close()
             registry.close()
             if self._settling is not None:
@@ -275,7 +282,7 @@ class Serving:
             settling=settling,
             closing=self._stop,
         )
-        self._switch.app = application(api, self._served, SECTIONS)
+        self._switch.app = application(api, self._served, SECTIONS, {CONSOLE: self._console.application})
         former, self._settling = self._settling, settling
         settling.start()
         if former is not None:

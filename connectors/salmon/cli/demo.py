@@ -87,6 +87,7 @@ def look(stage: Stage) -> dict[str, Any]:
     shown |= {name: f"{url}/metrics" for name, url in stage.addresses().items()}
     if (api := stage.api_address) is not None:
         shown |= {
+            "console": f"{api}/console/",
             "API": f"{api}/docs",
             "an example": f"curl '{api}/api/v1/Account?select=Name,Contacts(LastName)&limit=3'",
         }

@@ -5,7 +5,15 @@ from __future__ import annotations
 import ipaddress
 from typing import Annotated, Final, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    model_validator,
+)
 
 from salmon.config.rest import TlsFiles
 from salmon.plugin.marks import LIVE
@@ -114,6 +122,12 @@ class ApiConfig(BaseModel):
         description="A collection of the database with further keys: documents {_id: name, hash, scopes}. Looked at each 10 seconds.",
     )
     oidc: OidcConfig | None = None
+    session_secret: SecretStr | None = Field(
+        default=None,
+        min_length=32,
+        description="What the console signs its sessions with; the same for all replicas. Default: one that each process makes as it starts, so "
+        "that people sign in again after a restart.",
+    )
     cors_origins: tuple[Annotated[str, StringConstraints(pattern=r"^https?://[^/\s]+$")], ...] = Field(
         default=(),
         description="Web pages of these origins may call the API from a browser, e.g. https://app.example.",

@@ -29,6 +29,10 @@ _SIDES: Final[Mapping[str, str]] = {
 }
 
 
+# In place of a value that the reader may not see.
+MASKED: Final = "(masked)"
+
+
 def shown(value: Value, field: FieldSchema | None) -> Any:
     """Return a value for JSON, as Salesforce's API shows it: dates and times as text. If its field is not known, as it is."""
     if field is not None:

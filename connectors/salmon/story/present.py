@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from salmon.model.change import SIDES
+from salmon.model.change import SIDES, Value
 from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
 from salmon.model.state import NEVER, Park, Parked, SideState, State
@@ -15,7 +15,7 @@ from salmon.model.steps.misfits import lacks_required, left_alone
 from salmon.model.steps.owed import agreed_on, owed_to, told_in_part
 from salmon.story.evidence import Evidence
 from salmon.story.filtered import filtered, views_of
-from salmon.story.formatting import because, called, quoted, shown, side_named, span
+from salmon.story.formatting import MASKED, because, called, quoted, shown, side_named, span
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +39,22 @@ class Present:
         }
 
 
-def present(evidence: Evidence, rules: Rules, *, unmerged: int, now_ms: int) -> Present:
+def present(
+    evidence: Evidence, rules: Rules, *, unmerged: int, now_ms: int, hidden: Collection[str] = ()
+) -> Present:
     """
     Work out the present state.
 
     Args:
+        hidden: The fields whose values are not shown.
         unmerged: How many changes of the record merge has not folded yet.
     """
     state = evidence.state
     schema = rules.schema.by_name
     row = evidence.row and {
-        name: shown(value, schema.get(name)) for name, value in evidence.row.items() if value is not None
+        name: MASKED if name in hidden else shown(value, schema.get(name))
+        for name, value in evidence.row.items()
+        if value is not None
     }
     if state is None:
         record = f"{evidence.object} {evidence.key}"
@@ -60,7 +65,7 @@ def present(evidence: Evidence, rules: Rules, *, unmerged: int, now_ms: int) -> 
                 f"Salmon does not know {record}: check the key, and that both sources run (salmon status)."
             )
         return Present(False, sentence, None, {}, row)
-    waits = [*_waits(evidence, state, rules, unmerged, now_ms)]
+    waits = [*_waits(evidence, state, rules, unmerged, now_ms, hidden=hidden)]
     if waits:
         sentence = " ".join(
             [f"{evidence.object} {evidence.key} {waits[0]}.", *(f"Also, it {w}." for w in waits[1:])]
@@ -79,7 +84,7 @@ def present(evidence: Evidence, rules: Rules, *, unmerged: int, now_ms: int) -> 
                 f"{evidence.object} {evidence.key} is deleted, and no longer synced; {side_named(keepers[0])} keeps its record "
                 f"(`deletes`), and edits of that stay there."
             )
-    sides = {name: _side(state, name, rules) for name in state.sides}
+    sides = {name: _side(state, name, rules, hidden) for name in state.sides}
     return Present(not waits, sentence, state.lives, sides, row)
 
 
@@ -105,11 +110,14 @@ def _sent_one_way(evidence: Evidence, *, lives: bool, target: str) -> str:
     )
 
 
-def _side(state: State, name: str, rules: Rules) -> dict[str, Any]:
+def _side(state: State, name: str, rules: Rules, hidden: Collection[str]) -> dict[str, Any]:
     side, schema = state.sides[name], rules.schema.by_name
     agreed = agreed_on(state, name, rules)
     differs = {
-        n: {"holds": shown(side.shadow.get(n), schema.get(n)), "agreed": shown(agreed.get(n), schema.get(n))}
+        n: {
+            "holds": MASKED if n in hidden else shown(side.shadow.get(n), schema.get(n)),
+            "agreed": MASKED if n in hidden else shown(agreed.get(n), schema.get(n)),
+        }
         for n in sorted(agreed.keys() | side.shadow.keys())
         if side.exists
         and state.lives  # of a deleted record nothing is agreed
@@ -148,9 +156,11 @@ def _side(state: State, name: str, rules: Rules) -> dict[str, Any]:
 # What it waits for, the most serious first. Each continues a sentence that begins with "Account 001... ".
 
 
-def _waits(evidence: Evidence, state: State, rules: Rules, unmerged: int, now_ms: int) -> Iterator[str]:
+def _waits(
+    evidence: Evidence, state: State, rules: Rules, unmerged: int, now_ms: int, *, hidden: Collection[str]
+) -> Iterator[str]:
     for name, side in state.sides.items():
-        yield from _parked(evidence, state, name, side, rules)
+        yield from _parked(evidence, state, name, side, rules, hidden=hidden)
     if state.lives:
         yield from _misfits(state, rules)
     for name, side in state.sides.items():
@@ -197,7 +207,9 @@ def _guarded(evidence: Evidence, name: str, rules: Rules) -> str:
     )
 
 
-def _parked(evidence: Evidence, state: State, name: str, side: SideState, rules: Rules) -> Iterator[str]:
+def _parked(
+    evidence: Evidence, state: State, name: str, side: SideState, rules: Rules, *, hidden: Collection[str]
+) -> Iterator[str]:
     groups: dict[Parked, list[str]] = {}
     for field, parked in sorted(side.parked.items()):
         alike = Parked(parked.why, parked.group, parked.code, parked.reason)
@@ -224,7 +236,7 @@ def _parked(evidence: Evidence, state: State, name: str, side: SideState, rules:
                     f"({parked.reason}): correct one of them; then edit the field again, or use `salmon conflicts resolve`"
                 )
             case Park.HELD:
-                yield _held(evidence, state, name, fields, rules)
+                yield _held(evidence, state, name, fields, rules, hidden=hidden)
             case other:
                 why = f" ({parked.code} {parked.reason})".replace("( )", "").rstrip()
                 yield f"is not synced in {what} to {side_named(name)}, {other.value.lower()}{why}: edit it to try again"
@@ -269,7 +281,9 @@ def _refused(evidence: Evidence, state: State, name: str, parked: Parked, told: 
     )
 
 
-def _held(evidence: Evidence, state: State, name: str, fields: list[str], rules: Rules) -> str:
+def _held(
+    evidence: Evidence, state: State, name: str, fields: list[str], rules: Rules, *, hidden: Collection[str]
+) -> str:
     decided = state.life if EXISTENCE in fields else state.versions.get(fields[0], NEVER)
     other = _other(state, name, decided.origin)
     command = f"salmon conflicts resolve {evidence.object} '{evidence.key}'"
@@ -279,9 +293,12 @@ def _held(evidence: Evidence, state: State, name: str, fields: list[str], rules:
             f"{command} '{EXISTENCE}' --take {other} keeps it, --take {name} deletes it"
         )
     schema, kept = rules.schema.by_name, state.sides[name].kept
+
+    def value(field: str, values: Mapping[str, Value]) -> str:
+        return MASKED if field in hidden else quoted(values.get(field), schema.get(field))
+
     values = "; ".join(
-        f"{field} is {quoted(kept[field], schema.get(field))} in {side_named(name)} and "
-        f"{quoted(state.canonical.get(field), schema.get(field))} in {side_named(other)}"
+        f"{field} is {value(field, kept)} in {side_named(name)} and {value(field, state.canonical)} in {side_named(other)}"
         for field in fields
     )
     return (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -56,9 +56,20 @@ class Story:
         }
 
 
-def story_of(lookup: Lookup, name: str, text: str, *, now_ms: int, progress: Progress | None = None) -> Story:
+def story_of(
+    lookup: Lookup,
+    name: str,
+    text: str,
+    *,
+    now_ms: int,
+    progress: Progress | None = None,
+    hidden: Collection[str] = (),
+) -> Story:
     """
     Return the history of the record that *text* stands for: its key, its Salesforce Id, or its `_id`.
+
+    Args:
+        hidden: The fields whose values are not shown.
 
     Raises:
         ConfigError: the sync does not have the object.
@@ -74,8 +85,8 @@ def story_of(lookup: Lookup, name: str, text: str, *, now_ms: int, progress: Pro
     else:
         seq = -1 if evidence.state is None else evidence.state.seq
         unmerged = sum(item.offset > seq for item in evidence.changes)
-    entries = entries_of(evidence, rules, replay)
-    now = present(evidence, rules, unmerged=unmerged, now_ms=now_ms)
+    entries = entries_of(evidence, rules, replay, hidden=hidden)
+    now = present(evidence, rules, unmerged=unmerged, now_ms=now_ms, hidden=hidden)
     return Story(name, evidence.key, tuple(entries), now, whole=replay.exact)
 
 

@@ -7,16 +7,17 @@ merge has, the history shows every write. Otherwise it shows the writes that are
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from salmon.model.change import CUT, OPERATOR, Change, Op, Value, Write
 from salmon.model.policies import EXISTENCE, Conflict
 from salmon.model.rules import Rules
+from salmon.model.schema import FieldSchema
 from salmon.model.steps.work import Fact, Folded
 from salmon.story.evidence import At, Evidence, Letter, Replay
-from salmon.story.formatting import WORDS, because, called, quoted, shown, side_named, span, when
+from salmon.story.formatting import MASKED, WORDS, because, called, quoted, shown, side_named, span, when
 
 _FIELDS_SHOWN_MAX: Final = 6
 _OPS: Final[Mapping[Op, str]] = {
@@ -70,9 +71,16 @@ class Entry:
         }
 
 
-def entries_of(evidence: Evidence, rules: Rules, replay: Replay) -> list[Entry]:
-    """Return everything that happened to the record, as far as the topics still have it, in the order of arrival."""
-    found = _Entries(evidence, rules, replay)
+def entries_of(
+    evidence: Evidence, rules: Rules, replay: Replay, *, hidden: Collection[str] = ()
+) -> list[Entry]:
+    """
+    Return everything that happened to the record, as far as the topics still have it, in the order of arrival.
+
+    Args:
+        hidden: The fields whose values are not shown.
+    """
+    found = _Entries(evidence, rules, replay, hidden)
     entries = [*found.changes(), *found.conflicts(), *found.letters()]
     if not replay.exact:
         entries += found.writes_left()
@@ -80,8 +88,8 @@ def entries_of(evidence: Evidence, rules: Rules, replay: Replay) -> list[Entry]:
 
 
 class _Entries:
-    def __init__(self, evidence: Evidence, rules: Rules, replay: Replay) -> None:
-        self._evidence, self._rules, self._replay = evidence, rules, replay
+    def __init__(self, evidence: Evidence, rules: Rules, replay: Replay, hidden: Collection[str]) -> None:
+        self._evidence, self._rules, self._replay, self._hidden = evidence, rules, replay, hidden
         self._at = {item.offset: item for item in evidence.changes}
         self._left = {
             (side, item.what.seq): item.what
@@ -206,7 +214,7 @@ class _Entries:
 
         def edit(name: str) -> str:
             edited = contest.standing if name == "standing" else contest.challenger
-            return f"{side_named(edited.side)} {quoted(edited.value, schema)}"
+            return f"{side_named(edited.side)} {self._quoted(contest.field, edited.value, schema)}"
 
         ended = (
             f"on hold ({conflict.policy}{': ' + conflict.fault if conflict.fault else ''})"
@@ -232,12 +240,21 @@ class _Entries:
     def _fields(self, fields: Mapping[str, Value], changed: frozenset[str] | None) -> dict[str, Any]:
         schema = self._rules.schema.by_name
         names = sorted((fields.keys() | (changed or frozenset())) - {EXISTENCE})
-        return {name: shown(fields.get(name), schema.get(name)) for name in names}
+        return {
+            name: MASKED if name in self._hidden else shown(fields.get(name), schema.get(name))
+            for name in names
+        }
+
+    def _quoted(self, name: str, value: Value, schema: FieldSchema | None) -> str:
+        return MASKED if name in self._hidden else quoted(value, schema)
 
     def _values(self, fields: Mapping[str, Value], changed: frozenset[str] | None) -> str:
         schema = self._rules.schema.by_name
         names = sorted((fields.keys() | (changed or frozenset())) - {EXISTENCE})
-        parts = [f"{called(n)} = {quoted(fields.get(n), schema.get(n))}" for n in names[:_FIELDS_SHOWN_MAX]]
+        parts = [
+            f"{called(n)} = {self._quoted(n, fields.get(n), schema.get(n))}"
+            for n in names[:_FIELDS_SHOWN_MAX]
+        ]
         if len(names) > _FIELDS_SHOWN_MAX:
             parts.append(f"and {len(names) - _FIELDS_SHOWN_MAX} more fields")
         return ", ".join(parts)

@@ -111,6 +111,24 @@ def read_again(
     return Asked(side, asked)
 
 
+def read_record_again(sync: Asking, name: str, key: str, *, reason: str) -> Sequence[str]:
+    """
+    Ask the sources of an object to read one record again. Returns the sides that are asked: those that are read at all.
+
+    Raises:
+        ConfigError: the sync does not have the object.
+        RetriableError, SetupError: Kafka or the registry cannot be used.
+    """
+    target = sync.rules(name).one_way_to
+    asked = [side for side in sync.config.roster.names_of(name) if side != target]
+    with sync.producer("snapshot") as producer, producer.transaction() as transaction:
+        for side in asked:
+            codec = Signals(sync.registry, sync.topics.signals(sides.named(side).source))
+            signal = Signal(0, SignalKind.READ, name, keys=(key,), reason=reason)
+            transaction.produce(codec.topic, name, codec.encode(signal), partition=0)
+    return asked
+
+
 def _objects(sync: Asking, side: str, name: str | None) -> Sequence[str]:
     known = sync.config.roster.names
     if side not in known:

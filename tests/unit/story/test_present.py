@@ -8,7 +8,7 @@ from salmon.model.policies import EXISTENCE, HOLD
 from salmon.story.reading import Story as Told
 from salmon.story.reading import lines
 from support.stories import Story, born_in_mongodb, in_step, rules
-from support.told import now_of
+from support.told import now_of, told_of
 
 
 def told(story: Story, **instead: Any) -> Told:
@@ -216,6 +216,21 @@ def test_a_conflict_on_hold_names_both_values_and_the_command() -> None:
     said = now_of(story).sentence
     assert "Phone is '555 0202' in MongoDB and '555 0101' in Salesforce" in said
     assert f"salmon conflicts resolve Account '{story.key}' Phone --take salesforce|mongodb|VALUE" in said
+
+
+def test_a_hidden_value_is_nowhere() -> None:
+    """Not in the sentence, the values, the row or the history; that it differs is shown all the same, and other fields are."""
+    story = in_step(rules(policy=HOLD), Name="Acme", Phone="555 0000")
+    story.salesforce.edits(Phone="555 0101")
+    story.mongodb.edits(Phone="555 0202")
+    story.come_to_rest()
+    assert "555" in f"{now_of(story)} {told_of(story)}"
+    now, entries = now_of(story, hidden=["Phone"]), told_of(story, hidden=["Phone"])
+    assert "555" not in f"{now} {entries}"
+    assert "Phone is (masked) in MongoDB and (masked) in Salesforce" in now.sentence
+    assert now.sides["mongodb"]["differs"]["Phone"] == {"holds": "(masked)", "agreed": "(masked)"}
+    assert now.row is not None
+    assert (now.row["Name"], now.row["Phone"]) == ("Acme", "(masked)")
 
 
 def test_a_contested_life_names_both_choices() -> None:

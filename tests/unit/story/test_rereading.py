@@ -13,7 +13,7 @@ from salmon.errors import ConfigError, RequestRejected, Unavailable
 from salmon.plugin.contract import Signal, SignalKind
 from salmon.salesforce.wire.rest import PAGE_ROWS, URI_BYTES, Page
 from salmon.story import rereading
-from salmon.story.rereading import Asked, read_again
+from salmon.story.rereading import Asked, read_again, read_record_again
 from support.asking import MemorySync
 
 
@@ -163,3 +163,18 @@ def test_an_outage_is_exit_code_1(
         main.main()
     assert ended.value.code == 1
     assert capsys.readouterr().err == "salmon: Kafka does not answer.\n"
+
+
+def test_one_record_is_asked_of_each_side_that_is_read() -> None:
+    """By its key, with who asked and why; the target of a one-way object is not asked."""
+    sync = Sync()
+    assert read_record_again(cast("Any", sync), "Account", "001A", reason="by Otto") == [
+        "salesforce",
+        "mongodb",
+    ]
+    topics = [topic for topic, _ in sync.written]
+    assert topics == [sync.topics.signals("salesforce-source"), sync.topics.signals("mongodb-source")]
+    for _, signal in sync.written:
+        assert (signal.kind, signal.object, signal.keys) == (SignalKind.READ, "Account", ("001A",))
+        assert signal.reason == "by Otto"
+    assert read_record_again(cast("Any", sync), "Order", "001A", reason="") == ["mongodb"]

@@ -1,0 +1,170 @@
+"""
+Watches the sync while somebody looks at the overview: what `salmon status` says, and how it went in the last minutes.
+
+All who look share one look, which is renewed not more often than every second, and takes at most a fifth of the time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event, Lock
+from typing import Final
+
+from salmon.config.models import SyncConfig
+from salmon.errors import SalmonError
+from salmon.status.overview import Look, Overview
+from salmon.status.scraping import Samples, addresses
+
+RENEW_S: Final = 1.0
+_SHARE: Final = 4.0  # so many times as long as a look takes, nobody looks again
+_WINDOW_S: Final = 60.0
+_POINTS_MAX: Final = 120
+_LAG: Final = "salmon_end_to_end_lag_seconds_bucket"
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A moment of the sync. *changes*, *writes*: totals so far. *lag*: the buckets of merge's lags."""
+
+    at_s: float
+    changes: float
+    writes: float
+    lag: Samples
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """
+    The newest look.
+
+    Args:
+        lags: Direction -> quantile -> seconds, in the last minute.
+        slowest_s: Direction -> how p99 went, look by look; 0 where nothing came back.
+    """
+
+    at_s: float
+    overview: Overview
+    changes_per_s: Sequence[float]
+    writes_per_s: Sequence[float]
+    lags: Mapping[str, Mapping[str, float | None]]
+    slowest_s: Mapping[str, Sequence[float]]
+
+
+@dataclass(slots=True)
+class History:
+    """The last minutes."""
+
+    points: deque[Point] = field(default_factory=lambda: deque(maxlen=_POINTS_MAX))
+
+    def add(self, at_s: float, overview: Overview) -> None:
+        merge = next((each.samples for each in overview.processes if each.connector == "merge"), Samples())
+        total = [each.samples for each in overview.processes]
+        self.points.append(
+            Point(
+                at_s,
+                sum(each.total("salmon_changes_total") for each in total),
+                sum(each.total("salmon_writes_total") for each in total),
+                Samples(tuple(line for line in merge.lines if line[0] == _LAG)),
+            )
+        )
+
+    def rates(self, of: Callable[[Point], float]) -> list[float]:
+        """How much more it was a second, between each two points. A process that starts again begins from 0."""
+        pairs = zip(list(self.points), list(self.points)[1:], strict=False)
+        return [max(0.0, of(b) - of(a)) / (b.at_s - a.at_s) for a, b in pairs if b.at_s > a.at_s]
+
+    def lags(self, directions: Sequence[str]) -> dict[str, dict[str, float | None]]:
+        """The quantiles of the last minute; where nothing came back in it, None."""
+        if not self.points:
+            return {}
+        last = self.points[-1]
+        first = next(each for each in self.points if each.at_s >= last.at_s - _WINDOW_S)
+        since = _difference(last.lag, first.lag)
+        name = _LAG.removesuffix("_bucket")
+        return {
+            direction: {
+                "p50": since.quantile(name, 0.5, direction=direction),
+                "p99": since.quantile(name, 0.99, direction=direction),
+            }
+            for direction in directions
+        }
+
+
+class Watching:
+    """
+    Args:
+        live: Returns the configuration that counts now.
+        config_path: Its file; a `ports.json` beside it says where the processes are.
+    """
+
+    def __init__(
+        self,
+        live: Callable[[], SyncConfig],
+        config_path: Path,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._live, self._config_path, self._clock = live, config_path, clock
+        self._lock, self._history = Lock(), History()
+        self._slowest_s: dict[str, deque[float]] = {}
+        self._seen: Seen | None = None
+        self._again_at = 0.0
+        self.closing = Event()
+
+    def close(self) -> None:
+        """Let the streams of pages end. Idempotent."""
+        self.closing.set()
+
+    def seen(self) -> Seen:
+        """The newest look. Blocks: in a thread only. Never raises our errors: what cannot be seen is in it."""
+        with self._lock:
+            if self._seen is None or self._clock() >= self._again_at:
+                began = self._clock()
+                self._seen = self._looked()
+                took_s = self._clock() - began
+                self._again_at = self._clock() + max(RENEW_S, _SHARE * took_s)
+            return self._seen
+
+    def _looked(self) -> Seen:
+        config = self._live()
+        rest = config.rest
+        where = addresses(
+            config_file=self._config_path,
+            ports_file=None,
+            host=rest.host if rest.tls is None else rest.reached_at,
+            port=rest.port,
+            secure=rest.tls is not None,
+            connectors=config.roster.connectors,
+        )
+        look = Look(config, where)
+        try:
+            overview = look.overview()
+        except SalmonError as trouble:
+            overview = look.without_kafka(trouble)
+        self._history.add(self._clock(), overview)
+        lags = self._history.lags([side.direction for side in config.roster.sides])
+        for direction, lag in lags.items():
+            self._slowest_s.setdefault(direction, deque(maxlen=_POINTS_MAX)).append(lag["p99"] or 0.0)
+        return Seen(
+            time.time(),
+            overview,
+            self._history.rates(lambda point: point.changes),
+            self._history.rates(lambda point: point.writes),
+            lags,
+            {direction: list(each) for direction, each in self._slowest_s.items()},
+        )
+
+
+def _difference(last: Samples, first: Samples) -> Samples:
+    """What was counted between the two."""
+    before = {(name, *sorted(labels.items())): value for name, labels, value in first.lines}
+    return Samples(
+        tuple(
+            (name, labels, max(0.0, value - before.get((name, *sorted(labels.items())), 0.0)))
+            for name, labels, value in last.lines
+        )
+    )

@@ -1,0 +1,235 @@
+"""
+The console in a real Chromium beside a sync at work: each page, each action, and that everybody can use it.
+
+SALMON_SCREENSHOTS names a folder for pictures of the pages; `make screenshots` sets it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from salmon.ports import free_ports
+from support.browser import chromium, inaccessible
+from support.ring import Ring, running_ring
+from support.stacks import Stack
+from support.waiting import until
+
+pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("embedded")]
+
+RECORDS: Final = {"Account": 16, "Contact": 6, "Opportunity": 4}
+PAGES: Final = (
+    "", "records", "records?q=co", "conflicts", "conflicts?show=all", "refused", "objects", "guard", "flows", "doctor", "verify"
+)  # fmt: skip
+REFUSED: Final = "FIELD_CUSTOM_VALIDATION_EXCEPTION"
+
+
+@dataclass(frozen=True)
+class Site:
+    """The console of a ring, and the records of which something is to be seen."""
+
+    ring: Ring
+    browser: Browser
+    url: str
+    held: str  # waits for a decision about Site
+    refused: str  # whose Fax was refused
+    deleted: list[str]  # that the guard holds back
+
+    def open(self, path: str = "", **settings: Any) -> Page:
+        """A page in a browser of its own, which fails if the browser complains, e.g. of what the policy forbids."""
+        context = self.browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **settings})
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        page.on("pageerror", lambda error: pytest.fail(f"{path}: {error}"))
+        page.on("console", lambda line: pytest.fail(f"{path}: {line.text}") if line.type == "error" else None)
+        page.goto(f"{self.url}/{path}", wait_until="domcontentloaded")
+        return page
+
+
+@pytest.fixture(scope="module")
+def site(embedded_stack: Stack) -> Iterator[Site]:
+    """A sync with a conflict that waits, a write that was refused, and deletes that wait."""
+    account = {"conflicts": {"default": "hold"}, "delete_guard": {"deletes_max": 2, "beyond": "pause"}}
+    with chromium() as browser, running_ring(
+        embedded_stack, "console", records=RECORDS, objects={"Account": account}
+    ) as ring:  # fmt: skip
+        ring.start()
+        ring.wait_equal()
+        held, refused, *others = ring.ids("Account")
+        with ring.trigger(object="Account", when={"field": "Fax"}, refuse=True):
+            ring.db.accounts.update_one({"_id": refused}, {"$set": {"Fax": "666"}})
+            ring.wait_document("accounts", refused, lambda seen: seen["_salmon"].get("error"))
+        ring.stop("merge")
+        ring.sf.Account.update(held, {"Site": "<b>Rome</b>"})
+        ring.db.accounts.update_one({"_id": held}, {"$set": {"Site": "Oslo"}})
+        deleted = others[:4]
+        ring.db.accounts.delete_many({"_id": {"$in": deleted}})
+        ring.start("merge")
+        ports = {name: {"url": f"http://127.0.0.1:{port}"} for name, port in ring.ports.items()}
+        (ring.config_path.parent / "ports.json").write_text(json.dumps(ports))
+        (port,) = free_ports(1)
+        ring.processes["api"] = ring.spawn("api", port)
+        url = f"http://127.0.0.1:{port}/console"
+
+        def is_there() -> bool:
+            health = ring.health(port)
+            return (
+                health.get("status") == "healthy" and ring.http.get(f"{url}/", timeout=10).status_code == 200
+            )
+
+        until(is_there, "the console is served", within_s=60)
+        until(lambda: ring.conflicts == 1, "the conflict is recorded", within_s=60)
+        found = Site(ring, browser, url, held, refused, deleted)
+        until(
+            lambda: all(key in ring.http.get(f"{url}/guard", timeout=10).text for key in deleted),
+            "the deletes wait",
+            within_s=60,
+        )
+        yield found
+
+
+def shoot(page: Page, name: str) -> None:
+    """A picture for the documentation, if one is wanted."""
+    if folder := os.environ.get("SALMON_SCREENSHOTS"):
+        page.screenshot(path=Path(folder) / f"{name}.png", full_page=False)
+
+
+def test_the_overview_shows_each_process_and_follows_by_itself(site: Site) -> None:
+    """A process that stops is seen within seconds, without anybody loading the page again."""
+    page = site.open()
+    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+    expect(page.locator(".verdict")).to_contain_text("All processes are healthy.")
+    expect(page.locator("svg.ring")).to_have_attribute("aria-label", re.compile("mongodb-sink is healthy"))
+    expect(page.locator("table").nth(1)).to_contain_text("Account")
+    expect(page.locator(".chart polyline").first).to_be_attached(timeout=30_000)
+    shoot(page, "console-overview")
+    site.ring.stop("mongodb-sink")
+    expect(page.locator(".verdict")).to_contain_text("1 of 5 processes are not healthy.", timeout=30_000)
+    site.ring.start("mongodb-sink")
+    ports = {name: {"url": f"http://127.0.0.1:{port}"} for name, port in site.ring.ports.items()}
+    (site.ring.config_path.parent / "ports.json").write_text(json.dumps(ports))
+    expect(page.locator(".verdict")).to_contain_text("All processes are healthy.", timeout=60_000)
+
+
+def test_everybody_can_use_every_page(site: Site) -> None:
+    """axe-core finds nothing at fault by WCAG AA, in light and in dark, and nothing hangs over the edge of a phone."""
+    page = site.open(viewport={"width": 360, "height": 740}, color_scheme="light")
+    for path in (*PAGES, f"records/Account/{site.held}", f"records/Account/{site.refused}"):
+        page.emulate_media(color_scheme="light")
+        page.goto(f"{site.url}/{path}", wait_until="domcontentloaded")
+        assert inaccessible(page) == [], path
+        page.emulate_media(color_scheme="dark")
+        assert inaccessible(page, only="color-contrast") == [], f"{path} in the dark"
+        width = page.evaluate("document.documentElement.scrollWidth")
+        assert width <= 360, f"{path} is {width} wide"
+
+
+def test_a_record_is_found_by_its_name_by_keyboard_alone(site: Site) -> None:
+    """From the top of any page: the search, the record, both values and what happened."""
+    name = site.ring.row("Account", site.held)["Name"]
+    page = site.open()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    page.keyboard.type(name)
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name=site.held, exact=True).focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".verdict")).to_contain_text("waits for a decision")
+    values = page.locator("tr.differs", has_text="Site")
+    expect(values).to_contain_text("Oslo")
+    expect(values).to_contain_text("<b>Rome</b>")
+    expect(page.locator(".timeline")).to_contain_text("conflict on Site")
+    shoot(page, "console-record")
+    page.emulate_media(color_scheme="dark")
+    shoot(page, "console-record-dark")
+
+
+def test_what_was_refused_is_shown_by_its_code_and_sent_again(site: Site) -> None:
+    """After the rule is gone: retry, with a reason, and Salesforce has the value; the history says who and why."""
+    page = site.open("refused")
+    expect(page.locator("table").first).to_contain_text(REFUSED)
+    page.get_by_role("link", name=re.compile("^salesforce-sink")).first.click()
+    expect(page.get_by_role("heading", name="Dead letter")).to_be_visible()
+    page.go_back()
+    page.get_by_role("link", name=re.compile("^Retry Account")).click()
+    assert inaccessible(page) == []
+    page.get_by_label("Why").fill("the rule is gone")
+    page.get_by_role("button", name="Send again").click()
+    expect(page.get_by_role("heading", name="Sent again")).to_be_visible()
+    site.ring.wait_row("Account", site.refused, lambda row: row["Fax"] == "666")
+    page.goto(f"{site.url}/records/Account/{site.refused}")
+    expect(page.locator(".timeline")).to_contain_text("local had the refused part of write")
+    expect(page.locator(".timeline")).to_contain_text("because: the rule is gone")
+
+
+def test_a_dead_letter_is_discarded(site: Site) -> None:
+    """It is asked once, and then the list is empty."""
+    page = site.open("refused")
+    page.get_by_role("checkbox", name=re.compile("^Mark salesforce-sink")).first.check()
+    page.get_by_role("button", name="Discard those that are marked").click()
+    page.get_by_role("button", name="Discard").click()
+    expect(page.get_by_role("status")).to_contain_text("1 dead letter discarded.")
+    page.goto(f"{site.url}/refused")
+    expect(page.locator("main")).to_contain_text("No dead letters.")
+
+
+def test_a_conflict_is_decided(site: Site) -> None:
+    """Both values are shown, one is chosen, and both sides have it; then no conflict waits."""
+    page = site.open("conflicts")
+    shoot(page, "console-conflicts")
+    page.get_by_role("button", name="Decide those that are marked").click()
+    expect(page.locator(".lines")).to_contain_text("MongoDB: Oslo")
+    page.get_by_label("MongoDB is right").check()
+    page.get_by_label("Why").fill("the customer said so")
+    page.get_by_role("button", name="Decide").click()
+    expect(page.get_by_role("heading", name="Decided")).to_be_visible()
+    site.ring.wait_row("Account", site.held, lambda row: row["Site"] == "Oslo")
+    page.goto(f"{site.url}/conflicts")
+    expect(page.locator("main")).to_contain_text("No conflict waits for a decision.")
+
+
+def test_a_record_is_read_again(site: Site) -> None:
+    """Its history then has a row of each side."""
+    page = site.open(f"records/Account/{site.held}")
+    page.get_by_role("link", name="Read again").click()
+    page.get_by_role("button", name="Read again").click()
+    expect(page.get_by_role("status")).to_contain_text("Salesforce, MongoDB: the source was asked.")
+
+
+def test_deletes_that_wait_are_discarded_and_the_records_come_back(site: Site) -> None:
+    """Nobody wanted to delete them: the page says which, and MongoDB has them again."""
+    page = site.open("guard")
+    shoot(page, "console-guard")
+    page.get_by_role("link", name="Discard: keep the records").first.click()
+    page.get_by_role("button", name="Keep the records").click()
+    expect(page.get_by_role("heading", name="Decided")).to_be_visible()
+    for key in site.deleted:
+        site.ring.wait_document("accounts", key, lambda seen: "Name" in seen)
+
+
+def test_the_sides_are_compared(site: Site) -> None:
+    """It asks once, shows its progress, and says in the end that both sides match."""
+    page = site.open("verify")
+    page.get_by_role("button", name="Compare").click()
+    page.get_by_role("button", name="Compare").click()
+    page.get_by_role("link", name="Back").click()
+    expect(page.locator(".verdict")).to_contain_text("Equal", timeout=60_000)
+    assert inaccessible(page) == []
+
+
+def test_the_doctor_looks_at_everything(site: Site) -> None:
+    """Each check with its outcome, and what to do."""
+    page = site.open("doctor")
+    page.get_by_role("link", name="Check now").click()
+    expect(page.locator(".checks")).to_contain_text("Kafka", timeout=60_000)
+    assert inaccessible(page) == []
