@@ -27,7 +27,6 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from salmon.addresses import Addresses
 from salmon.config import checking
 from salmon.config import settings_table as rendering
 from salmon.config.api import ApiConfig
@@ -51,6 +50,7 @@ from salmon.config.matching import MatchConfig
 from salmon.config.refresh import RefreshConfig
 from salmon.config.rest import RestConfig
 from salmon.config.saving import SavingConfig
+from salmon.config.schema_registry import SchemaRegistryConfig
 from salmon.config.texts import SECRET_PROPERTY
 from salmon.config.together import SOBJECT
 from salmon.config.transforming import TRANSFORMS_MAX, TransformConfig, computed_of, flow_of
@@ -77,40 +77,6 @@ PolicyName = Annotated[str, AfterValidator(_policy_offered)]
 Numbers = Literal["double", "decimal"]
 # Of an object: settings for which a plain word is the mode.
 SHORT_FORMS: Final = ("deletes", "capture")
-
-
-class SchemaRegistryConfig(BaseModel):
-    """Any registry that speaks Confluent's REST API."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    url: Addresses = Field(
-        pattern=r"^https?://[^\s@?#,]+(, *https?://[^\s@?#,]+)*$",
-        description="Root of the REST API, without user, password or query, e.g. http://localhost:8081 (Apicurio: .../apis/ccompat/v7). "
-        "Or several, divided by commas: if one does not answer, the next one is asked.",
-    )
-    username: str | None = Field(default=None, description="For basic authentication.")
-    password: SecretStr | None = Field(default=None, description="For basic authentication.")
-    token: SecretStr | None = Field(default=None, description="For bearer authentication, instead of basic.")
-    certificate_file: str | None = Field(
-        default=None,
-        description="The certificate with which Salmon signs in to the registry (mTLS), PEM. Needs `key_file`.",
-    )
-    key_file: str | None = Field(
-        default=None, description="Key of `certificate_file` (PEM, without a password)."
-    )
-    ca_file: str | None = Field(
-        default=None,
-        description="PEM file of the CA that signed the registry's certificate, if that CA is not a public one.",
-    )
-
-    @model_validator(mode="after")
-    def _one_way_in(self) -> Self:
-        if self.token is not None and self.username is not None:
-            raise ValueError("token and username exclude each other: remove one of them")
-        if (self.certificate_file is None) != (self.key_file is None):
-            raise ValueError("certificate_file and key_file belong together: give both, or neither")
-        return self
 
 
 class TopicsConfig(BaseModel):

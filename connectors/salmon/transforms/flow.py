@@ -5,7 +5,6 @@ What merge needs is per target side, and is judged on the agreed record, because
 
 - `wants`: whether the side is to have the record. All filters of a side must let it pass.
 - `masks`: field -> what the side gets instead of its value. A masked field is one-way to that side.
-
 - `computed`: fields that Salesforce does not have, made from those that it has.
 - `places`: MongoDB's collections, if the object has several: the first one whose condition holds has the record.
 

@@ -19,14 +19,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
 from pymongo import MongoClient
 
 from salmon.calls import Calls, Peer, Probe
-from salmon.errors import BadRecordKey, ConfigError, HistoryWentBack, PositionLost
+from salmon.errors import ConfigError, HistoryWentBack, PositionLost
 from salmon.model.change import Change
 from salmon.model.schema import ObjectSchema
 from salmon.mongodb.config import MongoConfig, SyncedObject, read_from_mongodb, written_to_mongodb
@@ -34,15 +33,13 @@ from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.moves import covers_of, moves_after
 from salmon.mongodb.reading.collections import WENT_BACK, Spellings, all_differ, uuids_of
 from salmon.mongodb.reading.dates import Dates
+from salmon.mongodb.reading.decoding import Decoded, Decoding
 from salmon.mongodb.reading.draft import Draft
 from salmon.mongodb.reading.events import (
     LOSING_EVENTS,
-    RECORD_EVENTS,
-    Reported,
     collections_replaced_by,
     time_of,
 )
-from salmon.mongodb.reading.looks import after_a_look
 from salmon.mongodb.reading.misfits import Misfits
 from salmon.mongodb.reading.requests import Requests, pieces_of
 from salmon.mongodb.reading.rows import RowReader
@@ -53,7 +50,6 @@ from salmon.mongodb.stored import token_from_json, token_to_json
 from salmon.mongodb.strays import Strays
 from salmon.mongodb.wire.client import Document, border, close, connect, database_of
 from salmon.plugin.contract import (
-    DeadLetter,
     Position,
     Signal,
     SignalKind,
@@ -71,16 +67,6 @@ STREAM: Final = "stream"
 _EVENTS_MAX: Final = 1_000  # in one batch
 _LOOK_AT_SERVER_S: Final = 10.0
 _IDLE_POSITION_S: Final = 10.0  # how often a position is reported if there is nothing else to report
-
-
-@dataclass(slots=True)
-class _Decoded:
-    """An event, and what it reports about a synced record."""
-
-    event: Document
-    object: str = ""
-    reported: Reported | None = None
-    dead_letters: Sequence[DeadLetter] = ()
 
 
 class MongoSourceTask:
@@ -182,6 +168,15 @@ class MongoSourceTask:
         self._moves = moves_after(positions, database, moved, paths, self._shapes, strays=self.former_paths)
         self._rows = RowReader(self._database, self._collections, self._shapes, self._misfits, spellings)
         self._requests = Requests(self._rows.by_keys)
+        self._decoding = Decoding(
+            database=database,
+            collections=self._collections,
+            shapes=self._shapes,
+            misfits=self._misfits,
+            spellings=spellings,
+            moves=self._moves,
+            requests=self._requests,
+        )
         begin = beginning(positions, {name: self._covers(name) for name in self._streamed})
         self._snapshots = Snapshots(begin.places, self._rows.chunk, self._wake)
         self._unstored, self._left = begin.unstored, begin.left
@@ -281,7 +276,7 @@ class MongoSourceTask:
             feed.put_back(events[cut:])
             events = events[:cut]
             token, passed = events[-1]["_id"], time_of(events[-1]) - 1
-        decoded = self._placed(self._spelled([self._decode(event) for event in events]))
+        decoded = self._decoding.decoded(events)
         self._moves.settle()
         first_rows = self._rows_before_first_events(decoded)
         reported = [(each.object, each.reported, each.event) for each in decoded if each.reported is not None]
@@ -302,7 +297,7 @@ class MongoSourceTask:
         return self._batch(draft)
 
     def _in_order(
-        self, decoded: Sequence[_Decoded], first_rows: dict[tuple[str, str], Change], passed: int
+        self, decoded: Sequence[Decoded], first_rows: dict[tuple[str, str], Change], passed: int
     ) -> Draft:
         """Put the events into a draft, and between them the rows whose cluster time the stream has passed."""
         draft = Draft()
@@ -358,40 +353,9 @@ class MongoSourceTask:
         draft.name_history(self._history)
         return SourceBatch(draft.records, draft.positions, (), draft.dead_letters, frozenset(draft.answered))
 
-    def _decode(self, event: Document) -> _Decoded:
-        name = self._names.get(event.get("ns", {}).get("coll", ""))
-        if event["operationType"] not in RECORD_EVENTS or name is None:
-            return _Decoded(event)
-        try:
-            reported = self._moves.reported(name, event)
-        except BadRecordKey as error:
-            letter = self._misfits.without_key(name, event["documentKey"]["_id"], event, error)
-            return _Decoded(event, name, None, [letter])
-        self._misfits.cut(name, reported)
-        letters = self._misfits.left_out(name, reported, event, synced=self._shapes[name].tops)
-        return _Decoded(event, name, reported, letters)
-
-    def _spelled(self, decoded: Sequence[_Decoded]) -> Sequence[_Decoded]:
-        """See Spellings."""
-        items = [(i, i.reported, i.reported.change) for i in decoded if i.reported and i.reported.change]
-        records = [SourceRecord(item.object, reported.key, change) for item, reported, change in items]
-        spelled = self._spellings.of_events(records, self._requests.add_due)
-        for (item, reported, _), record in zip(items, spelled, strict=True):
-            item.reported = replace(reported, change=record.change)
-        return decoded
-
-    def _placed(self, decoded: Sequence[_Decoded]) -> Sequence[_Decoded]:
-        """See salmon.mongodb.reading.looks."""
-        told = [(item, item.reported) for item in decoded if item.reported is not None]
-        events = [(item.object, reported, item.event) for item, reported in told]
-        looked = after_a_look(self._database, self._collections, self._shapes, events)
-        for (item, _), reported in zip(told, looked, strict=True):
-            item.reported = reported
-        return decoded
-
     # Rows.
 
-    def _rows_before_first_events(self, decoded: Sequence[_Decoded]) -> dict[tuple[str, str], Change]:
+    def _rows_before_first_events(self, decoded: Sequence[Decoded]) -> dict[tuple[str, str], Change]:
         """After lost events: read the records that have an event now, and that were not reported since."""
         keys: dict[str, dict[str, None]] = {}
         for item in decoded:

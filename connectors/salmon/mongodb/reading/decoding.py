@@ -1,0 +1,87 @@
+"""Makes of the events of a change stream what they report about synced records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from pymongo.database import Database
+
+from salmon.errors import BadRecordKey
+from salmon.mongodb.documents import DocumentShape
+from salmon.mongodb.moves import Moves
+from salmon.mongodb.reading.collections import Spellings
+from salmon.mongodb.reading.events import RECORD_EVENTS, Reported
+from salmon.mongodb.reading.looks import after_a_look
+from salmon.mongodb.reading.misfits import Misfits
+from salmon.mongodb.reading.requests import Requests
+from salmon.mongodb.wire.client import Document
+from salmon.plugin.contract import DeadLetter, SourceRecord
+
+
+@dataclass(slots=True)
+class Decoded:
+    """An event, and what it reports about a synced record."""
+
+    event: Document
+    object: str = ""
+    reported: Reported | None = None
+    dead_letters: Sequence[DeadLetter] = ()
+
+
+class Decoding:
+    """
+    Args:
+        collections: Object -> its collections.
+        requests: Is told which records must be read for a reference that an event could not be told of.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database[Document],
+        collections: Mapping[str, tuple[str, ...]],
+        shapes: Mapping[str, DocumentShape],
+        misfits: Misfits,
+        spellings: Spellings,
+        moves: Moves,
+        requests: Requests,
+    ) -> None:
+        self._database, self._collections, self._shapes = database, collections, shapes
+        self._misfits, self._spellings, self._moves, self._requests = misfits, spellings, moves, requests
+        self._names = {each: name for name, several in collections.items() for each in several}
+
+    def decoded(self, events: Sequence[Document]) -> Sequence[Decoded]:
+        """Return what *events* report, in their order. Raises RetriableError, FatalError: the server cannot be read."""
+        return self._placed(self._spelled([self._decode(event) for event in events]))
+
+    def _decode(self, event: Document) -> Decoded:
+        name = self._names.get(event.get("ns", {}).get("coll", ""))
+        if event["operationType"] not in RECORD_EVENTS or name is None:
+            return Decoded(event)
+        try:
+            reported = self._moves.reported(name, event)
+        except BadRecordKey as error:
+            letter = self._misfits.without_key(name, event["documentKey"]["_id"], event, error)
+            return Decoded(event, name, None, [letter])
+        self._misfits.cut(name, reported)
+        letters = self._misfits.left_out(name, reported, event, synced=self._shapes[name].tops)
+        return Decoded(event, name, reported, letters)
+
+    def _spelled(self, decoded: Sequence[Decoded]) -> Sequence[Decoded]:
+        """See Spellings."""
+        items = [(i, i.reported, i.reported.change) for i in decoded if i.reported and i.reported.change]
+        records = [SourceRecord(item.object, reported.key, change) for item, reported, change in items]
+        spelled = self._spellings.of_events(records, self._requests.add_due)
+        for (item, reported, _), record in zip(items, spelled, strict=True):
+            item.reported = replace(reported, change=record.change)
+        return decoded
+
+    def _placed(self, decoded: Sequence[Decoded]) -> Sequence[Decoded]:
+        """See salmon.mongodb.reading.looks."""
+        told = [(item, item.reported) for item in decoded if item.reported is not None]
+        events = [(item.object, reported, item.event) for item, reported in told]
+        looked = after_a_look(self._database, self._collections, self._shapes, events)
+        for (item, _), reported in zip(told, looked, strict=True):
+            item.reported = reported
+        return decoded
