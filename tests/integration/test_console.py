@@ -110,7 +110,7 @@ def test_the_overview_shows_each_process_and_follows_by_itself(site: Site) -> No
     expect(page.locator("svg.ring")).to_have_attribute("aria-label", re.compile("mongodb-sink is healthy"))
     expect(page.locator("table").nth(1)).to_contain_text("Account")
     expect(page.locator(".chart polyline").first).to_be_attached(timeout=30_000)
-    contacts = site.ring.db[site.ring.config.objects["Contact"].collection]
+    contacts = site.ring.db[site.ring.config.objects["Contact"].places[0]]
     contacts.update_many({}, {"$set": {"Title": "Head of rivers"}})
     expect(page.locator(".figures dd").first).not_to_contain_text(re.compile(r"^0\.0"), timeout=30_000)
     shoot(page, "console-overview")

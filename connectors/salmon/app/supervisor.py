@@ -13,14 +13,11 @@ import json
 import os
 import random
 import signal
-import ssl
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import FrameType
@@ -29,6 +26,7 @@ from typing import Final
 import structlog
 
 from salmon import ports
+from salmon.app.asked import is_live, is_ready
 from salmon.app.ending import EXIT_FATAL, EXIT_FENCED, EXIT_OK, EXIT_UNEXPECTED, report_end
 from salmon.app.process import PARENT_VARIABLE, REACHED_VARIABLE
 from salmon.backoff import Backoff
@@ -46,7 +44,6 @@ log = structlog.get_logger(__name__)
 API: Final = "api"  # the process that serves applications; it starts if the configuration has the section
 _LOOK_S: Final = 0.2
 _READY_LOOK_S: Final = 0.5
-_HEALTH_ANSWER_S: Final = 0.5
 FIRST_ALONE_S: Final = 30.0
 _GRACE_S: Final = 3.0  # after a child's own drain deadline, before it is killed
 _STEADY_S: Final = 60.0  # after a run of this length, the backoff starts from its beginning
@@ -56,7 +53,6 @@ _LIVE_LOOK_S: Final = 2.0
 # this is for a process that can do nothing itself. We count checks and not seconds, because nothing is checked while we
 # are suspended.
 NOT_LIVE_MAX: Final = 30
-_LIVE_ANSWER_S: Final = 2.0
 _HUNG_GRACE_S: Final = 5.0  # from SIGTERM to SIGKILL, for a process that hangs
 
 
@@ -170,30 +166,6 @@ def choose_ports(
             f"rest.port: {host}:{wanted} cannot be bound ({error.strerror}). `run all` takes {len(connectors)} ports "
             f"in a row; choose another first one, or --port 0 for free ones."
         ) from None
-
-
-def is_ready(host: str, port: int, *, secure: bool = False) -> bool:
-    """Whether /health says that the process is ready; False also if nothing answers yet."""
-    return _is_well(host, port, "/health", _HEALTH_ANSWER_S, secure=secure)
-
-
-def is_live(host: str, port: int, *, secure: bool = False) -> bool:
-    """Whether /health/live says that the process is live; False also if nothing answers."""
-    return _is_well(host, port, "/health/live", _LIVE_ANSWER_S, secure=secure)
-
-
-def _is_well(host: str, port: int, path: str, answer_s: float, *, secure: bool) -> bool:
-    connection = HTTPConnection(host, port, timeout=answer_s)
-    if secure:
-        # As a kubelet asks: nothing secret is sent, and the certificate need not have the name that a parent uses.
-        connection = HTTPSConnection(host, port, timeout=answer_s, context=ssl._create_unverified_context())
-    try:
-        connection.request("GET", path)
-        return connection.getresponse().status == HTTPStatus.OK
-    except (OSError, HTTPException):
-        return False
-    finally:
-        connection.close()
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from salmon.app import supervisor as run_all
+from salmon.app.asked import is_ready
 from salmon.app.supervisor import NOT_LIVE_MAX, Child, Supervisor, choose_ports, command_of
 from salmon.errors import ConfigError
 from salmon.kafka.topics import CONNECTORS
@@ -221,8 +222,8 @@ def test_a_process_is_ready_when_its_health_says_so(status: int, ready: bool) ->
 
     with HTTPServer(("127.0.0.1", 0), Health) as server:
         threading.Thread(target=server.handle_request, daemon=True).start()
-        assert run_all.is_ready("127.0.0.1", server.server_port) is ready
-    assert not run_all.is_ready("127.0.0.1", server.server_port)
+        assert is_ready("127.0.0.1", server.server_port) is ready
+    assert not is_ready("127.0.0.1", server.server_port)
 
 
 def test_the_source_that_tells_the_schemas_starts_before_the_others(tmp_path: Path) -> None:

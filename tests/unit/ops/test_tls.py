@@ -11,7 +11,7 @@ import pytest
 import requests
 from kafka_connect import KafkaConnect
 
-from salmon.app import supervisor
+from salmon.app import asked
 from salmon.errors import ConfigError
 from salmon.ops.connect.access import Access
 from salmon.ops.connect.status_topic import Target
@@ -207,9 +207,9 @@ def test_status_and_run_all_ask_over_tls(authority: Authority) -> None:
     """`run all` looks at its own children as a kubelet does; `status` says what is wrong with a certificate."""
     with served(tls(authority, authority.gives())) as worker:
         port = worker.server.port
-        assert supervisor.is_ready("127.0.0.1", port, secure=True)
-        assert supervisor.is_live("127.0.0.1", port, secure=True)
-        assert not supervisor.is_live("127.0.0.1", port)
+        assert asked.is_ready("127.0.0.1", port, secure=True)
+        assert asked.is_live("127.0.0.1", port, secure=True)
+        assert not asked.is_live("127.0.0.1", port)
         [seen] = ask(Owner("crm"), {SINK: worker.url}, ca_file=authority.ca_file)
         assert seen.healthy
         [seen] = ask(Owner("crm"), {SINK: worker.url})
