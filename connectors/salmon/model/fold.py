@@ -140,6 +140,9 @@ def _told(work: Work, told: Op) -> None:
         work.out.to_read.add(change.origin)
         work.report(Fact.ELSEWHERE)
         return
+    if placed.is_too_early(work):
+        work.report(Fact.ELSEWHERE)
+        return
     # An old row does not answer a write. A later event or row will show what the write set.
     if not (old and change.is_row):
         work.answer = _acknowledge(work, old=old)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
-from salmon.errors import SetupError
+from salmon.errors import ConfigError, SetupError
 from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.forms import Record
 from salmon.mongodb.paths import MARKER
@@ -43,6 +43,27 @@ def read_forms(
                 ) from error
             return {}
     return {each["_id"]: Record.of(each) for each in found}
+
+
+def require_plain(database: Database[Document], places: Mapping[str, Sequence[str]]) -> None:
+    """
+    See that the documents of objects with several collections have their fields under their own names: read there, a field that is still
+    at the path of a former rename would be taken for one that the application has cleared.
+
+    Args:
+        places: Object -> its collections.
+
+    Raises:
+        ConfigError: they have not.
+    """
+    names = {each: name for name, some in places.items() for each in some}
+    forms = read_forms(database, names.keys(), needed=False) if names else {}
+    for place, record in forms.items():
+        if record.paths or record.is_moving:
+            raise ConfigError(
+                f"objects.{names[place]}.collections: documents in {place} still have fields at the paths of a former fields.rename. "
+                f"Set `collection: {place}` without fields.rename first, and wait until mongodb-source has moved them."
+            )
 
 
 def in_form(shape: DocumentShape, record: Record | None) -> DocumentShape:

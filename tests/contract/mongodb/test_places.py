@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 from pymongo.collection import Collection
 
+from salmon.errors import ConfigError
 from salmon.model.change import PLACE, TWICE, Op, WriteOp
+from salmon.mongodb.form_store import COLLECTION
+from salmon.mongodb.forms import Move, Record
 from salmon.mongodb.reading.source import MongoSourceTask
 from salmon.mongodb.writing.sink import MongoSinkTask
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
@@ -63,6 +66,31 @@ def move(seq: int = 9, expected: int = 7) -> SinkRecord:
 def carried_out(sink: MongoSinkTask) -> Outcome:
     [outcome] = put(sink, move())
     return outcome
+
+
+@pytest.mark.parametrize(
+    "form", [Record({"Phone": "contact.phone"}), Record({}, (Move({}, {"Phone": "p"}, since=1),))]
+)
+def test_a_collection_whose_fields_were_renamed_is_not_one_of_several(mongo: Mongo, form: Record) -> None:
+    """Read under their own names, they would be taken for cleared. The mend is two steps, and the message says them."""
+    mongo.database[COLLECTION].insert_one({"_id": "customers", **form.document()})
+    for task in (mongo.source(OBJECTS), MongoSinkTask(mongo.config, OBJECTS, "test")):
+        with pytest.raises(ConfigError, match="Set `collection: customers` without fields.rename first"):
+            task.start(SCHEMAS, NoIdentities(), clean=True) if isinstance(
+                task, MongoSinkTask
+            ) else task.start({}, {})
+        task.close()
+
+
+def test_another_order_of_the_collections_is_read_anew(mongo: Mongo) -> None:
+    """A reading counts how many collections it has read: in another order, it would leave out the rest of one."""
+    source = mongo.source(OBJECTS)
+    covers = source._covers("Account")
+    turned = Flow(tuple(reversed(PLACES.transforms)))
+    other = mongo.source({"Account": Synced("", transforms=turned)})
+    assert other._covers("Account") != covers
+    for task in (source, other):
+        task.close()
 
 
 def test_a_move_is_one_document_with_all_that_is_in_it(mongo: Mongo, sink: MongoSinkTask) -> None:

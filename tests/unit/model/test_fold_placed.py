@@ -225,6 +225,34 @@ def test_what_a_source_of_before_says_of_no_place_is_folded_as_ever() -> None:
     assert story.writes[SALESFORCE].fields == {"Phone": "555 0101"}
 
 
+def moving() -> Story:
+    """A record whose document is moved by a write that has no answer yet."""
+    story = in_north()
+    story.salesforce.edits(City="Bergen")
+    assert story.writes[MONGODB].fields[PLACE] == "west"
+    return story
+
+
+def test_the_end_of_a_document_that_tells_no_place_is_looked_into() -> None:
+    """A source that knows of one collection alone takes our move for a deletion: the other half is somewhere else."""
+    story = moving()
+    story.mongodb.now += 1
+    moment = story.mongodb.now
+    story.tell(Change(MONGODB, Op.DELETE, order=moment.to_bytes(8, "big"), commit_time=moment))
+    assert story.state.lives
+    assert story.last.to_read == {MONGODB}
+
+
+def test_a_look_that_finds_nothing_while_a_move_is_on_its_way_is_too_early() -> None:
+    """A source that does not know the newest collection finds nothing in the others. What the sink finds is believed."""
+    story = moving()
+    story.mongodb.absent()
+    assert story.state.lives
+    story.mongodb.finds_it_gone(story.writes[MONGODB])
+    story.mongodb.absent()
+    assert not story.state.lives
+
+
 # The same `_id` twice.
 
 

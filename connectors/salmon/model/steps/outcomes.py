@@ -4,7 +4,7 @@ Step 6 of the fold: what a sink tells of a write that did not simply succeed, an
 
 from __future__ import annotations
 
-from salmon.model.change import OPERATOR, OWNED_BY_MERGE, SALESFORCE, Change, Op, WriteOp
+from salmon.model.change import OPERATOR, OWNED_BY_MERGE, PLACE, SALESFORCE, Change, Op, WriteOp
 from salmon.model.policies import EXISTENCE
 from salmon.model.state import Park, Parked, Sent
 from salmon.model.steps import admission
@@ -142,8 +142,8 @@ def _refused_one_way(work: Work) -> None:
     """The last write was refused. An older one needs no answer: each write carries the whole record."""
     change, x = work.change, work.x
     settable = work.rules.names[change.origin] - OWNED_BY_MERGE
-    # Where it names merge's own properties alone, it is of the document as a whole.
-    at_fault = (change.changed or settable) & settable or settable
+    # Where it names the place alone, it is of the document as a whole.
+    at_fault = settable if change.changed == frozenset({PLACE}) else (change.changed or settable) & settable
     if not work.state.lives or at_fault == settable or not at_fault.isdisjoint(work.rules.required):
         at_fault = settable | {EXISTENCE}  # any edit of the record may be the cure
     parked = Parked(Park.REFUSED, x.marker, change.source.get("code", ""), change.source.get("reason", ""))

@@ -41,6 +41,8 @@ def is_elsewhere(work: Work, told: Op) -> bool:
         told: What it was reported as (see as_move).
     """
     change, x = work.change, work.x
+    if change.op is Op.DELETE and _may_be_a_move(work):
+        return True
     place = change.fields.get(PLACE)
     if place is None or not change.is_event or x.exists is not True or PLACE in x.unknown:
         return False
@@ -48,6 +50,26 @@ def is_elsewhere(work: Work, told: Op) -> bool:
         return True
     known = x.shadow.get(PLACE)
     return known not in (None, place) if change.op is Op.DELETE else told is not Op.CREATE and known != place
+
+
+def is_too_early(work: Work) -> bool:
+    """Whether a look found nothing while a move of ours is on its way: its event or its outcome says what is so."""
+    return work.change.op is Op.ABSENT and _may_be_a_move(work)
+
+
+def _may_be_a_move(work: Work) -> bool:
+    """
+    Whether the end of a document may be half of a move of ours. A source that runs with another configuration does not see the other
+    half: one that knows of no collections tells no place, and one that does not know the newest looks only into the others.
+    """
+    change, x = work.change, work.x
+    if change.origin != MONGODB or not work.rules.is_placed or x.exists is not True:
+        return False
+    place = change.fields.get(PLACE)
+    if change.op is Op.DELETE and place is None:
+        return True
+    place = place or x.shadow.get(PLACE)
+    return any(sent.fields.get(PLACE, place) != place for sent in x.in_flight.values())
 
 
 def is_left_behind(work: Work) -> bool:

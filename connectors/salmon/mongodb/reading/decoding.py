@@ -79,6 +79,8 @@ class Decoding:
 
     def _placed(self, decoded: Sequence[Decoded]) -> Sequence[Decoded]:
         """See salmon.mongodb.reading.looks."""
+        if not any(shape.placed for shape in self._shapes.values()):
+            return decoded
         told = [(item, item.reported) for item in decoded if item.reported is not None]
         events = [(item.object, reported, item.event) for item, reported in told]
         looked = after_a_look(self._database, self._collections, self._shapes, events)

@@ -30,6 +30,7 @@ from salmon.model.change import Change
 from salmon.model.schema import ObjectSchema
 from salmon.mongodb.config import MongoConfig, SyncedObject, read_from_mongodb, written_to_mongodb
 from salmon.mongodb.documents import DocumentShape
+from salmon.mongodb.form_store import require_plain
 from salmon.mongodb.moves import covers_of, moves_after
 from salmon.mongodb.reading.collections import WENT_BACK, Spellings, all_differ, uuids_of
 from salmon.mongodb.reading.dates import Dates
@@ -162,6 +163,9 @@ class MongoSourceTask:
         assert self._client is not None
         database = self._database = database_of(self._client, self._config)
         spellings = self._spellings = Spellings(self._database, self._collections, self._shapes)
+        require_plain(
+            database, {name: some for name, some in self._collections.items() if self._shapes[name].placed}
+        )
         written = [name for name in self._streamed if name in self._written]
         moved = {name: self._collections[name][0] for name in written if not self._shapes[name].placed}
         paths = {name: settings.paths for name, settings in self._objects.items()}
@@ -203,7 +207,9 @@ class MongoSourceTask:
     def _covers(self, name: str) -> frozenset[str]:
         by_path = name not in self._written
         covers = [covers_of(each, self._shapes[name], by_path=by_path) for each in self._collections[name]]
-        return frozenset().union(*covers)
+        # A reading of several collections counts how many of them it has read: their order counts, too.
+        order = {" > ".join(self._collections[name])} if self._shapes[name].placed else frozenset()
+        return frozenset().union(*covers, order)
 
     def poll(self, timeout_s: float) -> SourceBatch:
         """Return what arrived within *timeout_s*; an empty batch is a normal answer."""

@@ -31,6 +31,7 @@ from salmon.model.change import Write
 from salmon.model.schema import ObjectSchema
 from salmon.mongodb.config import MongoConfig, SyncedObject, read_from_mongodb, written_to_mongodb
 from salmon.mongodb.documents import DocumentShape
+from salmon.mongodb.form_store import require_plain
 from salmon.mongodb.shapes import shapes_of
 from salmon.mongodb.wire.client import Document, close, connect, database_of
 from salmon.mongodb.writing.delivery import carry_out
@@ -129,6 +130,8 @@ class MongoSinkTask:
         self._database = database_of(self._client, self._config)
         self._prepare(self._database)
         # An object with several collections has no other paths than its fields' names.
+        several = {name: some for name, some in self._collections.items() if self._shapes[name].placed}
+        require_plain(self._database, several)
         alone = {name: some[0] for name, some in self._collections.items() if not self._shapes[name].placed}
         moved = [name for name in self._moved if name in alone]
         self._forms = FormWatch(self._database, alone, moved, self._paths, self._shapes, clock=self._clock)

@@ -88,7 +88,7 @@ PLACED: Final = (
         "the target of a one-way object that has two documents is tried for ever",
         "Places: a refusal that names the place alone is one of the whole record",
         "model.steps.outcomes",
-        "    at_fault = (change.changed or settable) & settable or settable\n",
+        "    at_fault = settable if change.changed == frozenset({PLACE}) else (change.changed or settable) & settable\n",
         "    at_fault = (change.changed or settable) & settable\n",
     ),
     Mutant(
@@ -147,5 +147,19 @@ PLACED: Final = (
         "mongodb.writing.places",
         "        if len(at) > 1:\n",
         "        if len(at) > 2:\n",
+    ),
+    Mutant(
+        "an end that tells no place is the end of the record",
+        "Places: the end of a document may be half of a move, which a source with another configuration cannot see",
+        "model.steps.placed",
+        "    if change.op is Op.DELETE and _may_be_a_move(work):\n        return True\n",
+        "",
+    ),
+    Mutant(
+        "a look that finds nothing while a move is on its way is believed",
+        "Places: what a look does not find while a move is on its way may be in a collection that its source does not know",
+        "model.fold",
+        "    if placed.is_too_early(work):\n        work.report(Fact.ELSEWHERE)\n        return\n",
+        "",
     ),
 )
