@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -29,6 +30,8 @@ from salmon.mongodb.wire.client import Document, border
 log = structlog.get_logger(__name__)
 
 UNCHANGED: Final = -1
+_READ: Final = frozenset({"record", "etag"})  # of a result: only for those who may read
+_REPLAYED: Final = {"Idempotency-Replayed": "true"}
 
 
 @dataclass(frozen=True)
@@ -93,8 +96,7 @@ class Objects:
             return await self._posted(request, caller, body, None)
         once = await in_thread(idempotency.begin, self.api, caller, self.path, key, body)
         if isinstance(once, idempotency.Answer):
-            headers = {**once.headers, "Idempotency-Replayed": "true"}
-            return Response(once.body, once.status, headers)
+            return self._replayed(caller, once)
         try:
             answer = await self._posted(request, caller, body, once)
         except Problem as problem:
@@ -105,6 +107,17 @@ class Objects:
         kept = {name: text for name, text in answer.headers.items() if name != "content-length"}
         await in_thread(once.done, idempotency.Answer(answer.status_code, kept, bytes(answer.body)))
         return answer
+
+    def _replayed(self, caller: Caller, answer: idempotency.Answer) -> Response:
+        """An earlier answer once more. A caller that may not read any longer is not shown what it was shown then."""
+        headers, body = dict(answer.headers), answer.body
+        if answer.status < 300 and not self._shows(caller):
+            headers = {name: text for name, text in headers.items() if name not in {"etag", "content-type"}}
+            if answer.status == 207:
+                kept = [{n: v for n, v in each.items() if n not in _READ} for each in json.loads(body)]
+                return JSONResponse(kept, answer.status, {**headers, **_REPLAYED})
+            body = b""
+        return Response(body, answer.status, {**headers, **_REPLAYED})
 
     async def _posted(
         self, request: Request, caller: Caller, body: bytes, once: idempotency.Once | None
@@ -203,7 +216,7 @@ class Objects:
             _raise_any(faults)
             document, clock = self._changed(before, values, Conditions())
             self._note(caller, "update", document, clock, rest)
-            return self._result(200, document)
+            return self._result(caller, 200, document)
 
         def work() -> list[dict[str, Any]]:
             return [_outcome(one, each) for each in given]
@@ -235,7 +248,7 @@ class Objects:
                     results[n] = {"status": each.status, "problem": each.body()}
                 else:
                     self._note(caller, "create", each, clock, given[n])
-                    results[n] = self._result(201, each)
+                    results[n] = self._result(caller, 201, each)
             return results
 
         return JSONResponse(await in_thread(work), status_code=207)
@@ -308,8 +321,9 @@ class Objects:
             return Response(status_code=status, headers=headers)
         if settled is not None:
             document = await in_thread(self._again, document)
-        headers["ETag"] = etag_of(self.of, document)
-        if prefers.minimal:
+        if self._shows(caller):
+            headers["ETag"] = etag_of(self.of, document)
+        if prefers.minimal or not self._shows(caller):
             return Response(status_code=204 if status == 200 else status, headers=headers)
         return JSONResponse(
             shown(Selection(self.of), document, self.api.settling.waits), status_code=status, headers=headers
@@ -333,7 +347,13 @@ class Objects:
             "api_write", caller=caller.name, verb=verb, object=self.of.name, key=key, fields=sorted(given)
         )
 
-    def _result(self, status: int, document: Document) -> dict[str, Any]:
+    def _shows(self, caller: Caller) -> bool:
+        """Whether an answer may have the record, and the ETag, which is a print of it: writing alone does not allow reading."""
+        return caller.may("read", self.of.name)
+
+    def _result(self, caller: Caller, status: int, document: Document) -> dict[str, Any]:
+        if not self._shows(caller):
+            return {"status": status, "key": key_shown(document["_id"])}
         record = shown(Selection(self.of), document, self.api.settling.waits)
         return {
             "status": status,

@@ -1,0 +1,132 @@
+"""What the routes of an object answer, and to whom, over one document in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import pytest
+from fastapi.testclient import TestClient
+from pymongo.errors import DuplicateKeyError
+
+from salmon.api.keys import hash_of
+from salmon.api.records import routes
+from salmon.api.records.idempotency import COLLECTION, Answer
+from support.api_room import api_of, client_of
+
+KEY: Final = "salmon_test"
+HEADERS: Final = {"X-API-Key": KEY}
+SECRET: Final = "not for every eye"
+CAR: Final = "/api/v1/Car__c"
+
+
+class Cars:
+    """In place of the collection: one document, which every query finds."""
+
+    def __init__(self) -> None:
+        self.car: dict[str, Any] | None = {"_id": "a", "Name": "A", "Notes__c": SECRET}
+        self.added: list[dict[str, Any]] = []
+
+    def find_one(self, *_: Any, **__: Any) -> dict[str, Any] | None:
+        return self.car
+
+    def find_one_and_update(self, _: Any, update: Mapping[str, Any], **__: Any) -> dict[str, Any]:
+        assert self.car is not None
+        self.car.update(update.get("$set", {}))
+        return self.car
+
+    def insert_one(self, document: dict[str, Any]) -> None:
+        self.added.append(document)
+
+    def insert_many(self, documents: Sequence[dict[str, Any]], *, ordered: bool) -> None:
+        assert not ordered
+        self.added += documents
+
+
+class Requests:
+    """In place of the collection of answers: each key has had this answer."""
+
+    def __init__(self) -> None:
+        self.entry: dict[str, Any] = {}
+
+    def insert_one(self, entry: dict[str, Any]) -> None:
+        self.entry = {**entry, **self.entry}
+        raise DuplicateKeyError("E11000")
+
+    def find_one(self, _: Any) -> dict[str, Any]:
+        return self.entry
+
+
+class Database(dict[str, Any]):
+    """Of these collections."""
+
+    def command(self, _: str) -> dict[str, Any]:
+        return {}
+
+
+@pytest.fixture
+def cars() -> Cars:
+    return Cars()
+
+
+@pytest.fixture
+def requests() -> Requests:
+    return Requests()
+
+
+def serve(cars: Cars, *scopes: str, requests: Requests | None = None, **more: Any) -> TestClient:
+    """The API for a key with these scopes."""
+    api = api_of(
+        "Car__c",
+        database=Database({"car__c": cars, COLLECTION: requests}),
+        keys={"app": {"hash": hash_of(KEY), "scopes": list(scopes)}},
+        rate_burst=1_000,
+        **more,
+    )
+    return client_of(api, routes.router)
+
+
+# Writing without reading
+
+
+@pytest.mark.parametrize("verb", ["patch", "put"])
+def test_a_key_that_may_only_write_reads_nothing_by_writing(cars: Cars, verb: str) -> None:
+    """An empty PATCH would otherwise answer any record whose key is known, with its ETag, which is a print of it."""
+    client = serve(cars, "Car__c:update")
+    answer = client.request(verb, f"{CAR}/a", json={"Name": "B"} if verb == "put" else {}, headers=HEADERS)
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert "etag" not in answer.headers
+    reader = serve(Cars(), "Car__c:update", "Car__c:read")
+    assert reader.patch(f"{CAR}/a", json={}, headers=HEADERS).json()["Notes__c"] == SECRET
+
+
+def test_a_list_of_edits_shows_no_record_either(cars: Cars) -> None:
+    """Only what became of each, and its key."""
+    answer = serve(cars, "Car__c:write").patch(CAR, json=[{"_key": "a"}], headers=HEADERS)
+    assert answer.json() == [{"status": 200, "key": "a"}]
+
+
+def test_what_is_created_is_not_shown_to_those_who_may_not_read(cars: Cars) -> None:
+    """Salesforce's and MongoDB's own values would be in it, later in the answer that waits."""
+    client = serve(cars, "Car__c:create")
+    one = client.post(CAR, json={"Name": "B"}, headers=HEADERS)
+    assert (one.status_code, one.content, "location" in one.headers) == (201, b"", True)
+    several = client.post(CAR, json=[{"Name": "C"}], headers=HEADERS).json()
+    assert [sorted(each) for each in several] == [["key", "status"]]
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(201, f'{{"Notes__c": "{SECRET}"}}'), (207, f'[{{"status": 201, "key": "a", "record": "{SECRET}"}}]')],
+)
+def test_a_kept_answer_is_not_shown_to_those_who_may_no_longer_read(
+    cars: Cars, requests: Requests, status: int, body: str
+) -> None:
+    """The key has lost its scope since."""
+    kept = Answer(status, {"etag": '"1"', "content-type": "application/json"}, body.encode())
+    requests.entry = {"status": kept.status, "headers": kept.headers, "body": kept.body}
+    client = serve(cars, "Car__c:create", requests=requests)
+    answer = client.post(CAR, json={}, headers={**HEADERS, "Idempotency-Key": "order-1"})
+    assert (answer.status_code, answer.headers["idempotency-replayed"]) == (status, "true")
+    assert SECRET not in answer.text
+    assert "etag" not in answer.headers
