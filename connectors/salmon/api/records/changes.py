@@ -156,9 +156,13 @@ def _offset(said: Any) -> int:
 
 
 class _Stream:
-    """One client's reading of the topics. Its methods block; each is called in one thread at a time."""
+    """
+    One client's reading of the topics. Its methods block, and may be called in any thread: a client that goes away leaves a
+    thread behind in step(), while another one calls close().
+    """
 
     def __init__(self, api: Api, names: Sequence[str], positions: Positions | None) -> None:
+        self._lock, self._closed = Lock(), False
         self._lookup = lookup = Lookup(api.live())
         try:
             counts = partition_counts(lookup.admin)
@@ -183,8 +187,12 @@ class _Stream:
             raise
 
     def close(self) -> None:
-        self._reader.close()
-        self._lookup.close()
+        """Idempotent."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._reader.close()
+                self._lookup.close()
 
     def step(self) -> list[bytes]:
         """The events that have come; none is a usual answer."""
@@ -196,7 +204,9 @@ class _Stream:
                 if (event := self._event(message)) is not None:
                     found.append(event)
 
-        self._reader.step(take, _STEP_S)
+        with self._lock:
+            if not self._closed:
+                self._reader.step(take, _STEP_S)
         return found
 
     def id(self) -> str:
