@@ -30,6 +30,8 @@ from salmon.mongodb.wire.client import Document, border
 log = structlog.get_logger(__name__)
 
 UNCHANGED: Final = -1
+FAULTS_MAX: Final = 50  # of one record
+_REFUSED: Final = "refused-by-salesforce"
 _READ: Final = frozenset({"record", "etag"})  # of a result: only for those who may read
 _REPLAYED: Final = {"Idempotency-Replayed": "true"}
 
@@ -97,15 +99,19 @@ class Objects:
         once = await in_thread(idempotency.begin, self.api, caller, self.path, key, body)
         if isinstance(once, idempotency.Answer):
             return self._replayed(caller, once)
+        changed = True
         try:
             answer = await self._posted(request, caller, body, once)
         except Problem as problem:
-            answer = problem.response()
+            answer, changed = problem.response(), problem.code == _REFUSED
         except BaseException:
-            await in_thread(once.done, idempotency.Answer(500, {}, b""))
+            await in_thread(once.release)
             raise
         kept = {name: text for name, text in answer.headers.items() if name != "content-length"}
-        await in_thread(once.done, idempotency.Answer(answer.status_code, kept, bytes(answer.body)))
+        if changed and answer.status_code < 500:
+            await in_thread(once.done, idempotency.Answer(answer.status_code, kept, bytes(answer.body)))
+        else:
+            await in_thread(once.release)
         return answer
 
     def _replayed(self, caller: Caller, answer: idempotency.Answer) -> Response:
@@ -114,7 +120,8 @@ class Objects:
         if answer.status < 300 and not self._shows(caller):
             headers = {name: text for name, text in headers.items() if name not in {"etag", "content-type"}}
             if answer.status == 207:
-                kept = [{n: v for n, v in each.items() if n not in _READ} for each in json.loads(body)]
+                results = json.loads(body or b"[]")
+                kept = [{n: v for n, v in each.items() if n not in _READ} for each in results]
                 return JSONResponse(kept, answer.status, {**headers, **_REPLAYED})
             body = b""
         return Response(body, answer.status, {**headers, **_REPLAYED})
@@ -398,6 +405,10 @@ def _raise_any(faults: Sequence[Fault]) -> None:
 
 
 def _unfit(faults: Sequence[Fault]) -> Problem:
+    """The first of the faults: an answer must not be many times as large as what was sent."""
+    if len(faults) > FAULTS_MAX:
+        more = Fault("body", "more-faults", f"has {len(faults) - FAULTS_MAX} more faults")
+        faults = [*faults[:FAULTS_MAX], more]
     detail = "; ".join(f"{fault.field}: {fault.reason}" for fault in faults)
     return Problem(422, "does-not-fit", detail, faults=faults)
 
@@ -407,7 +418,7 @@ def _refused(settled: Settled, key: str, headers: Mapping[str, str]) -> Problem:
     first = settled.refusals[0]
     return Problem(
         422,
-        "refused-by-salesforce",
+        _REFUSED,
         f"Salesforce has refused it: {first.code}: {first.reason}".rstrip(": ")
         + ". The record is kept in MongoDB as it was sent; correct it there.",
         faults=faults,

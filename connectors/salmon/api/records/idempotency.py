@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from bson.binary import Binary
 from bson.objectid import ObjectId
@@ -28,7 +28,8 @@ COLLECTION: Final = f"{MARKER}.api_requests"
 KEY_MAX: Final = 255
 # A request that has not been answered for so long has no process any more.
 _GIVEN_UP_S: Final = 120
-_ANSWER_MAX: Final = 4_000_000
+# A larger answer is kept without its body: whoever posts giant lists must not fill the database with answers.
+_ANSWER_MAX: Final = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +63,22 @@ class Once:
 
     def done(self, answer: Answer) -> None:
         """Note the answer. Blocks."""
-        update: dict[str, Any]
-        if answer.status >= 500 or len(answer.body) > _ANSWER_MAX:
-            # The entry stays: something may have been written, and the repetition must give it the same `_id`.
-            with border("noting an answer"):
-                self.api.database[COLLECTION].update_one({"_id": self.id}, {"$set": {"released": True}})
-            return
-        update = {"status": answer.status, "headers": answer.headers, "body": Binary(answer.body)}
+        headers, body = answer.headers, answer.body
+        if len(body) > _ANSWER_MAX:
+            headers = {name: text for name, text in headers.items() if name != "content-type"}
+            body = b""
+        update = {"status": answer.status, "headers": headers, "body": Binary(body)}
         with border("noting an answer"):
             self.api.database[COLLECTION].update_one({"_id": self.id}, {"$set": update})
+
+    def release(self) -> None:
+        """
+        Let the same request be carried out again: it failed, or has changed nothing. Blocks.
+
+        The entry stays: something may have been written all the same, and the repetition must give it the same `_id`.
+        """
+        with border("noting an answer"):
+            self.api.database[COLLECTION].update_one({"_id": self.id}, {"$set": {"released": True}})
 
 
 def begin(api: Api, caller: Caller, path: str, key: str, body: bytes) -> Once | Answer:

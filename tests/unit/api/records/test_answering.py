@@ -11,6 +11,7 @@ from pymongo.errors import DuplicateKeyError
 
 from salmon.api.keys import hash_of
 from salmon.api.records import routes
+from salmon.api.records.answering import FAULTS_MAX
 from salmon.api.records.idempotency import COLLECTION, Answer
 from support.api_room import api_of, client_of
 
@@ -55,6 +56,20 @@ class Requests:
 
     def find_one(self, _: Any) -> dict[str, Any]:
         return self.entry
+
+
+class Kept(Requests):
+    """Each key is new, and what is noted of its answer is kept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.updates: list[Mapping[str, Any]] = []
+
+    def insert_one(self, entry: dict[str, Any]) -> None:
+        self.entry = entry
+
+    def update_one(self, _: Any, update: Mapping[str, Any]) -> None:
+        self.updates.append(update)
 
 
 class Database(dict[str, Any]):
@@ -130,3 +145,28 @@ def test_a_kept_answer_is_not_shown_to_those_who_may_no_longer_read(
     assert (answer.status_code, answer.headers["idempotency-replayed"]) == (status, "true")
     assert SECRET not in answer.text
     assert "etag" not in answer.headers
+
+
+# Bounds of answers
+
+
+def test_an_invalid_body_makes_no_giant_answer(cars: Cars) -> None:
+    """Each unknown field of a few bytes was a fault of a hundred, told twice."""
+    client = serve(cars, "Car__c:create")
+    answer = client.post(CAR, json={f"x{n}": 1 for n in range(5_000)}, headers=HEADERS)
+    assert answer.status_code == 422
+    assert [each["code"] for each in answer.json()["errors"]] == ["too-many"]
+    some = client.post(CAR, json={f"x{n}": 1 for n in range(60)}, headers=HEADERS).json()
+    assert len(some["errors"]) == FAULTS_MAX + 1
+    assert some["errors"][-1]["reason"] == "has 11 more faults", "one is that Name is missing"
+
+
+def test_a_request_that_changed_nothing_leaves_no_answer_behind(cars: Cars) -> None:
+    """Only what a repetition must not do again is kept."""
+    requests = Kept()
+    client = serve(cars, "Car__c:*", requests=requests)
+    refused = client.post(CAR, json={"Doors__c": 1}, headers={**HEADERS, "Idempotency-Key": "1"})
+    assert refused.status_code == 422
+    assert requests.updates == [{"$set": {"released": True}}]
+    created = client.post(CAR, json={"Name": "B"}, headers={**HEADERS, "Idempotency-Key": "2"})
+    assert requests.updates[1]["$set"]["status"] == created.status_code == 201
