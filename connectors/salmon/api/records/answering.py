@@ -17,7 +17,7 @@ from salmon.api.grants import Caller
 from salmon.api.handle import Api, ApiObject, in_thread
 from salmon.api.problems import Fault, Problem, at_fault
 from salmon.api.records import checking, idempotency, writing
-from salmon.api.records.asking import SYNCED, Listing, Prefers, time_bound_ms
+from salmon.api.records.asking import SYNCED, Listing, Prefers, bounded, time_bound_ms
 from salmon.api.records.bodies import Models, faults_in, parsed
 from salmon.api.records.matching import RECORD_ID, RECORD_KEY
 from salmon.api.records.paging import cursor_of
@@ -56,7 +56,6 @@ class Objects:
         documents, count = await in_thread(asked.read, prefers.count)
         more = len(documents) > asked.limit
         documents = documents[: asked.limit]
-        records = [shown(asked.selection, document, self.api.settling.waits) for document in documents]
         headers: dict[str, str] = {}
         if more and (cursor := cursor_of(asked.order, documents[-1])) is not None:
             others = [(n, v) for n, v in request.query_params.multi_items() if n != "cursor"]
@@ -65,7 +64,13 @@ class Objects:
         if count is not None:
             headers["Content-Range"] = f"items */{count}"
             headers["Preference-Applied"] = f"count={prefers.count}"
-        return JSONResponse(records, headers=headers)
+
+        def work() -> Response:
+            records = [shown(asked.selection, document, self.api.settling.waits) for document in documents]
+            return JSONResponse(records, headers=headers)
+
+        # A page of thousands takes its time, in which the event loop would serve nobody.
+        return await in_thread(work)
 
     async def read(self, request: Request, key: str, caller: Caller) -> Response:
         for name in request.query_params:
@@ -76,7 +81,12 @@ class Objects:
         etag = etag_of(self.of, document)
         if etag in _etags(request.headers.get("if-none-match", "")):
             return Response(status_code=304, headers={"ETag": etag})
-        return JSONResponse(shown(selection, embedding, self.api.settling.waits), headers={"ETag": etag})
+
+        def work() -> Response:
+            record = shown(selection, embedding, self.api.settling.waits)
+            return JSONResponse(record, headers={"ETag": etag})
+
+        return await in_thread(work)
 
     def _read_one(self, key: str, selection: Selection) -> tuple[Document, Document]:
         document = writing.require_found(writing.found(self.api, self.of, key))
@@ -84,9 +94,9 @@ class Objects:
             return document, document
         pipeline = [{"$match": {"_id": document["_id"]}}, *selection.stages(self.api)]
         with border("reading a record"):
-            found = list(
-                self.api.collection(self.of.name).aggregate(pipeline, maxTimeMS=time_bound_ms(self.api))
-            )
+            collection = self.api.collection(self.of.name)
+            batches = collection.aggregate_raw_batches(pipeline, maxTimeMS=time_bound_ms(self.api))
+            found = bounded(batches, collection.codec_options, selection)
         return document, found[0] if found else writing.require_found(None)
 
     # Writing.
@@ -225,10 +235,10 @@ class Objects:
             self._note(caller, "update", document, clock, rest)
             return self._result(caller, 200, document)
 
-        def work() -> list[dict[str, Any]]:
-            return [_outcome(one, each) for each in given]
+        def work() -> Response:
+            return JSONResponse([_outcome(one, each) for each in given], status_code=207)
 
-        return JSONResponse(await in_thread(work), status_code=207)
+        return await in_thread(work)
 
     async def _posted_all(
         self, request: Request, caller: Caller, given: Sequence[Any], once: idempotency.Once | None
