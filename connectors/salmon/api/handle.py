@@ -65,6 +65,11 @@ class ApiObject:
         return self.shape.flow.masks.get(MONGODB, {}).keys()
 
     @property
+    def hidden(self) -> frozenset[str]:
+        """The fields that are masked for a side: a history shows their values to nobody."""
+        return frozenset(each for masks in self.shape.flow.masks.values() for each in masks)
+
+    @property
     def is_writable(self) -> bool:
         """Whether what is written to MongoDB reaches Salesforce."""
         return read_from_mongodb(self.settings)

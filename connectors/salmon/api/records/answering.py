@@ -145,7 +145,7 @@ class Objects:
         prefers = Prefers.of(request)
 
         def work() -> tuple[Document, int]:
-            (values,), (faults,) = self._checked([given], [None], creating=True)
+            (values,), (faults,) = self._checked(caller, [given], [None], creating=True)
             _raise_any(faults)
             clock = writing.clock_of(self.api)
             document_id = ObjectId() if once is None else once.document_id(0)
@@ -163,6 +163,8 @@ class Objects:
 
     async def put(self, request: Request, key: str, caller: Caller) -> Response:
         """Replace a record: what is not given is cleared. One that does not exist is created."""
+        if not any(caller.may(verb, self.of.name) for verb in ("create", "update")):
+            self._require(caller, "update")  # before anything says whether the record exists
         given, prefers, conditions = await self._read_body(request)
 
         def work() -> tuple[Document, int, bool]:
@@ -170,7 +172,7 @@ class Objects:
             conditions.check(self.of, before)
             creating = before is None
             self._require(caller, "create" if creating else "update")
-            (values,), (faults,) = self._checked([given], [before], creating=creating)
+            (values,), (faults,) = self._checked(caller, [given], [before], creating=creating)
             _raise_any(faults)
             if before is None:
                 clock = writing.clock_of(self.api)
@@ -195,7 +197,7 @@ class Objects:
         def work() -> tuple[Document, int]:
             before = writing.require_found(writing.found(self.api, self.of, key))
             conditions.check(self.of, before)
-            (values,), (faults,) = self._checked([given], [before], creating=False)
+            (values,), (faults,) = self._checked(caller, [given], [before], creating=False)
             _raise_any(faults)
             return self._changed(before, values, conditions)
 
@@ -229,7 +231,7 @@ class Objects:
                 raise at_fault(RECORD_KEY, "required", "each record is named by its _key or Id", status=422)
             rest = {name: value for name, value in each.items() if name not in {RECORD_KEY, RECORD_ID}}
             before = writing.require_found(writing.found(self.api, self.of, key))
-            (values,), (faults,) = self._checked([rest], [before], creating=False)
+            (values,), (faults,) = self._checked(caller, [rest], [before], creating=False)
             _raise_any(faults)
             document, clock = self._changed(before, values, Conditions())
             self._note(caller, "update", document, clock, rest)
@@ -248,7 +250,7 @@ class Objects:
 
         def work() -> list[dict[str, Any]]:
             results: list[dict[str, Any]] = [{} for _ in given]
-            values, faults = self._checked(given, [None] * len(given), creating=True)
+            values, faults = self._checked(caller, given, [None] * len(given), creating=True)
             good = [n for n, wrong in enumerate(faults) if not wrong]
             for n, wrong in enumerate(faults):
                 if wrong:
@@ -286,7 +288,7 @@ class Objects:
         return given, Prefers.of(request), _conditions(request)
 
     def _checked(
-        self, given: Sequence[Any], before: Sequence[Document | None], *, creating: bool
+        self, caller: Caller, given: Sequence[Any], before: Sequence[Document | None], *, creating: bool
     ) -> tuple[list[checking.Values], list[list[Fault]]]:
         """The values of bodies, and what is wrong with each."""
         model = self.models.creation if creating else self.models.edit
@@ -302,7 +304,7 @@ class Objects:
                 wrong = checking.dependents(self.of, found, record)
             values.append({} if wrong else found)
             faults.append(wrong)
-        unknown = checking.references(self.api, self.of, values)
+        unknown = checking.references(self.api, self.of, values, caller)
         return values, [[*wrong, *more] for wrong, more in zip(faults, unknown, strict=True)]
 
     async def _written(

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from types import SimpleNamespace
 from typing import Any, Final
 
 import pytest
 from fastapi.testclient import TestClient
 from pymongo.errors import DuplicateKeyError
 
+from salmon.api import handle
 from salmon.api.keys import hash_of
 from salmon.api.records import routes
 from salmon.api.records.answering import FAULTS_MAX
 from salmon.api.records.idempotency import COLLECTION, Answer
+from salmon.model.views import View
+from salmon.story.present import Present
+from salmon.story.reading import Story
+from salmon.story.reporting import Entry
 from support.api_room import api_of, client_of
 
 KEY: Final = "salmon_test"
@@ -170,3 +177,45 @@ def test_a_request_that_changed_nothing_leaves_no_answer_behind(cars: Cars) -> N
     assert requests.updates == [{"$set": {"released": True}}]
     created = client.post(CAR, json={"Name": "B"}, headers={**HEADERS, "Idempotency-Key": "2"})
     assert requests.updates[1]["$set"]["status"] == created.status_code == 201
+
+
+# What says whether a record exists
+
+
+@pytest.mark.parametrize("key_exists", [True, False])
+def test_a_put_without_any_scope_learns_nothing_of_the_record(cars: Cars, key_exists: bool) -> None:
+    """Not even by conditions: 412 would say that it is there, 403 that it is not."""
+    cars.car = cars.car if key_exists else None
+    client = serve(cars, "Car__c:read")
+    answer = client.put(f"{CAR}/a", json={}, headers={**HEADERS, "If-None-Match": "*"})
+    assert (answer.status_code, answer.json()["code"]) == (403, "not-allowed")
+
+
+def test_masked_values_are_hidden_in_histories() -> None:
+    """Of each side's masks, not only of MongoDB's."""
+    mask = [{"mask": {"fields": ["Notes__c"]}}]
+    api = api_of("Car__c", objects={"Car__c": {"transforms": mask}})
+    assert "Notes__c" in api.objects["Car__c"].hidden
+
+
+@pytest.mark.parametrize(
+    ("wants", "role", "status"), [(False, "", 404), (True, "", 200), (False, "operator", 200)]
+)
+def test_a_history_shows_no_record_that_mongodb_is_not_to_have(
+    cars: Cars, monkeypatch: pytest.MonkeyPatch, wants: bool, role: str, status: int
+) -> None:
+    """The filter keeps it out of MongoDB, so the API must not show it by another door; an operator may look."""
+    asked: list[Any] = []
+
+    def story_of(*_: Any, hidden: Any, **__: Any) -> Story:
+        asked.append(hidden)
+        sides = {"mongodb": {"filter": {"wants_it": wants}}}
+        return Story("Car__c", "a", (Entry(0, "x", "edit", "y"),), Present(True, "", True, sides, None), True)
+
+    view = View("digest", wants=lambda _: wants)
+    lookup = SimpleNamespace(rules=lambda _: SimpleNamespace(views={"mongodb": view}))
+    monkeypatch.setattr(routes, "story_of", story_of)
+    monkeypatch.setattr(handle, "Lookup", lambda _: nullcontext(lookup))
+    client = serve(cars, "Car__c:read", *([role] if role else []))
+    assert client.get(f"{CAR}/a/history", headers=HEADERS).status_code == status
+    assert asked == [frozenset()]
