@@ -25,6 +25,7 @@ from salmon.api.records.selecting import Selection, selection_of
 from salmon.api.records.showing import etag_of, key_shown, shown
 from salmon.api.records.writing import Conditions
 from salmon.api.settling import IN_STEP, REFUSED, Settled, Waiter
+from salmon.errors import RetriableError
 from salmon.mongodb.wire.client import Document, border
 
 log = structlog.get_logger(__name__)
@@ -402,7 +403,8 @@ class Objects:
 def _conditions(request: Request) -> Conditions:
     match = request.headers.get("if-match")
     return Conditions(
-        None if match is None else _etags(match),
+        # The comparison is strong (RFC 9110): a weak ETag matches nothing.
+        None if match is None else tuple(part.strip() for part in match.split(",") if part.strip()),
         none_match=request.headers.get("if-none-match", "").strip() == "*",
     )
 
@@ -444,4 +446,8 @@ def _outcome(work: Any, each: Any) -> dict[str, Any]:
         result: dict[str, Any] = work(each)
     except Problem as problem:
         return {"status": problem.status, "problem": problem.body()}
+    except (
+        RetriableError
+    ) as error:  # of this record alone: what was done with the ones before it must be told
+        return {"status": 503, "problem": Problem(503, "unavailable", str(error)).body()}
     return result

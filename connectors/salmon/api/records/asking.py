@@ -104,11 +104,9 @@ class Listing:
         return collection.count_documents(self.query, maxTimeMS=time_bound_ms(self.api), **bound)  # type: ignore[arg-type]
 
 
-def bounded(
-    batches: Iterable[bytes], options: CodecOptions[Document], selection: Selection
-) -> list[Document]:
+def bounded(batches: Iterable[Any], options: CodecOptions[Document], selection: Selection) -> list[Document]:
     """
-    The documents of a cursor's batches.
+    The documents of a cursor's raw batches, which are bytes (PyMongo's types say: documents).
 
     Raises:
         Problem: 413, as soon as they are too large, or too many with those that are embedded.

@@ -11,6 +11,7 @@ from typing import Any, Final
 from salmon.api.grants import Caller
 from salmon.api.handle import Api, ApiObject
 from salmon.api.problems import Fault
+from salmon.api.records.asking import time_bound_ms
 from salmon.api.records.matching import NATIVE_ID
 from salmon.errors import DataError
 from salmon.model.change import Value
@@ -143,7 +144,8 @@ def _known(api: Api, name: str, keys: set[str]) -> dict[str, str]:
     query = {"$or": [{"_id": {"$in": ids}}, {NATIVE_ID: {"$in": list(natives)}}]}
     found: dict[str, str] = {}
     with border("looking for referenced records"):
-        for document in api.collection(name).find(query, {NATIVE_ID: 1}):
+        documents = api.collection(name).find(query, {NATIVE_ID: 1}).max_time_ms(time_bound_ms(api))
+        for document in documents:
             key = key_of(document["_id"])
             found[key] = key
             native = (document.get("_salmon") or {}).get("salesforce_id")

@@ -16,6 +16,8 @@ from salmon.api.keys import hash_of
 from salmon.api.records import routes
 from salmon.api.records.answering import FAULTS_MAX
 from salmon.api.records.idempotency import COLLECTION, Answer
+from salmon.api.records.writing import Conditions, _as_read
+from salmon.errors import Unavailable
 from salmon.model.views import View
 from salmon.story.present import Present
 from salmon.story.reading import Story
@@ -219,3 +221,40 @@ def test_a_history_shows_no_record_that_mongodb_is_not_to_have(
     client = serve(cars, "Car__c:read", *([role] if role else []))
     assert client.get(f"{CAR}/a/history", headers=HEADERS).status_code == status
     assert asked == [frozenset()]
+
+
+# Conditions, and what fails in the middle
+
+
+def test_a_list_tells_what_was_done_before_a_server_was_away(
+    cars: Cars, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With 503 for the whole list, nobody would know which records were changed."""
+    change, calls = cars.find_one_and_update, []
+
+    def once(*of: Any, **more: Any) -> dict[str, Any]:
+        calls.append(1)
+        if len(calls) > 1:
+            raise Unavailable("MongoDB does not answer.")
+        return change(*of, **more)
+
+    monkeypatch.setattr(cars, "find_one_and_update", once)
+    edits = [{"_key": "a", "Name": "B"}, {"_key": "a", "Name": "C"}]
+    answer = serve(cars, "Car__c:*").patch(CAR, json=edits, headers=HEADERS)
+    assert (answer.status_code, [each["status"] for each in answer.json()]) == (207, [200, 503])
+
+
+def test_a_weak_etag_matches_nothing_in_if_match(cars: Cars) -> None:
+    """RFC 9110: a proxy that has changed the body makes an ETag weak."""
+    client = serve(cars, "Car__c:*")
+    etag = client.get(f"{CAR}/a", headers=HEADERS).headers["etag"]
+    weak = client.patch(f"{CAR}/a", json={"Name": "B"}, headers={**HEADERS, "If-Match": f"W/{etag}"})
+    assert weak.status_code == 412
+    strong = client.patch(f"{CAR}/a", json={"Name": "B"}, headers={**HEADERS, "If-Match": etag})
+    assert strong.status_code == 200
+
+
+def test_any_record_is_any_record_however_it_changes_meanwhile() -> None:
+    """`If-Match: *` with what was read in the filter answered 404 to a record that is there."""
+    of = api_of("Car__c").objects["Car__c"]
+    assert _as_read(of, {"_id": "a", "Name": "A"}, Conditions(("*",))) == {"_id": "a"}
