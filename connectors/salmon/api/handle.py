@@ -10,11 +10,13 @@ import asyncio
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from threading import BoundedSemaphore, Event
 from typing import Any, Final, TypeVar
 
 import structlog
-from fastapi.concurrency import run_in_threadpool
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from pydantic import BaseModel
 from pymongo.collection import Collection as Documents
 from pymongo.database import Database
@@ -40,7 +42,6 @@ T = TypeVar("T")
 
 # Each opens a client of Kafka's.
 LOOKUPS_MAX: Final = 4
-_LOOKUP_WAIT_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,11 @@ class ApiObject:
     def masked(self) -> Collection[str]:
         """The fields that MongoDB holds in another form than agreed."""
         return self.shape.flow.masks.get(MONGODB, {}).keys()
+
+    @property
+    def hidden(self) -> frozenset[str]:
+        """The fields that are masked for a side: a history shows their values to nobody."""
+        return frozenset(each for masks in self.shape.flow.masks.values() for each in masks)
 
     @property
     def is_writable(self) -> bool:
@@ -112,8 +118,13 @@ class Api:
 
     @contextmanager
     def lookup(self) -> Iterator[Lookup]:
-        """Open the sync's topics, to look up records by their keys. Blocks: in a thread only."""
-        if not self._lookups.acquire(timeout=_LOOKUP_WAIT_S):
+        """
+        Open the sync's topics, to look up records by their keys. Blocks: in a thread only.
+
+        Raises:
+            Problem: 503, there are enough already. Nobody waits for one: the threads that wait would be missing for everything else.
+        """
+        if not self._lookups.acquire(blocking=False):
             raise Problem(503, "busy", "Too many histories are read at once.", headers={"Retry-After": "2"})
         try:
             with Lookup(self.live()) as lookup:
@@ -141,6 +152,12 @@ def objects_of(
     }
 
 
-async def in_thread(call: Callable[..., T], *args: Any) -> T:
-    """Call what blocks (MongoDB, Kafka) in a thread, and see it through even if the client goes away meanwhile."""
-    return await asyncio.shield(asyncio.ensure_future(run_in_threadpool(call, *args)))
+async def in_thread(call: Callable[..., T], *args: Any, limiter: CapacityLimiter | None = None) -> T:
+    """
+    Call what blocks (MongoDB, Kafka) in a thread, and see it through even if the client goes away meanwhile.
+
+    Args:
+        limiter: Of how many threads it is one; None: of those of all requests.
+    """
+    running = asyncio.ensure_future(run_sync(partial(call, *args), limiter=limiter))
+    return await asyncio.shield(running)

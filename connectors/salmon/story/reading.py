@@ -77,7 +77,7 @@ def story_of(
     """
     rules = lookup.rules(name)
     if (refused := why_no_key(text)) is not None:
-        return _story_without_key(lookup, name, *refused)
+        return _story_without_key(lookup, name, *refused, hidden)
     evidence = _evidence(lookup, name, text, progress)
     replay = replayed(evidence, rules)
     if replay.exact:
@@ -90,11 +90,12 @@ def story_of(
     return Story(name, evidence.key, tuple(entries), now, whole=replay.exact)
 
 
-def _story_without_key(lookup: Lookup, name: str, shown: str, reason: str) -> Story:
+def _story_without_key(lookup: Lookup, name: str, shown: str, reason: str, hidden: Collection[str]) -> Story:
     """Return the history of a document whose `_id` cannot be a record key: only the dead letters have it."""
     evidence = Evidence(object=name, key=shown, state=None, row=None, letters=_letters(lookup, name, shown))
     sentence = f"{name} {shown} is not synced: {reason}"
-    entries = entries_of(evidence, lookup.rules(name), replayed(evidence, lookup.rules(name)))
+    rules = lookup.rules(name)
+    entries = entries_of(evidence, rules, replayed(evidence, rules), hidden=hidden)
     return Story(name, shown, tuple(entries), Present(False, sentence, None, {}, None), whole=True)
 
 

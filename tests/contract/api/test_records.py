@@ -408,7 +408,8 @@ def test_a_put_that_creates_needs_the_right_to_create(serve: Serve, cars: Any) -
     assert client.put("/api/v1/Car__c/new", json={"Name": "A"}, headers=headers).status_code == 403
     assert cars.count_documents({}) == 0
     cars.insert_one({"_id": "old"})
-    assert client.put("/api/v1/Car__c/old", json={"Name": "A"}, headers=headers).status_code == 200
+    replaced = client.put("/api/v1/Car__c/old", json={"Name": "A"}, headers=headers)
+    assert replaced.status_code == 204, "and is not shown what it may not read"
 
 
 def test_a_giant_body_is_refused_as_it_comes_in(serve: Serve, cars: Any) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from threading import BoundedSemaphore, Lock
@@ -82,7 +82,7 @@ class Operations:
 
     def read_again(self, name: str, key: str, *, by: str, reason: str) -> Sequence[str]:
         """Have the sources read a record again. Returns the sides that are asked."""
-        with self._acting, self._lookup() as lookup:
+        with self._turn(self._acting, _PATIENCE_S), self._lookup() as lookup:
             why = f"read again by {by}" + (f": {reason}" if reason else "")
             return read_record_again(lookup, name, key, reason=why)
 
@@ -106,7 +106,7 @@ class Operations:
         fields: dict[tuple[str, str], list[str]] = {}
         for name, key, each in wanted:
             fields.setdefault((name, key), []).append(each)
-        with self._acting, self._lookup() as lookup:
+        with self._turn(self._acting, _PATIENCE_S), self._lookup() as lookup:
             decisions = [decide(lookup, name, key, some, take) for (name, key), some in fields.items()]
             return enter(lookup, decisions, by=by, reason=reason, wait_s=_RESOLVE_WAIT_S)
 
@@ -118,7 +118,7 @@ class Operations:
 
     def retry(self, asked: RefusalFilter, *, by: str, reason: str) -> list[RefusedWrite]:
         """Send again what was refused and matches. Returns it."""
-        with self._acting, self._lookup() as lookup:
+        with self._turn(self._acting, _PATIENCE_S), self._lookup() as lookup:
             some = refusals(lookup, asked)
             send_again(lookup, some, by=by, reason=reason)
             return some
@@ -140,7 +140,7 @@ class Operations:
         return self._deal(partial(discard, dry_run=dry_run), asked, by, reason)
 
     def _deal(self, how: Callable[..., DealtWith], asked: LetterFilter, by: str, reason: str) -> DealtWith:
-        with self._acting, self._lookup() as lookup:
+        with self._turn(self._acting, _PATIENCE_S), self._lookup() as lookup:
             return how(lookup, asked, by=by, reason=reason)
 
     # The delete guard.
@@ -151,7 +151,7 @@ class Operations:
 
     def decide_deletes(self, name: str, side: str, *, approve: bool, by: str) -> list[WaitingDeletes]:
         """Approve or discard the deletes that wait. Returns them."""
-        with self._acting, self._slot(), opened(self._live(), by=by) as desk:
+        with self._turn(self._acting, _PATIENCE_S), self._slot(), opened(self._live(), by=by) as desk:
             waiting = desk.waiting((name,), (side,))
             for each in waiting:
                 (desk.approve if approve else desk.discard)(each)
@@ -161,7 +161,7 @@ class Operations:
 
     def diagnose(self) -> list[Line]:
         """Look at everything that the sync needs."""
-        with self._diagnosing:
+        with self._turn(self._diagnosing, 0):
             return list(diagnose(self._live()))
 
     def compare(self, objects: Sequence[str], *, repair: bool, by: str) -> bool:
@@ -189,14 +189,24 @@ class Operations:
 
     # What they share.
 
+    def _slot(self) -> AbstractContextManager[None]:
+        # Nobody waits for one: the threads that wait would be missing for every other request.
+        return self._turn(self._slots, 0)
+
     @contextmanager
-    def _slot(self) -> Iterator[None]:
-        if not self._slots.acquire(timeout=_PATIENCE_S):
-            raise Problem(503, "busy", "Too many people look at once. Try again in a moment.")
+    def _turn(self, of: Lock | BoundedSemaphore, wait_s: float) -> Iterator[None]:
+        """Hold *of*. Raises Problem: 503, others have it for longer than *wait_s*."""
+        if not (of.acquire(timeout=wait_s) if wait_s else of.acquire(blocking=False)):
+            raise Problem(
+                503,
+                "busy",
+                "Too many people do this at once. Try again in a moment.",
+                headers={"Retry-After": "2"},
+            )
         try:
             yield
         finally:
-            self._slots.release()
+            of.release()
 
     @contextmanager
     def _lookup(self) -> Iterator[Lookup]:

@@ -81,9 +81,7 @@ class Parts:
     def hidden_of(self, name: str) -> frozenset[str]:
         """The fields of an object whose values are masked for a side: the console does not show them either."""
         known = self.api.objects.get(name)
-        if known is None:
-            return frozenset()
-        return frozenset(each for masks in known.shape.flow.masks.values() for each in masks)
+        return frozenset() if known is None else known.hidden
 
 
 def note(visitor: Visitor, action: str, reason: str, **facts: Any) -> None:

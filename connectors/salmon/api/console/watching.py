@@ -14,6 +14,7 @@ from pathlib import Path
 from threading import Event, Lock
 from typing import Final
 
+from salmon.api.streams import Streams
 from salmon.config.models import SyncConfig
 from salmon.errors import SalmonError
 from salmon.status.overview import Look, Overview
@@ -113,6 +114,7 @@ class Watching:
         self._slowest_s: dict[str, deque[float]] = {}
         self._seen: Seen | None = None
         self._again_at = 0.0
+        self.streams = Streams()
         self.closing = Event()
 
     def close(self) -> None:
@@ -121,13 +123,19 @@ class Watching:
 
     def seen(self) -> Seen:
         """The newest look. Blocks: in a thread only. Never raises our errors: what cannot be seen is in it."""
-        with self._lock:
+        # While somebody looks, the others get the look before, and no thread waits; only for the first there is none.
+        if not self._lock.acquire(blocking=self._seen is None):
+            assert self._seen is not None
+            return self._seen
+        try:
             if self._seen is None or self._clock() >= self._again_at:
                 began = self._clock()
                 self._seen = self._looked()
                 took_s = self._clock() - began
                 self._again_at = self._clock() + max(RENEW_S, _SHARE * took_s)
             return self._seen
+        finally:
+            self._lock.release()
 
     def _looked(self) -> Seen:
         config = self._live()

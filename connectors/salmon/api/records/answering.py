@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -16,7 +17,7 @@ from salmon.api.grants import Caller
 from salmon.api.handle import Api, ApiObject, in_thread
 from salmon.api.problems import Fault, Problem, at_fault
 from salmon.api.records import checking, idempotency, writing
-from salmon.api.records.asking import SYNCED, Listing, Prefers, time_bound_ms
+from salmon.api.records.asking import SYNCED, Listing, Prefers, bounded, time_bound_ms
 from salmon.api.records.bodies import Models, faults_in, parsed
 from salmon.api.records.matching import RECORD_ID, RECORD_KEY
 from salmon.api.records.paging import cursor_of
@@ -24,11 +25,16 @@ from salmon.api.records.selecting import Selection, selection_of
 from salmon.api.records.showing import etag_of, key_shown, shown
 from salmon.api.records.writing import Conditions
 from salmon.api.settling import IN_STEP, REFUSED, Settled, Waiter
+from salmon.errors import RetriableError
 from salmon.mongodb.wire.client import Document, border
 
 log = structlog.get_logger(__name__)
 
 UNCHANGED: Final = -1
+FAULTS_MAX: Final = 50  # of one record
+_REFUSED: Final = "refused-by-salesforce"
+_READ: Final = frozenset({"record", "etag"})  # of a result: only for those who may read
+_REPLAYED: Final = {"Idempotency-Replayed": "true"}
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,6 @@ class Objects:
         documents, count = await in_thread(asked.read, prefers.count)
         more = len(documents) > asked.limit
         documents = documents[: asked.limit]
-        records = [shown(asked.selection, document, self.api.settling.waits) for document in documents]
         headers: dict[str, str] = {}
         if more and (cursor := cursor_of(asked.order, documents[-1])) is not None:
             others = [(n, v) for n, v in request.query_params.multi_items() if n != "cursor"]
@@ -60,7 +65,13 @@ class Objects:
         if count is not None:
             headers["Content-Range"] = f"items */{count}"
             headers["Preference-Applied"] = f"count={prefers.count}"
-        return JSONResponse(records, headers=headers)
+
+        def work() -> Response:
+            records = [shown(asked.selection, document, self.api.settling.waits) for document in documents]
+            return JSONResponse(records, headers=headers)
+
+        # A page of thousands takes its time, in which the event loop would serve nobody.
+        return await in_thread(work)
 
     async def read(self, request: Request, key: str, caller: Caller) -> Response:
         for name in request.query_params:
@@ -71,7 +82,12 @@ class Objects:
         etag = etag_of(self.of, document)
         if etag in _etags(request.headers.get("if-none-match", "")):
             return Response(status_code=304, headers={"ETag": etag})
-        return JSONResponse(shown(selection, embedding, self.api.settling.waits), headers={"ETag": etag})
+
+        def work() -> Response:
+            record = shown(selection, embedding, self.api.settling.waits)
+            return JSONResponse(record, headers={"ETag": etag})
+
+        return await in_thread(work)
 
     def _read_one(self, key: str, selection: Selection) -> tuple[Document, Document]:
         document = writing.require_found(writing.found(self.api, self.of, key))
@@ -79,9 +95,9 @@ class Objects:
             return document, document
         pipeline = [{"$match": {"_id": document["_id"]}}, *selection.stages(self.api)]
         with border("reading a record"):
-            found = list(
-                self.api.collection(self.of.name).aggregate(pipeline, maxTimeMS=time_bound_ms(self.api))
-            )
+            collection = self.api.collection(self.of.name)
+            batches = collection.aggregate_raw_batches(pipeline, maxTimeMS=time_bound_ms(self.api))
+            found = bounded(batches, collection.codec_options, selection)
         return document, found[0] if found else writing.require_found(None)
 
     # Writing.
@@ -93,18 +109,33 @@ class Objects:
             return await self._posted(request, caller, body, None)
         once = await in_thread(idempotency.begin, self.api, caller, self.path, key, body)
         if isinstance(once, idempotency.Answer):
-            headers = {**once.headers, "Idempotency-Replayed": "true"}
-            return Response(once.body, once.status, headers)
+            return self._replayed(caller, once)
+        changed = True
         try:
             answer = await self._posted(request, caller, body, once)
         except Problem as problem:
-            answer = problem.response()
+            answer, changed = problem.response(), problem.code == _REFUSED
         except BaseException:
-            await in_thread(once.done, idempotency.Answer(500, {}, b""))
+            await in_thread(once.release)
             raise
         kept = {name: text for name, text in answer.headers.items() if name != "content-length"}
-        await in_thread(once.done, idempotency.Answer(answer.status_code, kept, bytes(answer.body)))
+        if changed and answer.status_code < 500:
+            await in_thread(once.done, idempotency.Answer(answer.status_code, kept, bytes(answer.body)))
+        else:
+            await in_thread(once.release)
         return answer
+
+    def _replayed(self, caller: Caller, answer: idempotency.Answer) -> Response:
+        """An earlier answer once more. A caller that may not read any longer is not shown what it was shown then."""
+        headers, body = dict(answer.headers), answer.body
+        if answer.status < 300 and not self._shows(caller):
+            headers = {name: text for name, text in headers.items() if name not in {"etag", "content-type"}}
+            if answer.status == 207:
+                results = json.loads(body or b"[]")
+                kept = [{n: v for n, v in each.items() if n not in _READ} for each in results]
+                return JSONResponse(kept, answer.status, {**headers, **_REPLAYED})
+            body = b""
+        return Response(body, answer.status, {**headers, **_REPLAYED})
 
     async def _posted(
         self, request: Request, caller: Caller, body: bytes, once: idempotency.Once | None
@@ -115,7 +146,7 @@ class Objects:
         prefers = Prefers.of(request)
 
         def work() -> tuple[Document, int]:
-            (values,), (faults,) = self._checked([given], [None], creating=True)
+            (values,), (faults,) = self._checked(caller, [given], [None], creating=True)
             _raise_any(faults)
             clock = writing.clock_of(self.api)
             document_id = ObjectId() if once is None else once.document_id(0)
@@ -133,6 +164,8 @@ class Objects:
 
     async def put(self, request: Request, key: str, caller: Caller) -> Response:
         """Replace a record: what is not given is cleared. One that does not exist is created."""
+        if not any(caller.may(verb, self.of.name) for verb in ("create", "update")):
+            self._require(caller, "update")  # before anything says whether the record exists
         given, prefers, conditions = await self._read_body(request)
 
         def work() -> tuple[Document, int, bool]:
@@ -140,7 +173,7 @@ class Objects:
             conditions.check(self.of, before)
             creating = before is None
             self._require(caller, "create" if creating else "update")
-            (values,), (faults,) = self._checked([given], [before], creating=creating)
+            (values,), (faults,) = self._checked(caller, [given], [before], creating=creating)
             _raise_any(faults)
             if before is None:
                 clock = writing.clock_of(self.api)
@@ -165,7 +198,7 @@ class Objects:
         def work() -> tuple[Document, int]:
             before = writing.require_found(writing.found(self.api, self.of, key))
             conditions.check(self.of, before)
-            (values,), (faults,) = self._checked([given], [before], creating=False)
+            (values,), (faults,) = self._checked(caller, [given], [before], creating=False)
             _raise_any(faults)
             return self._changed(before, values, conditions)
 
@@ -199,16 +232,16 @@ class Objects:
                 raise at_fault(RECORD_KEY, "required", "each record is named by its _key or Id", status=422)
             rest = {name: value for name, value in each.items() if name not in {RECORD_KEY, RECORD_ID}}
             before = writing.require_found(writing.found(self.api, self.of, key))
-            (values,), (faults,) = self._checked([rest], [before], creating=False)
+            (values,), (faults,) = self._checked(caller, [rest], [before], creating=False)
             _raise_any(faults)
             document, clock = self._changed(before, values, Conditions())
             self._note(caller, "update", document, clock, rest)
-            return self._result(200, document)
+            return self._result(caller, 200, document)
 
-        def work() -> list[dict[str, Any]]:
-            return [_outcome(one, each) for each in given]
+        def work() -> Response:
+            return JSONResponse([_outcome(one, each) for each in given], status_code=207)
 
-        return JSONResponse(await in_thread(work), status_code=207)
+        return await in_thread(work)
 
     async def _posted_all(
         self, request: Request, caller: Caller, given: Sequence[Any], once: idempotency.Once | None
@@ -218,7 +251,7 @@ class Objects:
 
         def work() -> list[dict[str, Any]]:
             results: list[dict[str, Any]] = [{} for _ in given]
-            values, faults = self._checked(given, [None] * len(given), creating=True)
+            values, faults = self._checked(caller, given, [None] * len(given), creating=True)
             good = [n for n, wrong in enumerate(faults) if not wrong]
             for n, wrong in enumerate(faults):
                 if wrong:
@@ -235,7 +268,7 @@ class Objects:
                     results[n] = {"status": each.status, "problem": each.body()}
                 else:
                     self._note(caller, "create", each, clock, given[n])
-                    results[n] = self._result(201, each)
+                    results[n] = self._result(caller, 201, each)
             return results
 
         return JSONResponse(await in_thread(work), status_code=207)
@@ -256,7 +289,7 @@ class Objects:
         return given, Prefers.of(request), _conditions(request)
 
     def _checked(
-        self, given: Sequence[Any], before: Sequence[Document | None], *, creating: bool
+        self, caller: Caller, given: Sequence[Any], before: Sequence[Document | None], *, creating: bool
     ) -> tuple[list[checking.Values], list[list[Fault]]]:
         """The values of bodies, and what is wrong with each."""
         model = self.models.creation if creating else self.models.edit
@@ -272,7 +305,7 @@ class Objects:
                 wrong = checking.dependents(self.of, found, record)
             values.append({} if wrong else found)
             faults.append(wrong)
-        unknown = checking.references(self.api, self.of, values)
+        unknown = checking.references(self.api, self.of, values, caller)
         return values, [[*wrong, *more] for wrong, more in zip(faults, unknown, strict=True)]
 
     async def _written(
@@ -308,8 +341,9 @@ class Objects:
             return Response(status_code=status, headers=headers)
         if settled is not None:
             document = await in_thread(self._again, document)
-        headers["ETag"] = etag_of(self.of, document)
-        if prefers.minimal:
+        if self._shows(caller):
+            headers["ETag"] = etag_of(self.of, document)
+        if prefers.minimal or not self._shows(caller):
             return Response(status_code=204 if status == 200 else status, headers=headers)
         return JSONResponse(
             shown(Selection(self.of), document, self.api.settling.waits), status_code=status, headers=headers
@@ -333,7 +367,13 @@ class Objects:
             "api_write", caller=caller.name, verb=verb, object=self.of.name, key=key, fields=sorted(given)
         )
 
-    def _result(self, status: int, document: Document) -> dict[str, Any]:
+    def _shows(self, caller: Caller) -> bool:
+        """Whether an answer may have the record, and the ETag, which is a print of it: writing alone does not allow reading."""
+        return caller.may("read", self.of.name)
+
+    def _result(self, caller: Caller, status: int, document: Document) -> dict[str, Any]:
+        if not self._shows(caller):
+            return {"status": status, "key": key_shown(document["_id"])}
         record = shown(Selection(self.of), document, self.api.settling.waits)
         return {
             "status": status,
@@ -363,7 +403,8 @@ class Objects:
 def _conditions(request: Request) -> Conditions:
     match = request.headers.get("if-match")
     return Conditions(
-        None if match is None else _etags(match),
+        # The comparison is strong (RFC 9110): a weak ETag matches nothing.
+        None if match is None else tuple(part.strip() for part in match.split(",") if part.strip()),
         none_match=request.headers.get("if-none-match", "").strip() == "*",
     )
 
@@ -378,6 +419,10 @@ def _raise_any(faults: Sequence[Fault]) -> None:
 
 
 def _unfit(faults: Sequence[Fault]) -> Problem:
+    """The first of the faults: an answer must not be many times as large as what was sent."""
+    if len(faults) > FAULTS_MAX:
+        more = Fault("body", "more-faults", f"has {len(faults) - FAULTS_MAX} more faults")
+        faults = [*faults[:FAULTS_MAX], more]
     detail = "; ".join(f"{fault.field}: {fault.reason}" for fault in faults)
     return Problem(422, "does-not-fit", detail, faults=faults)
 
@@ -387,7 +432,7 @@ def _refused(settled: Settled, key: str, headers: Mapping[str, str]) -> Problem:
     first = settled.refusals[0]
     return Problem(
         422,
-        "refused-by-salesforce",
+        _REFUSED,
         f"Salesforce has refused it: {first.code}: {first.reason}".rstrip(": ")
         + ". The record is kept in MongoDB as it was sent; correct it there.",
         faults=faults,
@@ -401,4 +446,8 @@ def _outcome(work: Any, each: Any) -> dict[str, Any]:
         result: dict[str, Any] = work(each)
     except Problem as problem:
         return {"status": problem.status, "problem": problem.body()}
+    except (
+        RetriableError
+    ) as error:  # of this record alone: what was done with the ones before it must be told
+        return {"status": 503, "problem": Problem(503, "unavailable", str(error)).body()}
     return result

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
+import bson
+from bson.codec_options import CodecOptions
 from fastapi import Request
 
 from salmon.api.grants import Caller
 from salmon.api.handle import Api, ApiObject
-from salmon.api.problems import at_fault
+from salmon.api.problems import Problem, at_fault
 from salmon.api.records.filters import filters_of
 from salmon.api.records.matching import query_of
 from salmon.api.records.paging import Order, after, order_of, sort_of
@@ -19,6 +22,8 @@ from salmon.mongodb.wire.client import Document, border
 RESERVED: Final = frozenset({"select", "order", "limit", "cursor"})
 PARAMETERS_MAX: Final = 100
 SYNCED: Final = "wait=synced"
+RECORDS_MAX: Final = 10_000  # of one page, with those that are embedded
+BYTES_MAX: Final = 32_000_000
 _ESTIMATED_MAX: Final = 10_000  # records that an estimate counts at most, with filters
 
 
@@ -81,11 +86,12 @@ class Listing:
                     {"$limit": self.limit + 1},
                     *self.selection.stages(self.api, [each.path for each in self.order]),
                 ]
-                documents = list(collection.aggregate(pipeline, maxTimeMS=time_bound_ms(self.api)))
+                batches = collection.aggregate_raw_batches(pipeline, maxTimeMS=time_bound_ms(self.api))
             else:
                 projection = self.selection.projection([each.path for each in self.order])
-                found = collection.find(page, projection, sort=list(sort_of(self.order).items()))
-                documents = list(found.limit(self.limit + 1).max_time_ms(time_bound_ms(self.api)))
+                found = collection.find_raw_batches(page, projection, sort=list(sort_of(self.order).items()))
+                batches = found.limit(self.limit + 1).max_time_ms(time_bound_ms(self.api))
+            documents = bounded(batches, collection.codec_options, self.selection)
             return documents, self._counted(count)
 
     def _counted(self, count: str) -> int | None:
@@ -96,6 +102,31 @@ class Listing:
             return collection.estimated_document_count(maxTimeMS=time_bound_ms(self.api))
         bound = {"limit": _ESTIMATED_MAX} if count == "estimated" else {}
         return collection.count_documents(self.query, maxTimeMS=time_bound_ms(self.api), **bound)  # type: ignore[arg-type]
+
+
+def bounded(batches: Iterable[Any], options: CodecOptions[Document], selection: Selection) -> list[Document]:
+    """
+    The documents of a cursor's raw batches, which are bytes (PyMongo's types say: documents).
+
+    Raises:
+        Problem: 413, as soon as they are too large, or too many with those that are embedded.
+    """
+    found: list[Document] = []
+    size = records = 0
+    for batch in batches:
+        size += len(batch)
+        if size > BYTES_MAX:
+            raise _too_much(f"has more than {BYTES_MAX // 1_000_000} MB")
+        documents = bson.decode_all(batch, options)
+        records += sum(selection.count(each) for each in documents)
+        if records > RECORDS_MAX:
+            raise _too_much(f"has more than {RECORDS_MAX} records, with those that are embedded")
+        found += documents
+    return found
+
+
+def _too_much(what: str) -> Problem:
+    return Problem(413, "too-much", f"The page {what}. Ask for a lower limit, or for less in `select`.")
 
 
 def _both(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:

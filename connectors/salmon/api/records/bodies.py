@@ -30,6 +30,7 @@ from salmon.model.described import DescribedField
 from salmon.model.schema import FieldSchema, Kind
 
 _NAMED_MAX: Final = 20  # values of a picklist that a fault lists
+_UNKNOWN_MAX: Final = 50  # fields of a body that the object does not have; with more, none is named
 _DECIMAL_DIGITS: Final = 18
 
 
@@ -280,6 +281,8 @@ def faults_in(of: ApiObject, model: type[BaseModel], given: Any, *, creating: bo
     """What is wrong with a body, by its own fields. *given*: its JSON."""
     if not isinstance(given, dict):
         return [Fault("body", "not-a-record", "must be an object: field -> value")]
+    if len(given) > len(of.schema.fields) + _UNKNOWN_MAX:
+        return [Fault("body", "too-many", f"has more fields than {of.name}")]
     try:
         model.model_validate(given)
     except ValidationError as error:

@@ -23,8 +23,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 
 from salmon.api.grants import Caller
-from salmon.api.handle import Api, in_thread
+from salmon.api.handle import Api
 from salmon.api.problems import Problem, at_fault, described
+from salmon.api.streams import Streamed, Streams, lasting
 from salmon.errors import SalmonError
 from salmon.kafka.codecs.serdes import Records
 from salmon.kafka.extents import extents_of
@@ -38,7 +39,6 @@ from salmon.story.lookup import Lookup
 
 log = structlog.get_logger(__name__)
 
-STREAMS_MAX: Final = 32
 HEARTBEAT_S: Final = 10.0
 _STEP_S: Final = 0.1
 _BATCH: Final = 500
@@ -46,28 +46,11 @@ _ID_MAX: Final = 20_000
 Positions = dict[str, dict[int, int]]  # object -> partition -> offset
 
 
-class _Open:
-    """How many streams there are."""
-
-    def __init__(self) -> None:
-        self._lock, self.count = Lock(), 0
-
-    def begin(self) -> None:
-        with self._lock:
-            if self.count >= STREAMS_MAX:
-                raise Problem(503, "busy", "Too many streams are open.", headers={"Retry-After": "10"})
-            self.count += 1
-
-    def end(self) -> None:
-        with self._lock:
-            self.count -= 1
-
-
 def router(api: Api) -> APIRouter:
     """Its route."""
     routes = APIRouter(prefix="/api/v1", tags=["changes"])
     whoever = api.access.whoever
-    open_ = _Open()
+    streams = Streams()
 
     @routes.get(
         "/changes",
@@ -104,18 +87,21 @@ def router(api: Api) -> APIRouter:
         """
         names = _names(api, request.query_params.get("objects"), caller)
         positions = _positions(request.headers.get("last-event-id"), names)
-        open_.begin()
+        streams.begin(caller.name)
         try:
-            stream = await in_thread(_Stream, api, names, positions)
+            stream = await streams.in_thread(_Stream, api, names, positions)
         except BaseException:
-            open_.end()
+            streams.end(caller.name)
             raise
-        api.metrics.streams(open_.count)
-        return StreamingResponse(
-            _told(api, stream, open_),
-            media_type="text/event-stream",
-            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-        )
+        api.metrics.streams(streams.count)
+
+        async def ended() -> None:
+            streams.end(caller.name)
+            api.metrics.streams(streams.count)
+            with suppress(asyncio.CancelledError):
+                await streams.in_thread(stream.close)
+
+        return Streamed(_told(api, stream, streams), ended)
 
     return routes
 
@@ -156,9 +142,13 @@ def _offset(said: Any) -> int:
 
 
 class _Stream:
-    """One client's reading of the topics. Its methods block; each is called in one thread at a time."""
+    """
+    One client's reading of the topics. Its methods block, and may be called in any thread: a client that goes away leaves a
+    thread behind in step(), while another one calls close().
+    """
 
     def __init__(self, api: Api, names: Sequence[str], positions: Positions | None) -> None:
+        self._lock, self._closed = Lock(), False
         self._lookup = lookup = Lookup(api.live())
         try:
             counts = partition_counts(lookup.admin)
@@ -183,8 +173,12 @@ class _Stream:
             raise
 
     def close(self) -> None:
-        self._reader.close()
-        self._lookup.close()
+        """Idempotent."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._reader.close()
+                self._lookup.close()
 
     def step(self) -> list[bytes]:
         """The events that have come; none is a usual answer."""
@@ -196,7 +190,9 @@ class _Stream:
                 if (event := self._event(message)) is not None:
                     found.append(event)
 
-        self._reader.step(take, _STEP_S)
+        with self._lock:
+            if not self._closed:
+                self._reader.step(take, _STEP_S)
         return found
 
     def id(self) -> str:
@@ -234,27 +230,21 @@ def _shown(record: Mapping[str, Value] | None, rules: Rules) -> dict[str, Any]:
     }
 
 
-async def _told(api: Api, stream: _Stream, open_: _Open) -> AsyncIterator[bytes]:
+async def _told(api: Api, stream: _Stream, streams: Streams) -> AsyncIterator[bytes]:
     """The events, and a comment now and then, so that proxies keep the connection and a client knows where it is."""
-    try:
-        yield f"retry: 2000\nid: {stream.id()}\n\n".encode()
-        spoke_at = time.monotonic()
-        while not api.closing.is_set():
-            try:
-                events = await in_thread(stream.step)
-            except SalmonError as error:
-                log.warning("stream_ended", error=type(error).__name__, reason=str(error))
-                return  # the client comes back with Last-Event-ID
-            for event in events:
-                yield event
-            if events:
-                spoke_at = time.monotonic()
-            elif time.monotonic() - spoke_at > HEARTBEAT_S:
-                yield b": still here\n\n"
-                spoke_at = time.monotonic()
-            await asyncio.sleep(0)
-    finally:
-        open_.end()
-        api.metrics.streams(open_.count)
-        with suppress(asyncio.CancelledError):
-            await in_thread(stream.close)
+    yield f"retry: 2000\nid: {stream.id()}\n\n".encode()
+    spoke_at, may_go_on = time.monotonic(), lasting()
+    while may_go_on() and not api.closing.is_set():
+        try:
+            events = await streams.in_thread(stream.step)
+        except SalmonError as error:
+            log.warning("stream_ended", error=type(error).__name__, reason=str(error))
+            return  # the client comes back with Last-Event-ID
+        for event in events:
+            yield event
+        if events:
+            spoke_at = time.monotonic()
+        elif time.monotonic() - spoke_at > HEARTBEAT_S:
+            yield b": still here\n\n"
+            spoke_at = time.monotonic()
+        await asyncio.sleep(0)

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from salmon.api.grants import Caller
 from salmon.api.handle import Api, ApiObject
 from salmon.api.problems import Fault
+from salmon.api.records.asking import time_bound_ms
 from salmon.api.records.matching import NATIVE_ID
 from salmon.errors import DataError
 from salmon.model.change import Value
@@ -96,7 +98,7 @@ def _goes(only_with: Sequence[str] | None, value: Value) -> bool:
     return only_with is None or bool(_controls(value) & set(only_with))
 
 
-def references(api: Api, of: ApiObject, records: Sequence[Values]) -> list[list[Fault]]:
+def references(api: Api, of: ApiObject, records: Sequence[Values], caller: Caller) -> list[list[Fault]]:
     """
     Check that what the records refer to exists, and spell each reference by its target's key (in place). One query for each object.
 
@@ -114,7 +116,7 @@ def references(api: Api, of: ApiObject, records: Sequence[Values]) -> list[list[
     known = {name: _known(api, name, keys) for name, keys in asked.items()}
     for values, wrong in zip(records, faults, strict=True):
         for field, value in _referring(of, values):
-            found = _found(api, field, value, known)
+            found = _found(api, field, value, known, caller)
             if isinstance(found, Fault):
                 wrong.append(found)
             else:
@@ -142,7 +144,8 @@ def _known(api: Api, name: str, keys: set[str]) -> dict[str, str]:
     query = {"$or": [{"_id": {"$in": ids}}, {NATIVE_ID: {"$in": list(natives)}}]}
     found: dict[str, str] = {}
     with border("looking for referenced records"):
-        for document in api.collection(name).find(query, {NATIVE_ID: 1}):
+        documents = api.collection(name).find(query, {NATIVE_ID: 1}).max_time_ms(time_bound_ms(api))
+        for document in documents:
             key = key_of(document["_id"])
             found[key] = key
             native = (document.get("_salmon") or {}).get("salesforce_id")
@@ -152,8 +155,10 @@ def _known(api: Api, name: str, keys: set[str]) -> dict[str, str]:
     return found
 
 
-def _found(api: Api, field: FieldSchema, value: str, known: Mapping[str, Mapping[str, str]]) -> str | Fault:
-    """The key of the target; or what is wrong."""
+def _found(
+    api: Api, field: FieldSchema, value: str, known: Mapping[str, Mapping[str, str]], caller: Caller
+) -> str | Fault:
+    """The key of the target; or what is wrong. A caller that may not read the targets is told the same of every fault."""
     target = target_in(field, value)
     names = [target.type] if target.type else list(field.reference_to)
     for name in names:
@@ -161,6 +166,8 @@ def _found(api: Api, field: FieldSchema, value: str, known: Mapping[str, Mapping
             return key
     if any(name not in api.objects for name in names) and (native := id18(target.key)) is not None:
         return native  # the object is not synced: only Salesforce knows its records
+    if not all(caller.may("read", name) for name in names if name in api.objects):
+        return Fault(field.name, "not-a-reference", "must be the key or the Salesforce Id of a record")
     shown = ", ".join(names[:_NAMED_MAX])
     if all(name not in api.objects for name in names):
         return Fault(field.name, "not-an-id", f"must be the Salesforce Id of a record of {shown}")

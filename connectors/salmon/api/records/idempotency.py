@@ -1,8 +1,9 @@
 """
 Idempotency-Key: a POST that is repeated with the same key is carried out once, and answered alike.
 
-What was answered is kept in a collection of Salmon's own for some time. The `_id`s of what is created follow from the key, so a request whose
-process was killed after the write, and before it noted the answer, creates nothing twice when it is repeated.
+What was answered is kept in a collection of Salmon's own for some time. The `_id`s of what is created follow from the key, the body and when the
+request first came, so a request whose process was killed after the write, and before it noted the answer, creates nothing twice when it is
+repeated; and a key that is used again after its entry has expired creates something new.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from bson.binary import Binary
 from bson.objectid import ObjectId
@@ -27,7 +28,8 @@ COLLECTION: Final = f"{MARKER}.api_requests"
 KEY_MAX: Final = 255
 # A request that has not been answered for so long has no process any more.
 _GIVEN_UP_S: Final = 120
-_ANSWER_MAX: Final = 4_000_000
+# A larger answer is kept without its body: whoever posts giant lists must not fill the database with answers.
+_ANSWER_MAX: Final = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,25 +43,42 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Once:
-    """One request with an Idempotency-Key."""
+    """
+    One request with an Idempotency-Key.
+
+    Args:
+        print: The SHA-256 of its body.
+        began_ms: When it first came, in ms since 1970.
+    """
 
     api: Api
     id: str
+    print: str
+    began_ms: int
 
     def document_id(self, number: int) -> ObjectId:
         """The `_id` of the record that is at this place in the request."""
-        return ObjectId(hashlib.sha256(f"{self.id}:{number}".encode()).digest()[:12])
+        seed = f"{self.id}:{self.print}:{self.began_ms}:{number}"
+        return ObjectId(hashlib.sha256(seed.encode()).digest()[:12])
 
     def done(self, answer: Answer) -> None:
         """Note the answer. Blocks."""
-        update: dict[str, Any]
-        if answer.status >= 500 or len(answer.body) > _ANSWER_MAX:
-            with border("noting an answer"):
-                self.api.database[COLLECTION].delete_one({"_id": self.id})
-            return
-        update = {"status": answer.status, "headers": answer.headers, "body": Binary(answer.body)}
+        headers, body = answer.headers, answer.body
+        if len(body) > _ANSWER_MAX:
+            headers = {name: text for name, text in headers.items() if name != "content-type"}
+            body = b""
+        update = {"status": answer.status, "headers": headers, "body": Binary(body)}
         with border("noting an answer"):
             self.api.database[COLLECTION].update_one({"_id": self.id}, {"$set": update})
+
+    def release(self) -> None:
+        """
+        Let the same request be carried out again: it failed, or has changed nothing. Blocks.
+
+        The entry stays: something may have been written all the same, and the repetition must give it the same `_id`.
+        """
+        with border("noting an answer"):
+            self.api.database[COLLECTION].update_one({"_id": self.id}, {"$set": {"released": True}})
 
 
 def begin(api: Api, caller: Caller, path: str, key: str, body: bytes) -> Once | Answer:
@@ -77,11 +96,12 @@ def begin(api: Api, caller: Caller, path: str, key: str, body: bytes) -> Once | 
     name = hashlib.sha256("\0".join((caller.name, path, key)).encode()).hexdigest()
     print_ = hashlib.sha256(body).hexdigest()
     now = datetime.now(UTC)
+    began_ms = int(now.timestamp() * 1000)
     collection = api.database[COLLECTION]
     with border("looking for an earlier request"):
         try:
-            collection.insert_one({"_id": name, "print": print_, "at": now})
-            return Once(api, name)
+            collection.insert_one({"_id": name, "print": print_, "at": now, "began_ms": began_ms})
+            return Once(api, name, print_, began_ms)
         except DuplicateKeyError:
             earlier = collection.find_one({"_id": name})
         if earlier is None:
@@ -96,11 +116,12 @@ def begin(api: Api, caller: Caller, path: str, key: str, body: bytes) -> Once | 
             return Answer(earlier["status"], dict(earlier["headers"]), bytes(earlier["body"]))
         stale = {
             "_id": name,
-            "at": {"$lt": now - timedelta(seconds=_GIVEN_UP_S)},
+            "$or": [{"at": {"$lt": now - timedelta(seconds=_GIVEN_UP_S)}}, {"released": True}],
             "status": {"$exists": False},
         }
-        if collection.update_one(stale, {"$set": {"at": now}}).modified_count:
-            return Once(api, name)
+        again = {"$set": {"at": now}, "$unset": {"released": ""}}
+        if collection.update_one(stale, again).modified_count:
+            return Once(api, name, print_, int(earlier.get("began_ms", 0)))
     raise _busy()
 
 

@@ -15,8 +15,9 @@ from salmon.api.records import writing
 from salmon.api.records.answering import Objects
 from salmon.api.records.bodies import Models, models_of
 from salmon.api.records.showing import key_shown
+from salmon.model.change import MONGODB
 from salmon.model.schema import Kind
-from salmon.story.reading import story_of
+from salmon.story.reading import Story, story_of
 
 HISTORY_MAX: Final = 1_000
 HISTORY_DEFAULT: Final = 50
@@ -217,12 +218,20 @@ async def _history(api: Api, of: ApiObject, request: Request, key: str, caller: 
         document = writing.found(api, of, key)
         meant = key if document is None else key_shown(document["_id"])
         with api.lookup() as lookup:
-            story = story_of(lookup, of.name, meant, now_ms=int(time.time() * 1000))
+            story = story_of(lookup, of.name, meant, now_ms=int(time.time() * 1000), hidden=of.hidden)
+            view = lookup.rules(of.name).views.get(MONGODB)
+        if not caller.operates and view is not None and (view.wants or view.places) and not _is_wanted(story):
+            return None
         return None if not story.entries and document is None else story.as_dict(int(text))
 
     if (found := await in_thread(work)) is None:
         raise Problem(404, "not-found", "There is no record with this key, and nothing is known of it.")
     return JSONResponse(found)
+
+
+def _is_wanted(story: Story) -> bool:
+    """Whether MongoDB is to have the record. What its filter excludes is nothing that the API serves."""
+    return bool(story.now.sides.get(MONGODB, {}).get("filter", {}).get("wants_it"))
 
 
 # What the description says.

@@ -57,6 +57,12 @@ class Selection:
     def names(self) -> tuple[str, ...]:
         return tuple(self.of.schema.by_name) if self.fields is None else self.fields
 
+    def count(self, document: Mapping[str, Any]) -> int:
+        """How many records a document is, with those that are embedded."""
+        return 1 + sum(
+            each.wanted.count(below) for each in self.embedded for below in document.get(each.slot, ())
+        )
+
     def projection(self, besides: Sequence[str] = ()) -> dict[str, Any]:
         """The parts of a document that are needed. *besides*: paths that are, too."""
         tops = tops_of([*(self.of.shape.path[name] for name in self.names), *besides])

@@ -16,6 +16,7 @@ from pymongo.errors import BulkWriteError, DocumentTooLarge, DuplicateKeyError, 
 
 from salmon.api.handle import Api, ApiObject
 from salmon.api.problems import Fault, Problem
+from salmon.api.records.asking import time_bound_ms
 from salmon.api.records.checking import Values
 from salmon.api.records.matching import by_key
 from salmon.api.records.showing import etag_of
@@ -62,7 +63,9 @@ def clock_of(api: Api) -> int:
 def found(api: Api, of: ApiObject, key: str) -> Document | None:
     """The document of a record, by its key or Id; what is not synced is left out."""
     with border("reading a record"):
-        return api.collection(of.name).find_one({"$or": by_key(key, of)}, of.shape.projection)
+        return api.collection(of.name).find_one(
+            {"$or": by_key(key, of)}, of.shape.projection, max_time_ms=time_bound_ms(api)
+        )
 
 
 def require_found(document: Document | None) -> Document:
@@ -161,13 +164,15 @@ def delete(api: Api, of: ApiObject, document: Document, conditions: Conditions) 
 
 def found_by_id(api: Api, of: ApiObject, document_id: Any) -> Document | None:
     with border("reading a record"):
-        return api.collection(of.name).find_one({"_id": document_id}, of.shape.projection)
+        return api.collection(of.name).find_one(
+            {"_id": document_id}, of.shape.projection, max_time_ms=time_bound_ms(api)
+        )
 
 
 def _as_read(of: ApiObject, document: Document, conditions: Conditions) -> dict[str, Any]:
-    """The filter for the document; with If-Match, only as long as it holds what was read."""
+    """The filter for the document; with an ETag in If-Match, only as long as it holds what was read."""
     query: dict[str, Any] = {"_id": document["_id"]}
-    if conditions.match is None:
+    if conditions.match is None or "*" in conditions.match:
         return query
     marker = document.get("_salmon")
     seq = marker.get("seq") if isinstance(marker, dict) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,14 @@ def test_without_kafka_the_processes_are_shown_all_the_same(
     """And the page says what is wrong."""
     watched = watching_with(Looks(clock, 0.0, trouble=True), clock, monkeypatch)
     assert watched.seen().overview.trouble == "no Kafka broker has answered"
+
+
+def test_nobody_waits_in_a_thread_for_a_look_that_takes_long(
+    monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    """They get the look before it."""
+    watched = watching_with(Looks(clock, took_s=0.0), clock, monkeypatch)
+    before = watched.seen()
+    clock.now_s += 60.0
+    with ThreadPoolExecutor(1) as pool, watched._lock:
+        assert pool.submit(watched.seen).result(5) is before

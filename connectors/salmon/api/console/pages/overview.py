@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 
 from fastapi import APIRouter, Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from salmon.api.console.pages.ring import ring_of
 from salmon.api.console.parts import Parts
 from salmon.api.console.watching import Seen
 from salmon.api.handle import in_thread
+from salmon.api.streams import Streamed, lasting
 from salmon.status.overview import ObjectStatus, budgets_of
 
 _EVERY_S: Final = 2.0
@@ -29,15 +30,22 @@ def routes(parts: Parts) -> APIRouter:
 
     @routes.get("/live")
     async def live(request: Request) -> Response:
-        return StreamingResponse(_events(parts, request), media_type="text/event-stream")
+        name, streams = request.state.visitor.caller.name, parts.watching.streams
+        streams.begin(name)
+
+        async def ended() -> None:
+            streams.end(name)
+
+        return Streamed(_events(parts, request), ended)
 
     return routes
 
 
 async def _events(parts: Parts, request: Request) -> AsyncIterator[str]:
-    """The overview again and again, until the person leaves."""
-    while not (parts.watching.closing.is_set() or await request.is_disconnected()):
-        seen = await in_thread(parts.watching.seen)
+    """The overview again and again, until the person leaves, or has to be checked again: the page comes back by itself."""
+    may_go_on = lasting()
+    while may_go_on() and not (parts.watching.closing.is_set() or await request.is_disconnected()):
+        seen = await parts.watching.streams.in_thread(parts.watching.seen)
         text = parts.rendering.text("overview_live.html", **_facts(parts, seen))
         yield "event: overview\n" + "".join(f"data: {line}\n" for line in text.splitlines()) + "\n"
         await asyncio.sleep(_EVERY_S)
