@@ -55,6 +55,13 @@ class Access:
     ) -> None:
         self._settings, self._stored, self._provider = settings, stored, provider
         self._buckets = buckets or Buckets()
+        # Whoever takes the last key out of the file means to let nobody in, and not everybody.
+        self._closed = settings().has_credentials
+
+    @property
+    def needs_credentials(self) -> bool:
+        """Whether each request needs a key or a token. If it did when the process started, only a restart changes that."""
+        return self._closed or self._settings().has_credentials
 
     async def __call__(self, request: Request) -> Caller:
         """
@@ -64,10 +71,10 @@ class Access:
             Problem: 401 without good credentials, 403 from where it may not come, 429 too many requests.
         """
         self.check_place(request, self._settings().cors_origins)
-        if not self._settings().has_credentials:
-            found = LOCAL
-        else:
+        if self.needs_credentials:
             found = await self.known(request, _shown(request.headers))
+        else:
+            found = LOCAL
         self.count(found)
         request.state.caller = found
         return found
@@ -75,7 +82,7 @@ class Access:
     def check_place(self, request: Request, allowed: Collection[str] = ()) -> None:
         """Raise Problem if the request comes from where it may not come. *allowed*: origins whose pages may send it."""
         _check_origin(request, allowed)
-        if not self._settings().has_credentials:
+        if not self.needs_credentials:
             _check_local(request)
 
     def count(self, caller: Caller) -> None:

@@ -200,9 +200,14 @@ class ApiConfig(BaseModel):
         """Whether each request needs a key or a token."""
         return bool(self.known_keys) or self.keys_collection is not None or self.oidc is not None
 
+    @property
+    def is_open_to_all(self) -> bool:
+        """Whether others than this machine reach it, and none of them needs a key or a token."""
+        return not is_loopback(self.host) and not self.has_credentials
+
     @model_validator(mode="after")
     def _safe(self) -> Self:
-        if not is_loopback(self.host) and not self.has_credentials:
+        if self.is_open_to_all:
             raise ValueError(
                 "needs keys, keys_collection or oidc, because host is no loopback address: without them, everybody could read and "
                 "write all records"

@@ -47,6 +47,18 @@ def test_an_address_for_others_needs_credentials() -> None:
     assert settings(host="0.0.0.0", keys={"a": {"hash": hash_of(KEY), "scopes": ["*:read"]}}).has_credentials
 
 
+def test_taking_the_last_key_out_of_the_file_lets_nobody_in() -> None:
+    """Without a restart, the API would else take everybody for an operator on this machine."""
+    counting = [settings(keys={"shop": {"hash": hash_of(KEY), "scopes": ["*:*", "operator"]}})]
+    access = Access(lambda: counting[0])
+    client = client_of(api_of("Account", access=lambda _: access), echo)
+    assert client.get("/who", headers={"X-API-Key": KEY}).json() == "shop"
+    counting[0] = settings()
+    assert client.get("/who").status_code == 401
+    assert client.post("/console").status_code == 401
+    assert client.get("/who", headers={"X-API-Key": KEY}).status_code == 401
+
+
 @pytest.mark.parametrize(
     "headers",
     [{"X-API-Key": KEY}, {"Authorization": f"Bearer {KEY}"}],

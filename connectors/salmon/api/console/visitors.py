@@ -133,7 +133,7 @@ class Visitors:
 
     async def _visitor(self, request: Request) -> Visitor:
         said = self._session(request)
-        if said is None or not self._settings().has_credentials:
+        if said is None or not self._access.needs_credentials:
             found = await self._access(request)
             return self._noted(request, Visitor(found, self._token(found.name, ""), session=False))
         self._access.check_place(request)

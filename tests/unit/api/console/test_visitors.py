@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from salmon.api.access import Access
 from salmon.api.console.visitors import COOKIE
 from salmon.api.keys import hash_of, new_key
-from support.api_room import api_of
+from support.api_room import api_of, settings
 from support.console_room import FakeOperations, console_of
 
 VIEWER, OPERATOR, SHOP = new_key(), new_key(), new_key()
@@ -159,6 +160,16 @@ def test_a_key_that_is_withdrawn_ends_its_sessions() -> None:
     other, _ = console_of(api_of("Account", keys=left, session_secret=SECRET))
     other.cookies = client.cookies
     assert other.get("/console/").status_code == 303
+
+
+def test_the_console_stays_closed_when_the_last_key_is_gone() -> None:
+    """A session ends with its key, and nobody takes its place."""
+    counting = [settings(keys=KEYS)]
+    access = Access(lambda: counting[0])
+    client, _ = console_of(api_of("Account", access=lambda _: access))
+    assert client.get("/console/", headers={"x-api-key": VIEWER}).status_code == 200
+    counting[0] = settings()
+    assert client.get("/console/").status_code == 303
 
 
 def test_signing_out_ends_the_session() -> None:
