@@ -24,6 +24,7 @@ from salmon.api.limits import Buckets, too_many
 from salmon.api.oidc import NotGood, Provider
 from salmon.api.problems import Problem
 from salmon.config.api import ApiConfig, ApiKeyConfig, is_loopback
+from salmon.errors import SalmonError
 
 HEADER: Final = "x-api-key"
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -134,7 +135,6 @@ class Access:
     async def known(self, request: Request, secret: str | None) -> Caller:
         """The caller whose key or token this is. Raises Problem: 401 nobody's, 429 too many attempts of this address."""
         settings = self._settings()
-        client = f"address:{request.client.host if request.client else ''}"
         reason = "it is missing"
         if secret is not None:
             # A good key is never made to wait for what others of the same address have tried.
@@ -142,19 +142,27 @@ class Access:
                 found = await run_in_threadpool(self._known, secret, settings)
             except NotGood as error:
                 found, reason = None, str(error)
+            except SalmonError:
+                self._count_failure(request)
+                raise
             else:
                 reason = "it is not known"
             if found is not None:
                 return found
-        wait_s = self._buckets.take(client, per_s=_FAILURES_PER_S, burst=_FAILURES_BURST)
-        if wait_s:
-            raise too_many(wait_s)
+        self._count_failure(request)
         raise Problem(
             401,
             "not-signed-in",
             f"This request needs an API key or a token, and {reason}. Send X-API-Key: KEY or Authorization: Bearer TOKEN.",
             headers={"WWW-Authenticate": 'Basic realm="salmon", charset="UTF-8"'},
         )
+
+    def _count_failure(self, request: Request) -> None:
+        """Count an attempt of this address without good credentials. Raises Problem: it makes too many."""
+        client = f"address:{request.client.host if request.client else ''}"
+        wait_s = self._buckets.take(client, per_s=_FAILURES_PER_S, burst=_FAILURES_BURST)
+        if wait_s:
+            raise too_many(wait_s)
 
     def _known(self, secret: str, settings: ApiConfig) -> Caller | None:
         if (found := named(secret, settings.known_keys)) is not None:
