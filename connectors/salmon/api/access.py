@@ -12,7 +12,7 @@ import base64
 import binascii
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
@@ -28,6 +28,8 @@ from salmon.errors import SalmonError
 
 HEADER: Final = "x-api-key"
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+# What comes by a proxy comes from this machine, whoever has sent it.
+_OF_PROXIES: Final = frozenset({"forwarded", "via", "x-real-ip"})
 # Of one address: attempts without good credentials, a second and at once.
 _FAILURES_PER_S, _FAILURES_BURST = 2.0, 20.0
 # What a description of the API says of credentials. The checks are ours.
@@ -181,11 +183,17 @@ def require(caller: Caller, verb: str, name: str) -> None:
 
 
 def _check_origin(request: Request, allowed: Collection[str]) -> None:
-    """A page of another origin must not make a browser write for the person who sits before it."""
+    """A page of another origin must not make a browser write, or read at our cost, for the person who sits before it."""
     origin = request.headers.get("origin")
-    if origin is None or request.method in _READS or origin in allowed:
+    if origin in allowed:
         return
-    if urlsplit(origin).netloc != request.headers.get("host"):
+    reads = request.method in _READS
+    followed = reads and request.headers.get("sec-fetch-mode") == "navigate"  # a link
+    foreign = request.headers.get("sec-fetch-site") == "cross-site" and not followed
+    if origin is not None and not reads:
+        place = _split(origin).netloc
+        foreign = foreign or not place or place != request.headers.get("host")
+    if foreign:
         raise Problem(
             403,
             "other-origin",
@@ -194,13 +202,27 @@ def _check_origin(request: Request, allowed: Collection[str]) -> None:
 
 
 def _check_local(request: Request) -> None:
-    host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
-    if not is_loopback(host):
+    host = _split(f"//{request.headers.get('host', '')}").hostname or ""
+    client = request.client.host if request.client else ""
+    if not is_loopback(host) or not is_loopback(client) or any(map(_is_of_a_proxy, request.headers)):
         raise Problem(
             403,
             "not-local",
-            "Without api.keys or api.oidc, only requests to a loopback address are served. Configure credentials to serve others.",
+            "Without api.keys or api.oidc, only requests from this machine to a loopback address are served, and none that a proxy passes "
+            "on. Configure credentials to serve others.",
         )
+
+
+def _is_of_a_proxy(header: str) -> bool:
+    return header in _OF_PROXIES or header.startswith("x-forwarded-")
+
+
+def _split(address: str) -> SplitResult:
+    """The parts of an address; of what is not one, nothing."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")
 
 
 def _shown(headers: Mapping[str, str]) -> str | None:

@@ -128,6 +128,11 @@ class ApiConfig(BaseModel):
         description="What the console signs its sessions with; the same for all replicas. Default: one that each process makes as it starts, so "
         "that people sign in again after a restart.",
     )
+    session_secure: bool = Field(
+        default=False,
+        description="Browsers send a session of the console by HTTPS alone. With `tls` they always do; set it if a proxy ends TLS before "
+        "the API.",
+    )
     cors_origins: tuple[Annotated[str, StringConstraints(pattern=r"^https?://[^/\s]+$")], ...] = Field(
         default=(),
         description="Web pages of these origins may call the API from a browser, e.g. https://app.example.",
