@@ -233,6 +233,6 @@ def test_the_sides_are_compared(site: Site) -> None:
 def test_the_doctor_looks_at_everything(site: Site) -> None:
     """Each check with its outcome, and what to do."""
     page = site.open("doctor")
-    page.get_by_role("link", name="Check now").click()
+    page.get_by_role("button", name="Check now").click()
     expect(page.locator(".checks")).to_contain_text("Kafka", timeout=60_000)
     assert inaccessible(page) == []

@@ -25,6 +25,7 @@ from support.describes import describe
 from support.sync_config import sync_config
 
 LOCAL: Final = "http://127.0.0.1:8090"
+CLIENT: Final = ("127.0.0.1", 50_000)
 Serve = Callable[..., TestClient]
 
 
@@ -155,7 +156,9 @@ def nowhere() -> Lookup:
 def client_of(api: Api, *sections: Section, base_url: str = LOCAL) -> TestClient:
     """A client of the application with these sections."""
     served = Served(Described("api", "api", {}, worker_id="", sync="crm", ordinal=0), Health(), api.metrics)
-    return TestClient(application(api, served, sections), base_url=base_url, raise_server_exceptions=False)
+    return TestClient(
+        application(api, served, sections), base_url=base_url, raise_server_exceptions=False, client=CLIENT
+    )
 
 
 def echo(api: Api) -> APIRouter:

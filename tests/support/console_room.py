@@ -16,6 +16,7 @@ from salmon.api.console.watching import Seen, Watching
 from salmon.api.handle import Api
 from salmon.dlq.letters import Found, LetterFilter, StoredLetter
 from salmon.dlq.replaying import Dealt, DealtWith, Mend, Plan
+from salmon.doctor.checks import Line
 from salmon.guard.deciding import WaitingDeletes
 from salmon.model.policies import Conflict, Contest, Edit
 from salmon.ops.connect.described import Described, Served
@@ -29,7 +30,7 @@ from salmon.story.reading import Story
 from salmon.story.reporting import Entry
 from salmon.story.resolving import Decision, Resolved, Take
 from salmon.story.retrying import RefusalFilter, RefusedWrite
-from support.api_room import LOCAL
+from support.api_room import CLIENT, LOCAL
 
 AT_MS: Final = 1_780_000_000_000
 TAG: Final = "<script>alert(1)</script>"  # a value that would be a program if it were not escaped
@@ -87,6 +88,11 @@ class FakeOperations(Operations):
             "mongodb": side(parked=[{"field": "Phone", "why": "HELD", "since_seq": 5, "code": "", "reason": ""}]),
         }  # fmt: skip
         self.hidden: list[str] = []
+        self.diagnosed = 0
+
+    def diagnose(self) -> list[Line]:
+        self.diagnosed += 1
+        return []
 
     def story(self, name: str, text: str, *, hidden: Any) -> Story:
         self.hidden = sorted(hidden)
@@ -169,4 +175,7 @@ def console_of(api: Api, *, seen: Overview | None = None) -> tuple[TestClient, F
     )
     served = Served(Described("api", "api", {}, worker_id="", sync="crm", ordinal=0), Health(), api.metrics)
     app = application(api, served, (), {PATH: console.application})
-    return TestClient(app, base_url=LOCAL, raise_server_exceptions=False, follow_redirects=False), operations
+    client = TestClient(
+        app, base_url=LOCAL, raise_server_exceptions=False, follow_redirects=False, client=CLIENT
+    )
+    return client, operations

@@ -12,7 +12,7 @@ import base64
 import binascii
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
@@ -24,9 +24,12 @@ from salmon.api.limits import Buckets, too_many
 from salmon.api.oidc import NotGood, Provider
 from salmon.api.problems import Problem
 from salmon.config.api import ApiConfig, ApiKeyConfig, is_loopback
+from salmon.errors import SalmonError
 
 HEADER: Final = "x-api-key"
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+# What comes by a proxy comes from this machine, whoever has sent it.
+_OF_PROXIES: Final = frozenset({"forwarded", "via", "x-real-ip"})
 # Of one address: attempts without good credentials, a second and at once.
 _FAILURES_PER_S, _FAILURES_BURST = 2.0, 20.0
 # What a description of the API says of credentials. The checks are ours.
@@ -55,6 +58,13 @@ class Access:
     ) -> None:
         self._settings, self._stored, self._provider = settings, stored, provider
         self._buckets = buckets or Buckets()
+        # Whoever takes the last key out of the file means to let nobody in, and not everybody.
+        self._closed = settings().has_credentials
+
+    @property
+    def needs_credentials(self) -> bool:
+        """Whether each request needs a key or a token. If it did when the process started, only a restart changes that."""
+        return self._closed or self._settings().has_credentials
 
     async def __call__(self, request: Request) -> Caller:
         """
@@ -64,10 +74,10 @@ class Access:
             Problem: 401 without good credentials, 403 from where it may not come, 429 too many requests.
         """
         self.check_place(request, self._settings().cors_origins)
-        if not self._settings().has_credentials:
-            found = LOCAL
-        else:
+        if self.needs_credentials:
             found = await self.known(request, _shown(request.headers))
+        else:
+            found = LOCAL
         self.count(found)
         request.state.caller = found
         return found
@@ -75,7 +85,7 @@ class Access:
     def check_place(self, request: Request, allowed: Collection[str] = ()) -> None:
         """Raise Problem if the request comes from where it may not come. *allowed*: origins whose pages may send it."""
         _check_origin(request, allowed)
-        if not self._settings().has_credentials:
+        if not self.needs_credentials:
             _check_local(request)
 
     def count(self, caller: Caller) -> None:
@@ -127,7 +137,6 @@ class Access:
     async def known(self, request: Request, secret: str | None) -> Caller:
         """The caller whose key or token this is. Raises Problem: 401 nobody's, 429 too many attempts of this address."""
         settings = self._settings()
-        client = f"address:{request.client.host if request.client else ''}"
         reason = "it is missing"
         if secret is not None:
             # A good key is never made to wait for what others of the same address have tried.
@@ -135,19 +144,27 @@ class Access:
                 found = await run_in_threadpool(self._known, secret, settings)
             except NotGood as error:
                 found, reason = None, str(error)
+            except SalmonError:
+                self._count_failure(request)
+                raise
             else:
                 reason = "it is not known"
             if found is not None:
                 return found
-        wait_s = self._buckets.take(client, per_s=_FAILURES_PER_S, burst=_FAILURES_BURST)
-        if wait_s:
-            raise too_many(wait_s)
+        self._count_failure(request)
         raise Problem(
             401,
             "not-signed-in",
             f"This request needs an API key or a token, and {reason}. Send X-API-Key: KEY or Authorization: Bearer TOKEN.",
             headers={"WWW-Authenticate": 'Basic realm="salmon", charset="UTF-8"'},
         )
+
+    def _count_failure(self, request: Request) -> None:
+        """Count an attempt of this address without good credentials. Raises Problem: it makes too many."""
+        client = f"address:{request.client.host if request.client else ''}"
+        wait_s = self._buckets.take(client, per_s=_FAILURES_PER_S, burst=_FAILURES_BURST)
+        if wait_s:
+            raise too_many(wait_s)
 
     def _known(self, secret: str, settings: ApiConfig) -> Caller | None:
         if (found := named(secret, settings.known_keys)) is not None:
@@ -166,11 +183,17 @@ def require(caller: Caller, verb: str, name: str) -> None:
 
 
 def _check_origin(request: Request, allowed: Collection[str]) -> None:
-    """A page of another origin must not make a browser write for the person who sits before it."""
+    """A page of another origin must not make a browser write, or read at our cost, for the person who sits before it."""
     origin = request.headers.get("origin")
-    if origin is None or request.method in _READS or origin in allowed:
+    if origin in allowed:
         return
-    if urlsplit(origin).netloc != request.headers.get("host"):
+    reads = request.method in _READS
+    followed = reads and request.headers.get("sec-fetch-mode") == "navigate"  # a link
+    foreign = request.headers.get("sec-fetch-site") == "cross-site" and not followed
+    if origin is not None and not reads:
+        place = _split(origin).netloc
+        foreign = foreign or not place or place != request.headers.get("host")
+    if foreign:
         raise Problem(
             403,
             "other-origin",
@@ -179,13 +202,27 @@ def _check_origin(request: Request, allowed: Collection[str]) -> None:
 
 
 def _check_local(request: Request) -> None:
-    host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
-    if not is_loopback(host):
+    host = _split(f"//{request.headers.get('host', '')}").hostname or ""
+    client = request.client.host if request.client else ""
+    if not is_loopback(host) or not is_loopback(client) or any(map(_is_of_a_proxy, request.headers)):
         raise Problem(
             403,
             "not-local",
-            "Without api.keys or api.oidc, only requests to a loopback address are served. Configure credentials to serve others.",
+            "Without api.keys or api.oidc, only requests from this machine to a loopback address are served, and none that a proxy passes "
+            "on. Configure credentials to serve others.",
         )
+
+
+def _is_of_a_proxy(header: str) -> bool:
+    return header in _OF_PROXIES or header.startswith("x-forwarded-")
+
+
+def _split(address: str) -> SplitResult:
+    """The parts of an address; of what is not one, nothing."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")
 
 
 def _shown(headers: Mapping[str, str]) -> str | None:

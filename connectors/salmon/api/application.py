@@ -70,7 +70,7 @@ def application(
 ) -> FastAPI:
     """The application with all *sections*. *mounted*: path -> what answers below it, with an authentication of its own."""
     app = _bare(served)
-    schemes = SCHEMES if api.settings.has_credentials else ()  # what the description says of credentials
+    schemes = SCHEMES if api.access.needs_credentials else ()  # what the description says of credentials
     for section in sections:
         app.include_router(section(api), dependencies=[Depends(api.access), *schemes])
     for path, make in mounted.items():

@@ -12,16 +12,14 @@ import hmac
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from threading import Lock
 from typing import Any, Final
 
 import structlog
 from pydantic import ValidationError
 
 from salmon.api.grants import Caller, caller
+from salmon.api.keeping import Kept
 from salmon.config.api import ApiKeyConfig
-from salmon.errors import SalmonError
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +47,6 @@ def named(key: str, keys: Mapping[str, ApiKeyConfig]) -> Caller | None:
     return found
 
 
-@dataclass(slots=True)
 class StoredKeys:
     """
     The keys of a collection, as they were a few seconds ago. If the collection cannot be read, the former ones count on.
@@ -58,24 +55,18 @@ class StoredKeys:
         read: Returns all its documents. Raises our errors.
     """
 
-    read: Callable[[], Iterable[Mapping[str, Any]]]
-    clock: Callable[[], float] = time.monotonic
-    _keys: Mapping[str, ApiKeyConfig] = field(default_factory=dict)
-    _read_at: float | None = None
-    _lock: Lock = field(default_factory=Lock)
+    def __init__(
+        self,
+        read: Callable[[], Iterable[Mapping[str, Any]]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._kept = Kept(
+            "api.keys_collection", lambda: dict(_usable(read())), kept_s=LOOK_EVERY_S, clock=clock
+        )
 
     def keys(self) -> Mapping[str, ApiKeyConfig]:
-        with self._lock:
-            now = self.clock()
-            if self._read_at is None or now - self._read_at >= LOOK_EVERY_S:
-                try:
-                    self._keys = dict(_usable(self.read()))
-                except SalmonError as error:
-                    log.warning("api_keys_not_read", reason=str(error))
-                    if self._read_at is None:
-                        raise
-                self._read_at = now
-            return self._keys
+        """Raises Unavailable: they could never be read."""
+        return self._kept.get()
 
 
 def _usable(documents: Iterable[Mapping[str, Any]]) -> Iterable[tuple[str, ApiKeyConfig]]:

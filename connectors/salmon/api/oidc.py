@@ -2,7 +2,7 @@
 Bearer tokens of an identity provider (OpenID Connect): JWTs whose signature, issuer, audience and times are checked.
 
 The provider's keys are fetched when they are first needed and kept for a while. A token with an unknown key id makes us fetch them again, but
-not more often than every few seconds, so that nobody can make us ask the provider at will.
+not more often than every few seconds (salmon.api.keeping).
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from threading import Lock
 from typing import Any, Final
 
 import jwt
@@ -19,6 +17,7 @@ import requests
 import structlog
 
 from salmon.api.grants import Caller, caller
+from salmon.api.keeping import Kept
 from salmon.config.api import OidcConfig, is_scope
 from salmon.errors import Unavailable
 
@@ -26,7 +25,6 @@ log = structlog.get_logger(__name__)
 
 # Only what is signed by a key of its own: a shared secret (HS...) or none at all would let in who knows the public key.
 ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
-FETCH_AGAIN_S: Final = 5.0
 _ANSWER_MAX_S: Final = 5.0
 _LEEWAY_S: Final = 30.0
 _NAME_MAX: Final = 200
@@ -38,19 +36,17 @@ class NotGood(Exception):
     """The token is not accepted; the message says why, and never quotes it."""
 
 
-@dataclass(slots=True)
 class Provider:
     """
     Args:
         fetch: Returns the JSON at an address. Raises Unavailable.
     """
 
-    settings: OidcConfig
-    fetch: Fetch
-    clock: Callable[[], float] = time.monotonic
-    _keys: Mapping[str | None, jwt.PyJWK] = field(default_factory=dict)
-    _fetched_at: float | None = None
-    _lock: Lock = field(default_factory=Lock)
+    def __init__(
+        self, settings: OidcConfig, fetch: Fetch, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.settings, self._fetch = settings, fetch
+        self._kept = Kept("api.oidc", self._fetched, kept_s=settings.keys_kept_s, clock=clock)
 
     def caller_of(self, token: str, grants: Mapping[str, Iterable[str]]) -> Caller:
         """
@@ -87,36 +83,31 @@ class Provider:
                 yield from grants.get(word, (word,) if is_scope(word) else ())
 
     def _key(self, kid: Any) -> jwt.PyJWK:
-        with self._lock:
-            age_s = None if self._fetched_at is None else self.clock() - self._fetched_at
-            known = kid in self._keys or (kid is None and len(self._keys) == 1)
-            if age_s is None or age_s > self.settings.keys_kept_s or (not known and age_s > FETCH_AGAIN_S):
-                self._refresh(must=not known)
-            if kid is None and len(self._keys) == 1:
-                return next(iter(self._keys.values()))
-            if not isinstance(kid, str) or kid not in self._keys:
-                raise NotGood("it is signed by a key that the provider does not have")
-            return self._keys[kid]
+        keys = self._kept.get(lambda kept: _named(kept, kid) is not None)
+        if (key := _named(keys, kid)) is None:
+            raise NotGood("it is signed by a key that the provider does not have")
+        return key
 
-    def _refresh(self, *, must: bool) -> None:
-        """Fetch the keys again. An outage of the provider is only reported if a key is missing (*must*)."""
+    def _fetched(self) -> Mapping[str | None, jwt.PyJWK]:
         try:
             address = self.settings.jwks_url or self._found()
-            keys = jwt.PyJWKSet.from_dict(self.fetch(address)).keys
+            return {each.key_id: each for each in jwt.PyJWKSet.from_dict(self._fetch(address)).keys}
         except (Unavailable, jwt.PyJWTError, AttributeError, KeyError, TypeError) as error:
             log.warning("oidc_keys_not_fetched", error=type(error).__name__)
-            self._fetched_at = self.clock() if self._keys else None
-            if must:
-                raise Unavailable(
-                    "The keys of api.oidc.issuer cannot be fetched. Check that it can be reached."
-                ) from None
-            return
-        self._keys = {each.key_id: each for each in keys}
-        self._fetched_at = self.clock()
+            raise Unavailable(
+                "The keys of api.oidc.issuer cannot be fetched. Check that it can be reached."
+            ) from None
 
     def _found(self) -> str:
-        found = self.fetch(f"{self.settings.issuer.rstrip('/')}/.well-known/openid-configuration")
+        found = self._fetch(f"{self.settings.issuer.rstrip('/')}/.well-known/openid-configuration")
         return str(found["jwks_uri"])
+
+
+def _named(keys: Mapping[str | None, jwt.PyJWK], kid: Any) -> jwt.PyJWK | None:
+    """The key that a token names; without a name, the only one."""
+    if kid is None and len(keys) == 1:
+        return next(iter(keys.values()))
+    return keys.get(kid) if isinstance(kid, str) else None
 
 
 _WHY: Final[Mapping[type[Exception], str]] = {

@@ -17,7 +17,7 @@ from salmon.app.connector_plugins import is_for
 from salmon.app.live import Live
 from salmon.app.serving import config_of
 from salmon.config import models as configuration
-from salmon.config.live import changes
+from salmon.config.live import changes, with_live_of
 from salmon.config.models import SyncConfig
 from salmon.errors import ConfigError
 from salmon.ops.connect import loggers
@@ -27,7 +27,13 @@ from salmon.plugin.contract import WaitingObject
 log = structlog.get_logger(__name__)
 
 WHAT: Final = "configuration"  # for /health
+_API: Final = "api"  # its process
 _NAMED_MAX: Final = 10  # settings in a sentence
+_OPENS: Final = (
+    "The configuration was read again, and the former one counts on: api.keys has no key any more, and api.host, api.oidc and "
+    "api.keys_collection only count after a restart, so everybody could read and write all records until then. Restart the API; or "
+    "leave a key in api.keys until the restart, and send SIGHUP again."
+)
 
 
 class Reloading:
@@ -46,7 +52,11 @@ class Reloading:
         read = self._read()
         if isinstance(read, ConfigError):
             log.error("configuration_refused", reason=str(read))
-            self._health.objects_wait([WaitingObject(WHAT, 0.0, _refused(read))], of=WHAT)
+            self._wait(_refused(read))
+            return
+        if self._would_open(read):
+            log.error("configuration_refused", reason=_OPENS)
+            self._wait(_OPENS)
             return
         found = [each for each in changes(self._live.config, read) if is_for(self._connector, each.key)]
         level = self._live.log_level
@@ -65,6 +75,14 @@ class Reloading:
             return configuration.load(self._file)
         except ConfigError as error:
             return error
+
+    def _would_open(self, read: SyncConfig) -> bool:
+        """Whether the keys of the file would be gone before what replaces them counts."""
+        api = with_live_of(self._live.config, read).api
+        return self._connector == _API and api is not None and api.is_open_to_all
+
+    def _wait(self, sentence: str) -> None:
+        self._health.objects_wait([WaitingObject(WHAT, 0.0, sentence)], of=WHAT)
 
     def _show(self, keys: Iterable[str]) -> None:
         """Let the REST server show these settings as they are now. The others count as they were."""

@@ -128,6 +128,11 @@ class ApiConfig(BaseModel):
         description="What the console signs its sessions with; the same for all replicas. Default: one that each process makes as it starts, so "
         "that people sign in again after a restart.",
     )
+    session_secure: bool = Field(
+        default=False,
+        description="Browsers send a session of the console by HTTPS alone. With `tls` they always do; set it if a proxy ends TLS before "
+        "the API.",
+    )
     cors_origins: tuple[Annotated[str, StringConstraints(pattern=r"^https?://[^/\s]+$")], ...] = Field(
         default=(),
         description="Web pages of these origins may call the API from a browser, e.g. https://app.example.",
@@ -200,9 +205,14 @@ class ApiConfig(BaseModel):
         """Whether each request needs a key or a token."""
         return bool(self.known_keys) or self.keys_collection is not None or self.oidc is not None
 
+    @property
+    def is_open_to_all(self) -> bool:
+        """Whether others than this machine reach it, and none of them needs a key or a token."""
+        return not is_loopback(self.host) and not self.has_credentials
+
     @model_validator(mode="after")
     def _safe(self) -> Self:
-        if not is_loopback(self.host) and not self.has_credentials:
+        if self.is_open_to_all:
             raise ValueError(
                 "needs keys, keys_collection or oidc, because host is no loopback address: without them, everybody could read and "
                 "write all records"

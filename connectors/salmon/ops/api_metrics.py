@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from prometheus_client import Counter, Gauge, Histogram
 
 from salmon.ops.connect_metrics import CALL_BUCKETS_S
 from salmon.ops.metrics import Metrics
 
 _LABELS = ("connector", "route", "method")
+# Any word may be a method, and each one would be a time series of its own.
+_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 
 
 class ApiMetrics(Metrics):
@@ -36,7 +40,8 @@ class ApiMetrics(Metrics):
         ).labels(connector)
 
     def api_request(self, route: str, method: str, status: int, seconds: float) -> None:
-        """Count a request that was answered."""
+        """Count a request that was answered. A method that HTTP's callers do not use counts as "other"."""
+        method = method if method in _METHODS else "other"
         self._requests.labels(self.connector, route, method, str(status)).inc()
         self._seconds.labels(self.connector, route, method).observe(seconds)
 

@@ -13,7 +13,7 @@ from salmon.api.grants import caller
 from salmon.api.keys import StoredKeys, hash_of, new_key
 from salmon.config.api import ApiConfig
 from salmon.errors import Unavailable
-from support.api_room import api_of, client_of, echo, settings
+from support.api_room import LOCAL, api_of, client_of, echo, settings
 
 KEY = new_key()
 
@@ -40,11 +40,62 @@ def test_without_credentials_nobody_else_is_served() -> None:
     assert answer.json()["code"] == "not-local"
 
 
+@pytest.mark.parametrize(
+    "header", ["Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP"]
+)
+def test_without_credentials_a_proxy_is_not_this_machine(header: str) -> None:
+    """It passes on what others send, often with a Host of its own: localhost."""
+    answer = client_of(api_of("Account"), echo).get("/who", headers={header: "1"})
+    assert (answer.status_code, answer.json()["code"]) == (403, "not-local")
+    assert with_key("*:*").get("/who", headers={header: "1", "X-API-Key": KEY}).status_code == 200
+
+
+def test_without_credentials_another_machine_is_not_served_whatever_it_calls_us() -> None:
+    """Anybody can write localhost into Host."""
+    app = client_of(api_of("Account"), echo).app
+    assert TestClient(app, base_url=LOCAL, client=("192.0.2.7", 5)).get("/who").status_code == 403
+    assert TestClient(app, base_url=LOCAL, client=("::1", 5)).get("/who").status_code == 200
+
+
+def test_an_address_that_is_none_is_refused_and_no_fault_of_ours() -> None:
+    """Half an IPv6 address, or no origin at all."""
+    client = client_of(api_of("Account"), echo)
+    assert client.get("/who", headers={"host": "["}).status_code == 403
+    for origin in ("http://[", "null", ""):
+        assert client.post("/write", headers={"origin": origin}).status_code == 403
+    assert with_key("*:*").post("/write", headers={"origin": "null", "host": ""}).status_code == 403
+
+
+def test_what_a_page_elsewhere_embeds_is_not_served() -> None:
+    """A picture or a script of ours, which a browser fetches without saying the origin; a link is followed."""
+    client = client_of(api_of("Account"), echo)
+    embedded = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}
+    followed = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
+    assert client.get("/who", headers=embedded).json()["code"] == "other-origin"
+    assert client.get("/who", headers=followed).status_code == 200
+    assert client.post("/write", headers=followed).status_code == 403
+    app = client_of(api_of("Account", cors_origins=["https://app.example"]), echo)
+    named = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "cors", "origin": "https://app.example"}
+    assert app.get("/who", headers=named).status_code == 200
+
+
 def test_an_address_for_others_needs_credentials() -> None:
     """The configuration is refused: everybody could read and write all records."""
     with pytest.raises(ValidationError, match="needs keys, keys_collection or oidc"):
         settings(host="0.0.0.0")
     assert settings(host="0.0.0.0", keys={"a": {"hash": hash_of(KEY), "scopes": ["*:read"]}}).has_credentials
+
+
+def test_taking_the_last_key_out_of_the_file_lets_nobody_in() -> None:
+    """Without a restart, the API would else take everybody for an operator on this machine."""
+    counting = [settings(keys={"shop": {"hash": hash_of(KEY), "scopes": ["*:*", "operator"]}})]
+    access = Access(lambda: counting[0])
+    client = client_of(api_of("Account", access=lambda _: access), echo)
+    assert client.get("/who", headers={"X-API-Key": KEY}).json() == "shop"
+    counting[0] = settings()
+    assert client.get("/who").status_code == 401
+    assert client.post("/console").status_code == 401
+    assert client.get("/who", headers={"X-API-Key": KEY}).status_code == 401
 
 
 @pytest.mark.parametrize(

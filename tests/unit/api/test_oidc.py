@@ -10,7 +10,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from salmon.api.access import Access
-from salmon.api.oidc import FETCH_AGAIN_S, NotGood, Provider
+from salmon.api.keeping import READ_AGAIN_S
+from salmon.api.oidc import NotGood, Provider
 from salmon.config.api import OidcConfig
 from salmon.errors import Unavailable
 from support.api_room import api_of, client_of, echo
@@ -117,7 +118,7 @@ def test_the_keys_are_kept_and_fetched_again_when_the_provider_has_new_ones() ->
         provider.caller_of(token(), {})
     assert len(web.asked) == 2, "the configuration and the keys, once"
     web.keys.append(jwk_of(OTHERS, "2"))
-    web.now += FETCH_AGAIN_S + 1
+    web.now += READ_AGAIN_S + 1
     provider.caller_of(token(key=OTHERS, kid="2"), {})
     asked = len(web.asked)
     for _ in range(20):
@@ -155,3 +156,23 @@ def test_a_token_is_a_bearer_token_of_the_api() -> None:
     web.away, web.now = True, 1_000.0
     unknown = client.get("/who", headers={"Authorization": f"Bearer {token(kid='9')}"})
     assert unknown.status_code == 503
+
+
+def test_garbage_does_not_make_us_ask_a_provider_that_is_away() -> None:
+    """Not even with a key id that nobody knows; and the address that sends it has to wait, as with any other guess."""
+    web = Web()
+    web.away = True
+
+    def access(said: Any) -> Access:
+        return Access(said, provider=web.provider())
+
+    client = client_of(
+        api_of("Account", access=access, oidc={"issuer": ISSUER, "audience": "salmon"}),
+        echo,
+    )
+    statuses = [
+        client.get("/who", headers={"Authorization": f"Bearer {token(kid=str(n))}"}).status_code
+        for n in range(30)
+    ]
+    assert len(web.asked) == 1
+    assert set(statuses) == {503, 429}

@@ -144,6 +144,25 @@ def test_a_bad_file_changes_nothing_and_is_told_until_it_is_corrected(process: P
     assert process.waits == ""
 
 
+def test_going_from_keys_to_a_provider_never_opens_the_api(sync_yaml: Path) -> None:
+    """The keys would be gone at once, and the provider would only count after a restart: the reload is refused until then."""
+    key = {"hash": f"sha256:{'0' * 64}", "scopes": ["*:read"]}
+    tree = yaml.safe_load(sync_yaml.read_text())
+    sync_yaml.write_text(yaml.safe_dump({**tree, "api": {"host": "0.0.0.0", "keys": {"shop": key}}}))
+    api, merge = Process("api", sync_yaml), Process("merge", sync_yaml)
+    oidc = {"issuer": "https://login.acme.example", "audience": "salmon"}
+    (told,) = api.edited(api={"host": "0.0.0.0", "oidc": oidc})
+    assert (told["event"], told["log_level"]) == ("configuration_refused", "error")
+    assert api.live.config.api is not None
+    assert api.live.config.api.has_credentials
+    assert "Restart the API" in api.waits
+    merge.reload()
+    assert merge.waits == "", "no process but the API is concerned"
+    api.edited(api={"host": "0.0.0.0", "oidc": oidc, "keys": {"till": key}})
+    assert list(api.live.config.api.known_keys) == ["till"]
+    assert api.waits == ""
+
+
 def test_a_file_that_is_gone_changes_nothing(process: Process) -> None:
     """An editor replaces files; a mount may be away for a moment."""
     process.file.unlink()

@@ -95,9 +95,9 @@ def _signing(app: FastAPI, parts: Parts) -> None:
         return answer
 
     @app.post("/logout")
-    async def sign_out() -> Response:
+    async def sign_out(request: Request) -> Response:
         answer = RedirectResponse(PATH + _LOGIN, status_code=303)
-        parts.visitors.sign_out(answer)
+        parts.visitors.sign_out(request, answer)
         return answer
 
 

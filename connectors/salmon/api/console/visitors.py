@@ -71,6 +71,17 @@ class Visitors:
         return Depends(check)
 
     @property
+    def sends(self) -> Any:
+        """A dependency: the visitor, who may look, and whose request comes from a page of ours."""
+        views = self.views
+
+        async def check(token: Annotated[str, Form()] = "", visitor: Visitor = views) -> Visitor:
+            _check_token(token, visitor)
+            return visitor
+
+        return Depends(check)
+
+    @property
     def operates(self) -> Any:
         """A dependency: the visitor, who may act, and whose request comes from a page of ours."""
         views = self.views
@@ -82,12 +93,7 @@ class Visitors:
                     "not-allowed",
                     f"{visitor.caller.name} may look, and not act. It needs the scope operator.",
                 )
-            if not hmac.compare_digest(token.encode(), visitor.token.encode()):
-                raise Problem(
-                    403,
-                    "not-from-here",
-                    "The form is not of this session. Open the page again, and repeat it there.",
-                )
+            _check_token(token, visitor)
             return visitor
 
         return Depends(check)
@@ -123,17 +129,18 @@ class Visitors:
             path=self._path,
             httponly=True,
             samesite="strict",
-            secure=request.url.scheme == "https",
+            secure=self._settings().session_secure or request.scope["scheme"] == "https",
         )
         return found
 
-    def sign_out(self, answer: Response) -> None:
-        """Have the browser forget its session."""
+    def sign_out(self, request: Request, answer: Response) -> None:
+        """Have the browser forget its session. Raises Problem: the request comes from where it may not come."""
+        self._access.check_place(request)
         answer.delete_cookie(COOKIE, path=self._path, httponly=True, samesite="strict")
 
     async def _visitor(self, request: Request) -> Visitor:
         said = self._session(request)
-        if said is None or not self._settings().has_credentials:
+        if said is None or not self._access.needs_credentials:
             found = await self._access(request)
             return self._noted(request, Visitor(found, self._token(found.name, ""), session=False))
         self._access.check_place(request)
@@ -184,3 +191,12 @@ class Visitors:
 
     def _keyed(self, text: str) -> str:
         return hmac.new(self._secret.encode(), text.encode(), hashlib.sha256).hexdigest()
+
+
+def _check_token(token: str, visitor: Visitor) -> None:
+    if not hmac.compare_digest(token.encode(), visitor.token.encode()):
+        raise Problem(
+            403,
+            "not-from-here",
+            "The form is not of this session. Open the page again, and repeat it there.",
+        )

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from salmon.api.access import Access
 from salmon.api.console.visitors import COOKIE
 from salmon.api.keys import hash_of, new_key
-from support.api_room import api_of
+from support.api_room import api_of, settings
 from support.console_room import FakeOperations, console_of
 
 VIEWER, OPERATOR, SHOP = new_key(), new_key(), new_key()
@@ -70,6 +71,14 @@ def test_a_session_over_https_is_never_sent_in_clear() -> None:
     client, _ = with_keys()
     client.base_url = "https://127.0.0.1:8090"
     assert "Secure" in client.post("/console/login", data={"key": VIEWER}).headers["set-cookie"]
+
+
+def test_a_session_behind_a_proxy_that_ends_tls_is_never_sent_in_clear() -> None:
+    """We see HTTP there, so a setting says it."""
+    for secure in (True, False):
+        client, _ = with_keys(session_secure=secure)
+        cookie = client.post("/console/login", data={"key": VIEWER}).headers["set-cookie"]
+        assert ("Secure" in cookie) is secure
 
 
 def test_a_wrong_key_is_refused_and_not_repeated() -> None:
@@ -161,11 +170,41 @@ def test_a_key_that_is_withdrawn_ends_its_sessions() -> None:
     assert other.get("/console/").status_code == 303
 
 
+def test_the_console_stays_closed_when_the_last_key_is_gone() -> None:
+    """A session ends with its key, and nobody takes its place."""
+    counting = [settings(keys=KEYS)]
+    access = Access(lambda: counting[0])
+    client, _ = console_of(api_of("Account", access=lambda _: access))
+    assert client.get("/console/", headers={"x-api-key": VIEWER}).status_code == 200
+    counting[0] = settings()
+    assert client.get("/console/").status_code == 303
+
+
 def test_signing_out_ends_the_session() -> None:
     """The browser forgets it."""
     client, _ = signed_in(VIEWER)
     assert client.post("/console/logout").status_code == 303
     assert client.get("/console/").status_code == 303
+
+
+def test_no_other_page_signs_a_person_out() -> None:
+    """It would be a nuisance."""
+    client, _ = signed_in(VIEWER)
+    answer = client.post("/console/logout", headers={"origin": "https://evil.example"})
+    assert (answer.status_code, "set-cookie" in answer.headers) == (403, False)
+    assert client.get("/console/").status_code == 200
+
+
+def test_the_doctor_comes_only_from_a_page_of_ours() -> None:
+    """It takes API calls of the org: no link and no picture on a web page may make it do so. A viewer may call it."""
+    client, operations = signed_in(VIEWER)
+    assert client.get("/console/doctor/checks").status_code == 405
+    assert client.post("/console/doctor/checks", data={"token": "guessed"}).status_code == 403
+    assert operations.diagnosed == 0
+    token = client.get("/console/doctor").text.split('name="token" value="')[1].split('"')[0]
+    answer = client.post("/console/doctor/checks", data={"token": token})
+    assert (answer.status_code, "Check again" in answer.text) == (200, True)
+    assert operations.diagnosed == 1
 
 
 def test_without_credentials_only_this_machine_is_served() -> None:

@@ -17,7 +17,7 @@ def routes(parts: Parts) -> APIRouter:
     async def doctor(request: Request) -> Response:
         return parts.rendering.page(request, "doctor.html", lines=None, counts={})
 
-    @routes.get("/doctor/checks")
+    @routes.post("/doctor/checks", dependencies=[parts.visitors.sends])
     async def checks(request: Request) -> Response:
         lines = await in_thread(parts.operations.diagnose)
         counts = {each.value: sum(line.outcome is each for line in lines) for each in Outcome}
