@@ -18,7 +18,7 @@ import structlog
 
 from salmon.api.grants import Caller, caller
 from salmon.api.keeping import Kept
-from salmon.config.api import OidcConfig, is_scope
+from salmon.config.api import OidcConfig, is_safe, is_scope
 from salmon.errors import Unavailable
 
 log = structlog.get_logger(__name__)
@@ -80,7 +80,8 @@ class Provider:
         words = said.split() if isinstance(said, str) else said if isinstance(said, list) else ()
         for word in words:
             if isinstance(word, str):
-                yield from grants.get(word, (word,) if is_scope(word) else ())
+                # A provider's group may be called `operator`: a word of ours that names no object counts only if it is granted.
+                yield from grants.get(word, (word,) if ":" in word and is_scope(word) else ())
 
     def _key(self, kid: Any) -> jwt.PyJWK:
         keys = self._kept.get(lambda kept: _named(kept, kid) is not None)
@@ -100,7 +101,12 @@ class Provider:
 
     def _found(self) -> str:
         found = self._fetch(f"{self.settings.issuer.rstrip('/')}/.well-known/openid-configuration")
-        return str(found["jwks_uri"])
+        if found["issuer"] != self.settings.issuer:
+            raise KeyError("issuer")  # the description of another provider
+        keys = str(found["jwks_uri"])
+        if not is_safe(keys):
+            raise KeyError("jwks_uri")
+        return keys
 
 
 def _named(keys: Mapping[str | None, jwt.PyJWK], kid: Any) -> jwt.PyJWK | None:

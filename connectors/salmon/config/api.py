@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from typing import Annotated, Final, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -12,6 +13,7 @@ from pydantic import (
     Field,
     SecretStr,
     StringConstraints,
+    field_validator,
     model_validator,
 )
 
@@ -91,9 +93,16 @@ class OidcConfig(BaseModel):
     )
     grants: dict[str, tuple[Scope, ...]] = Field(
         default_factory=dict,
-        description="What a word of that claim (e.g. a group) allows: word -> list of scopes.",
+        description="What a word of that claim (e.g. a group) allows: word -> list of scopes. `viewer` and `operator` are given only here.",
         json_schema_extra=LIVE,
     )
+
+    @field_validator("issuer", "jwks_url")
+    @classmethod
+    def _not_in_the_clear(cls, value: str | None) -> str | None:
+        if value is not None and not is_safe(value):
+            raise ValueError("must begin with https://, as who is on the way could make tokens of his own")
+        return value
 
 
 class ApiConfig(BaseModel):
@@ -220,6 +229,12 @@ class ApiConfig(BaseModel):
         if self.limit_default > self.limit_max:
             raise ValueError("limit_default must not be above limit_max")
         return self
+
+
+def is_safe(url: str) -> bool:
+    """Whether nobody on the way can change what is read there."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or is_loopback(parts.hostname or "")
 
 
 def is_loopback(host: str) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
+from pydantic import ValidationError
 
 from salmon.api.access import Access
 from salmon.api.keeping import READ_AGAIN_S
@@ -46,6 +47,7 @@ class Web:
         self.keys = [jwk_of(OURS, "1")]
         self.asked: list[str] = []
         self.away = False
+        self.says_it_is, self.keys_at = ISSUER, f"{ISSUER}/keys"
         self.now = 0.0
 
     def fetch(self, address: str) -> Any:
@@ -53,7 +55,7 @@ class Web:
         if self.away:
             raise Unavailable("It does not answer.")
         if address.endswith("/.well-known/openid-configuration"):
-            return {"jwks_uri": f"{ISSUER}/keys"}
+            return {"issuer": self.says_it_is, "jwks_uri": self.keys_at}
         return {"keys": self.keys}
 
     def provider(self) -> Provider:
@@ -70,6 +72,34 @@ def test_a_good_token_names_its_user_and_what_it_allows() -> None:
     assert found.views
     assert not found.may("read", "Lead")
     assert provider.caller_of(token(scope=["Lead:read"]), {}).may("read", "Lead"), "a list of words"
+
+
+def test_a_group_that_is_called_like_a_role_is_none() -> None:
+    """`operator` in a claim of the provider's opens no console, unless the file grants it."""
+    provider = Web().provider()
+    assert not provider.caller_of(token(scope="operator"), {}).operates
+    assert provider.caller_of(token(scope="operator"), {"operator": ["operator"]}).operates
+
+
+@pytest.mark.parametrize(
+    "differs", [{"says_it_is": "https://another.example"}, {"keys_at": "http://login.example/keys"}]
+)
+def test_keys_are_taken_only_from_the_provider_and_not_in_the_clear(differs: dict[str, str]) -> None:
+    """Who is on the way could give keys of his own, and sign what he likes."""
+    web = Web()
+    for name, value in differs.items():
+        setattr(web, name, value)
+    with pytest.raises(Unavailable, match="keys"):
+        web.provider().caller_of(token(), {})
+
+
+@pytest.mark.parametrize("name", ["issuer", "jwks_url"])
+def test_a_provider_in_the_clear_is_refused(name: str) -> None:
+    """But on this machine it may be tried out."""
+    settings = {"issuer": ISSUER, "audience": "salmon"}
+    with pytest.raises(ValidationError, match="https://"):
+        OidcConfig(**{**settings, name: "http://login.example"})
+    assert OidcConfig(**{**settings, name: "http://127.0.0.1:8080"})
 
 
 @pytest.mark.parametrize(
