@@ -91,7 +91,7 @@ def test_a_refusal_has_the_orgs_own_code_and_field(api: Api) -> None:
         assert problem["code"] == "refused-by-salesforce"
         (fault,) = problem["errors"]
         assert (fault["field"], fault["code"]) == ("Site", "FIELD_CUSTOM_VALIDATION_EXCEPTION")
-        assert fault["reason"] == "Salesforce refused it with FIELD_CUSTOM_VALIDATION_EXCEPTION for Site"
+        assert fault["reason"] == "Salesforce refused it for Site"
     shown = until(lambda: refused_now(api, record["Id"]), "the record says that it was refused")
     assert shown is not None
     assert "FIELD_CUSTOM_VALIDATION_EXCEPTION" in shown["reason"]

@@ -49,6 +49,11 @@ class _Collected:
     direction: str = "to_mongodb"
     paths: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The names of its collections."""
+        return (self.collection,)
+
     def flow(self, _name: str) -> Flow:
         return Flow()
 
