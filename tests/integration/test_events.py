@@ -81,8 +81,8 @@ def test_events_arrive_once_in_spite_of_kills_and_an_insert_is_published(ring: R
     )
     keys = [each.key() for each in ring.read(ring.config.topic_names.events(SHIPPED))]
     assert len(keys) == len(set(keys)) == 22, "and each is in Kafka once"
-    health = ring.http.get(f"http://127.0.0.1:{ring.ports['salesforce-source']}/health").json()
-    assert "Not_There__e" in str(health["waiting_for"])
+    source = ring.ports["salesforce-source"]
+    until(lambda: "Not_There__e" in str(ring.health(source)), "/health names the event that the org lacks")
 
     ring.db.accounts.insert_one({"_id": "new", "Name": "Placed"})
     ring.wait_query("SELECT Id FROM Account WHERE Name = 'Placed'", 1, within_s=60)

@@ -117,17 +117,17 @@ class Ring:
                 process.wait()
 
     def is_ready(self, name: str) -> bool:
-        """What /health says."""
+        """What /health says. While a process restarts, its port takes the question, and answers when it is back."""
         try:
             return self.http.get(f"http://127.0.0.1:{self.ports[name]}/health", timeout=2).status_code == 200
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             return False
 
     def health(self, port: int) -> Mapping[str, Any]:
         """What /health of the process at this port says; nothing if it does not serve yet."""
         try:
             told: Mapping[str, Any] = self.http.get(f"http://127.0.0.1:{port}/health", timeout=2).json()
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             return {}
         return told
 
