@@ -132,9 +132,9 @@ def test_a_rule_at_the_top_of_the_page_refuses_one_field_and_keeps_no_other_wait
         ring.wait_document(
             "accounts",
             account,
-            lambda document: (
-                "refused it with FIELD_CUSTOM_VALIDATION_EXCEPTION for Fax"
-                in document["_salmon"].get("error", "")
+            lambda document: all(
+                text in document["_salmon"].get("error", "")
+                for text in ("FIELD_CUSTOM_VALIDATION_EXCEPTION", "refused it for Fax")
             ),
         )
         told = salmon(ring, "why", "Account", account).stdout

@@ -421,8 +421,7 @@ def _raise_any(faults: Sequence[Fault]) -> None:
 def _unfit(faults: Sequence[Fault]) -> Problem:
     """The first of the faults: an answer must not be many times as large as what was sent."""
     if len(faults) > FAULTS_MAX:
-        more = Fault("body", "more-faults", f"has {len(faults) - FAULTS_MAX} more faults")
-        faults = [*faults[:FAULTS_MAX], more]
+        faults = [*faults[:FAULTS_MAX], Fault("body", "more-faults", f"has {len(faults) - FAULTS_MAX} more")]
     detail = "; ".join(f"{fault.field}: {fault.reason}" for fault in faults)
     return Problem(422, "does-not-fit", detail, faults=faults)
 
@@ -446,8 +445,6 @@ def _outcome(work: Any, each: Any) -> dict[str, Any]:
         result: dict[str, Any] = work(each)
     except Problem as problem:
         return {"status": problem.status, "problem": problem.body()}
-    except (
-        RetriableError
-    ) as error:  # of this record alone: what was done with the ones before it must be told
+    except RetriableError as error:  # of this record alone: what was done before it must be told
         return {"status": 503, "problem": Problem(503, "unavailable", str(error)).body()}
     return result
