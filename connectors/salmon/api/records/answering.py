@@ -420,8 +420,8 @@ def _raise_any(faults: Sequence[Fault]) -> None:
 
 def _unfit(faults: Sequence[Fault]) -> Problem:
     """The first of the faults: an answer must not be many times as large as what was sent."""
-    if len(faults) > FAULTS_MAX:
-        faults = [*faults[:FAULTS_MAX], Fault("body", "more-faults", f"has {len(faults) - FAULTS_MAX} more")]
+    if (more := len(faults) - FAULTS_MAX) > 0:
+        faults = [*faults[:FAULTS_MAX], Fault("body", "more-faults", f"has {more} more faults")]
     detail = "; ".join(f"{fault.field}: {fault.reason}" for fault in faults)
     return Problem(422, "does-not-fit", detail, faults=faults)
 
