@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, ip_address
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
@@ -24,6 +24,16 @@ def is_host(host: str) -> bool:
         # An empty or too long part of a name is an error.
         return _HOST.fullmatch(host.encode("idna").decode()) is not None
     except ValueError:  # UnicodeError is one
+        return False
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches the address."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
         return False
 
 

@@ -18,12 +18,13 @@ from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.security import APIKeyHeader, HTTPBasic, HTTPBearer
 
+from salmon.addresses import is_loopback
 from salmon.api.grants import LOCAL, Caller
 from salmon.api.keys import PREFIX, StoredKeys, named
 from salmon.api.limits import Buckets, too_many
 from salmon.api.oidc import NotGood, Provider
 from salmon.api.problems import Problem
-from salmon.config.api import ApiConfig, ApiKeyConfig, is_loopback
+from salmon.config.api import ApiConfig, ApiKeyConfig
 from salmon.errors import SalmonError
 
 HEADER: Final = "x-api-key"

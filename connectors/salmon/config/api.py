@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Annotated, Final, Self
 from urllib.parse import urlsplit
 
@@ -17,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from salmon.addresses import is_loopback
 from salmon.config.rest import TlsFiles
 from salmon.plugin.marks import LIVE
 
@@ -235,13 +235,3 @@ def is_safe(url: str) -> bool:
     """Whether nobody on the way can change what is read there."""
     parts = urlsplit(url)
     return parts.scheme == "https" or is_loopback(parts.hostname or "")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches the address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

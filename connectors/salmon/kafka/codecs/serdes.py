@@ -49,8 +49,8 @@ class Changes(Codec):
         self._live = frozenset(field.name for field in schema.fields if field.live)
         # Writer's schema id -> see _known_to, for rows and for Salesforce's events.
         self._known: dict[int, tuple[frozenset[str] | None, frozenset[str] | None]] = {}
-        # Writers' schemas of a version that does not say in which collection a document is.
-        self._without_places: set[int] = set()
+        # The same for MongoDB's rows and events: an older version does not say in which collection a document is.
+        self._known_of_documents: dict[int, frozenset[str] | None] = {}
 
     def encode(self, change: Change) -> bytes:
         """Encode a change. Raises SchemaMismatch: a value does not match its field, or the object has no such field."""
@@ -122,20 +122,22 @@ class Changes(Codec):
             rows, events = self._known[writer]
         except KeyError:
             rows, events = self._known[writer] = self._learn_known(writer)
-        known = events if origin == SALESFORCE and op is not Op.ROW else rows
-        if origin == MONGODB and writer in self._without_places:
-            return (OWNED_BY_MERGE | self._rows if known is None else known) - {PLACE}
-        return known
+        if origin == MONGODB:
+            return self._known_of_documents[writer]
+        return events if origin == SALESFORCE and op is not Op.ROW else rows
 
     def _learn_known(self, writer: int) -> tuple[frozenset[str] | None, frozenset[str] | None]:
         schema = self._registry.schema_by_id(writer)
-        if all(field["name"] != "collection" for field in schema["fields"]):
-            self._without_places.add(writer)
         row = _row_fields(schema)
         rows = {field["name"] for field in row}
         live = {field["name"] for field in row if field.get("salmon", {}).get("live", True)}
+        known = None if self._rows <= rows else self._rows & rows | OWNED_BY_MERGE
+        names_places = any(field["name"] == "collection" for field in schema["fields"])
+        self._known_of_documents[writer] = (
+            known if names_places else (OWNED_BY_MERGE | self._rows if known is None else known) - {PLACE}
+        )
         return (
-            None if self._rows <= rows else self._rows & rows | OWNED_BY_MERGE,
+            known,
             None if self._live <= live else self._live & live | OWNED_BY_MERGE,
         )
 

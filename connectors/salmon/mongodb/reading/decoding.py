@@ -33,6 +33,7 @@ class Decoding:
     """
     Args:
         collections: Object -> its collections.
+        names: Collection -> its object.
         requests: Is told which records must be read for a reference that an event could not be told of.
     """
 
@@ -41,15 +42,15 @@ class Decoding:
         *,
         database: Database[Document],
         collections: Mapping[str, tuple[str, ...]],
+        names: Mapping[str, str],
         shapes: Mapping[str, DocumentShape],
         misfits: Misfits,
         spellings: Spellings,
         moves: Moves,
         requests: Requests,
     ) -> None:
-        self._database, self._collections, self._shapes = database, collections, shapes
+        self._database, self._collections, self._names, self._shapes = database, collections, names, shapes
         self._misfits, self._spellings, self._moves, self._requests = misfits, spellings, moves, requests
-        self._names = {each: name for name, several in collections.items() for each in several}
 
     def decoded(self, events: Sequence[Document]) -> Sequence[Decoded]:
         """Return what *events* report, in their order. Raises RetriableError, FatalError: the server cannot be read."""

@@ -175,6 +175,7 @@ class MongoSourceTask:
         self._decoding = Decoding(
             database=database,
             collections=self._collections,
+            names=self._names,
             shapes=self._shapes,
             misfits=self._misfits,
             spellings=spellings,

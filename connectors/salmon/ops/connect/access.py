@@ -10,11 +10,12 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
+
+from salmon.addresses import is_loopback
 
 CERTIFIED: Final = "certified"  # of a connection: its client has shown a certificate that we trust
 _CHALLENGE: Final = {"WWW-Authenticate": 'Basic realm="salmon"'}
@@ -83,14 +84,14 @@ class Access:
             self._check_local(headers)
 
     def _check_local(self, headers: Mapping[str, str]) -> None:
-        if not _is_loopback(self.host):
+        if not is_loopback(self.host):
             raise Refused(
                 403,
                 "This request changes something, and the server is not bound to a loopback address. Set rest.auth in the "
                 "configuration, and send its user and password, or its token.",
             )
         _check_no_page(headers)
-        if not _is_loopback(_host_of(headers.get("host", ""))):
+        if not is_loopback(_host_of(headers.get("host", ""))):
             raise Refused(403, _ELSEWHERE)
 
     def _are_right(self, said: str) -> bool:
@@ -122,12 +123,3 @@ def _is_same(said: str, wanted: str) -> bool:
 
 def _host_of(header: str) -> str:
     return urlsplit(f"//{header}").hostname or ""
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
