@@ -13,7 +13,18 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from salmon.model.change import MONGODB, OPERATOR, SALESFORCE, Change, Misfit, Op, Value, Write, WriteOp
+from salmon.model.change import (
+    MONGODB,
+    OPERATOR,
+    SALESFORCE,
+    SINCE,
+    Change,
+    Misfit,
+    Op,
+    Value,
+    Write,
+    WriteOp,
+)
 from salmon.model.fold import Fact, Folded, Published, fold
 from salmon.model.policies import EXISTENCE, Conflict
 from salmon.model.rules import Rules
@@ -287,13 +298,14 @@ class Teller:
         )
         return self.story.tell(change)
 
-    def absent(self, *, as_of: int | None = None, at: int | None = None) -> Folded:
-        """The record is looked for and not found."""
+    def absent(self, *, as_of: int | None = None, at: int | None = None, since: int | None = None) -> Folded:
+        """The record is looked for and not found. *since*: see salmon.model.change.SINCE."""
         change = Change(
             self.name,
             Op.ABSENT,
             committed_at=self.story.clock_ms if at is None else at,
             as_of=self.moment() if as_of is None else as_of,
+            source={} if since is None else {SINCE: str(since)},
             history=self.history,
         )
         return self.story.tell(change)

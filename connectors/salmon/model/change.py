@@ -28,6 +28,9 @@ SALESFORCE_ID: Final = "$salesforce_id"  # the record's 18-character Id, once it
 ERROR: Final = "$error"  # why Salesforce refused the record's latest write; None after it accepted one
 # Key in a change's source: the fields of which a part was left out (a date's time of day), separated by commas.
 CUT: Final = "cut"
+# Key in an ABSENT's source: since which time, by the side's commit clock, its object is looked for in other collections than before.
+# A record that was last reported earlier was in one of those. See salmon.model.steps.placed.
+SINCE: Final = "since"
 PLACE: Final = "$collection"  # where the document is, of an object that has several collections
 OWNED_BY_MERGE: Final = frozenset({SALESFORCE_ID, ERROR, PLACE})
 
@@ -94,7 +97,9 @@ class Change:
     fields: Mapping[str, Value] = field(default_factory=dict)
     # Fields whose value cannot be synced. They are not among the reported fields: neither null nor unmentioned.
     misfits: Mapping[str, Misfit] = field(default_factory=dict)
-    source: Mapping[str, str] = field(default_factory=dict)  # what else the side reported; it decides nothing
+    source: Mapping[str, str] = field(
+        default_factory=dict
+    )  # what else the side reported; only SINCE decides anything
     # If the writer has an older schema than the reader: the fields that the writer knew. None: all of them. The change
     # says nothing about the others: neither that they are null nor that they are unchanged.
     knows: frozenset[str] | None = None

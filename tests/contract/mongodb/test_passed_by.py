@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from salmon.model.change import Op
-from support.mongo import OBJECTS, SCHEMAS, Log, Mongo, Schemas, Synced
+import pytest
+
+from salmon.model.change import SINCE, Op
+from support.mongo import OBJECTS, SCHEMAS, Log, Mongo, Schemas, Synced, read_signal
 
 CONTACTS = {"Contact": OBJECTS["Contact"]}
 
@@ -64,6 +66,57 @@ def test_an_object_that_gets_another_collection_is_read_from_there(mongo: Mongo)
     log = Log()
     assert synced(mongo, log) == [("a", Op.ROW)]
     assert synced(mongo, log, {**OBJECTS, "Account": Synced("firms")}) == [("f", Op.ROW)]
+
+
+def test_a_document_that_another_collection_lacks_is_not_told_as_deleted(mongo: Mongo) -> None:
+    """
+    The look that does not find it says since when the object has the collection, and what was copied, changed and deleted there
+    before that is read, and not told as news.
+    """
+    mongo.accounts.insert_many([{"_id": "a"}, {"_id": "b"}, {"_id": "gone"}])
+    log = Log()
+    synced(mongo, log)
+    firms = mongo.database["firms"]
+    firms.insert_many([{"_id": "a", "Name": "copied"}, {"_id": "gone"}])
+    firms.delete_one({"_id": "gone"})
+    log.records.clear()
+    task = mongo.source({**OBJECTS, "Account": Synced("firms")})
+    log.begin(task)
+    task.request(read_signal(1, "b", "gone"))
+    log.until_read(task)
+    log.until(task, lambda log: 1 in log.answered and bool(log.of("a")))
+    assert set(log.ops("a")) == {Op.ROW}
+    for key in ("b", "gone"):
+        assert set(log.ops(key)) == {Op.ABSENT}
+        assert all(int(change.source[SINCE]) > 0 for change in log.of(key))
+    firms.delete_one({"_id": "a"})
+    log.until(task, lambda log: log.ops("a")[-1] is Op.DELETE)
+    task.close()
+
+
+@pytest.mark.parametrize("how", ["renamed", "dropped"])
+def test_a_document_of_a_collection_that_went_away_is_not_told_as_deleted(mongo: Mongo, how: str) -> None:
+    """Another collection is there as ever, so no backup was restored."""
+    mongo.accounts.insert_many([{"_id": "a"}, {"_id": "b"}])
+    mongo.contacts.insert_one({"_id": "c"})
+    log = Log()
+    synced(mongo, log)
+    if how == "renamed":
+        mongo.accounts.rename("firms")
+    else:
+        mongo.accounts.drop()
+    mongo.accounts.insert_one({"_id": "a"})
+    log.records.clear()
+    task = mongo.source()
+    log.begin(task)
+    log.until(task, lambda log: Op.CREATE in log.ops("a"))
+    task.request(read_signal(1, "b"))
+    log.until(task, lambda log: 1 in log.answered)
+    [absent] = log.of("b")
+    assert absent.op is Op.ABSENT
+    [created] = [change for change in log.of("a") if change.op is Op.CREATE]
+    assert int(absent.source[SINCE]) < created.commit_time
+    task.close()
 
 
 def test_an_object_that_is_held_back_is_read_when_it_is_no_more(mongo: Mongo) -> None:

@@ -28,6 +28,7 @@ TESTS: Final = {
     "mongodb": (
         "tests/unit/mongodb",
         "tests/contract/mongodb/test_sink.py",
+        "tests/contract/mongodb/test_passed_by.py",
         "tests/contract/mongodb/test_went_back.py",
         "tests/contract/mongodb/test_unique.py",
     ),

@@ -96,6 +96,16 @@ class Database:
         self.set(key, {OWN: value})
         self.own[key] = value
 
+    def leave(self, keys: Iterable[str]) -> None:
+        """The object has another collection from now on: a copy of the former one, without these documents."""
+        for key in keys:
+            self.twins.pop(key, None)
+            self.own.pop(key, None)
+            del self.documents[key], self.places[key]
+        for key, document in sorted(self.documents.items()):
+            if key not in self.twins and self.nature.chance(0.3):  # the copy was made a moment ago
+                self._event("insert", key, self.places[key], fullDocument=copy.deepcopy(document))
+
     @staticmethod
     def other_than(place: str) -> str:
         return COLLECTIONS[place == COLLECTIONS[0]]

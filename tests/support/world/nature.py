@@ -93,6 +93,9 @@ class Knobs:
     computes: bool = False  # documents have a field that is made of others, which users set as well
     parts: bool = False  # the org is read in ranges of Ids, each by itself
     places: bool = False  # MongoDB has the records in two collections, by their names
+    leaves: bool = (
+        False  # the configuration once names another collection, which has not all of the documents
+    )
 
 
 def any_knobs(random: Random) -> Knobs:
@@ -159,6 +162,7 @@ def _add_aside(knobs: Knobs, random: Random) -> None:
     knobs.polled = not (knobs.one_way_to or knobs.goes_back) and aside.random() < 0.15
     _add_views(knobs, aside)
     knobs.parts = aside.random() < 0.3
+    knobs.leaves = not (knobs.one_way_to or knobs.goes_back) and aside.random() < 0.1
 
 
 def _add_views(knobs: Knobs, random: Random) -> None:

@@ -10,10 +10,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from salmon.errors import PositionLost
-from salmon.model.change import MONGODB, OWNED_BY_MERGE, SALESFORCE, Change
+from salmon.model.change import MONGODB, OWNED_BY_MERGE, SALESFORCE, SINCE, Change, Op
 from salmon.model.rules import Rules
 from salmon.mongodb.documents import DocumentShape
-from salmon.mongodb.reading.events import absent, reported_by, row_of, time_of
+from salmon.mongodb.reading.events import absent, is_of_before, reported_by, row_of, time_of
 from salmon.mongodb.reading.placed import is_for_a_row, row_of_places
 from salmon.plugin.contract import Position, Signal, SignalKind
 from salmon.salesforce.catalog import SyncedObject
@@ -365,6 +365,7 @@ class DatabaseSource:
     )  # keys whose first row is still to be read, whatever is told before
     history: str = ""  # see Change
     covers: frozenset[str] = frozenset()  # fields of which everything was told since
+    since: int = 0  # see SINCE
 
     def __post_init__(self) -> None:
         self.covers = frozenset(self.rules.schema.by_name)
@@ -431,6 +432,12 @@ class DatabaseSource:
         self.unread.clear()
         self.anew = self.database.documents.keys() | self.keys()
 
+    def leave(self, keys: set[str]) -> None:
+        """It begins anew with another collection, which has not the documents *keys*: see Database.leave."""
+        self.database.leave(sorted(keys))
+        self.since = self.database.cluster_time
+        self.anew = set(self.database.documents)
+
     def go_back(self, backup: Backup) -> None:
         """The database is restored from a backup, and everything is read anew."""
         self.database.go_back(backup)
@@ -454,6 +461,9 @@ class DatabaseSource:
 
     def _tell(self, event: Mapping[str, Any]) -> None:
         told = reported_by(event, self.shape)
+        if is_of_before(event, self.since):
+            self.read([told.key])
+            return
         if self.shape.placed and is_for_a_row(event["operationType"], len(self.database.all_of(told.key))):
             self.read([told.key])
             return
@@ -463,6 +473,8 @@ class DatabaseSource:
     def _here(self, change: Change) -> Change:
         """A change of this database: what merge tells a document of MongoDB's, it tells no other."""
         change = replace(change, history=self.history)
+        if change.op is Op.ABSENT and self.since:
+            change = replace(change, source={SINCE: str(self.since)})
         if self.database.side == MONGODB:
             return change
         named = None if change.changed is None else change.changed - OWNED_BY_MERGE

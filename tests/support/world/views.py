@@ -159,7 +159,13 @@ def judge_again(world: World, *, at_most: int) -> None:
 def deaths_of_nobody(world: World) -> Iterator[str]:
     """Records that are deleted although nobody has deleted them: they have merely left a side."""
     knobs = world.knobs
-    if not (knobs.filters or knobs.places) or knobs.holes or knobs.goes_back or knobs.follows or knobs.polled:
+    if (
+        not (knobs.filters or knobs.places or knobs.leaves)
+        or knobs.holes
+        or knobs.goes_back
+        or knobs.follows
+        or knobs.polled
+    ):
         return
     for key, state in world.merge.states.items():
         origin = state.life.origin

@@ -353,10 +353,32 @@ def test_what_is_left_in_a_collection_that_is_no_longer_one_is_created_anew() ->
     story.rules = Rules(SCHEMA, views=views)
     story.judge_again()
     story.mongodb.finds_it_gone(story.writes[MONGODB])
-    story.mongodb.absent()
+    story.mongodb.absent(since=story.mongodb.moment())
     assert story.state.lives
     write = story.writes[MONGODB]
     assert (write.op, write.fields[PLACE]) == (WriteOp.CREATE, "south")
+
+
+def test_what_is_left_in_the_one_collection_of_before_is_created_anew() -> None:
+    """The configuration names another collection, or somebody has renamed it: that is nobody's deletion."""
+    story = in_step(Name="Acme", City="Oslo")
+    since = story.mongodb.moment()
+    story.mongodb.absent(since=since)
+    assert story.state.lives
+    assert SALESFORCE not in story.writes
+    assert story.writes[MONGODB].op is WriteOp.CREATE
+    story.come_to_rest()
+    story.mongodb.absent(since=since)
+    assert not story.state.lives, "it was in the collection of now, and is there no more"
+
+
+def test_what_was_seen_in_the_collection_of_now_is_deleted() -> None:
+    """By a row alone: its documents were read as the object got that collection."""
+    story = in_step(Name="Acme", City="Oslo")
+    since = story.mongodb.moment()
+    story.mongodb.row({**story.mongodb.holds}, marker=story.state.sides[MONGODB].marker)
+    story.mongodb.absent(since=since)
+    assert not story.state.lives
 
 
 def test_what_a_look_finds_in_no_collection_is_deleted() -> None:

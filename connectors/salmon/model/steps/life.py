@@ -278,7 +278,7 @@ def ends(work: Work, ours: Sent | None) -> None:
     if had is False or (had is None and change.op is Op.ABSENT):
         return  # it never had it: nothing was deleted
     if left_behind:
-        return  # step 7 creates it anew, in one of the collections of now
+        return  # step 7 creates it anew, in the collection of now
     if unseen and _is_kept_elsewhere(work):
         unseen = []  # those who made these edits keep them
     if unseen and not work.is_consequence:

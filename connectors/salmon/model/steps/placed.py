@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from salmon.model.change import MONGODB, PLACE, Change, Op
+from salmon.model.change import MONGODB, PLACE, SINCE, Change, Op
 from salmon.model.rules import Rules
 from salmon.model.state import State
 from salmon.model.steps.work import Work
@@ -74,13 +74,13 @@ def _may_be_a_move(work: Work) -> bool:
 
 def is_left_behind(work: Work) -> bool:
     """
-    Whether a look did not find a document that was, as far as is known, in a collection that the object has no longer. That is
-    nobody's deletion.
+    Whether a look did not find a document that was last seen before its object got another collection: the configuration names another
+    one, or the collection was renamed or dropped. Nobody has deleted the document; it is merely not there.
     """
-    view = work.rules.views.get(work.change.origin)
-    if work.change.op is not Op.ABSENT or view is None or view.places is None:
+    change, x = work.change, work.x
+    if change.op is not Op.ABSENT or SINCE not in change.source or x.exists is not True:
         return False
-    return work.x.exists is True and work.x.shadow.get(PLACE) not in view.collections
+    return max(x.as_of, x.commit_time) <= int(change.source[SINCE])
 
 
 def try_again(work: Work, before: State) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pymongo.database import Database
@@ -11,7 +11,7 @@ from salmon.errors import BadRecordKey
 from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.moves import Moves
 from salmon.mongodb.reading.collections import Spellings
-from salmon.mongodb.reading.events import RECORD_EVENTS, Reported
+from salmon.mongodb.reading.events import RECORD_EVENTS, Reported, is_of_before, to_be_read
 from salmon.mongodb.reading.looks import after_a_look
 from salmon.mongodb.reading.misfits import Misfits
 from salmon.mongodb.reading.requests import Requests
@@ -35,6 +35,7 @@ class Decoding:
         collections: Object -> its collections.
         names: Collection -> its object.
         requests: Is told which records must be read for a reference that an event could not be told of.
+        since: Object -> since when it has its collections; see is_of_before.
     """
 
     def __init__(
@@ -48,9 +49,11 @@ class Decoding:
         spellings: Spellings,
         moves: Moves,
         requests: Requests,
+        since: Callable[[str], int],
     ) -> None:
         self._database, self._collections, self._names, self._shapes = database, collections, names, shapes
         self._misfits, self._spellings, self._moves, self._requests = misfits, spellings, moves, requests
+        self._since = since
 
     def decoded(self, events: Sequence[Document]) -> Sequence[Decoded]:
         """Return what *events* report, in their order. Raises RetriableError, FatalError: the server cannot be read."""
@@ -61,6 +64,8 @@ class Decoding:
         if event["operationType"] not in RECORD_EVENTS or name is None:
             return Decoded(event)
         try:
+            if is_of_before(event, self._since(name)):
+                return Decoded(event, name, to_be_read(event))
             reported = self._moves.reported(name, event)
         except BadRecordKey as error:
             letter = self._misfits.without_key(name, event["documentKey"]["_id"], event, error)

@@ -83,6 +83,11 @@ def reported_by(event: Mapping[str, Any], shape: DocumentShape) -> Reported:
             return Reported(key, _change(event, Op.DELETE, fields=_at(event, {}, shape)))
 
 
+def to_be_read(event: Mapping[str, Any]) -> Reported:
+    """Report of a record's event that its document says more than the event does."""
+    return Reported(key_of(event["documentKey"]["_id"]), None, incomplete=True)
+
+
 def row_of(
     document: Mapping[str, Any], shape: DocumentShape, *, as_of: int, place: str | None = None
 ) -> Reported:
@@ -128,6 +133,14 @@ def absent(*, as_of: int) -> Change:
 def time_of(event: Mapping[str, Any]) -> int:
     """Return the event's commit time: its clusterTime as one number (seconds << 32 | ordinal)."""
     return clock(event["clusterTime"])
+
+
+def is_of_before(event: Mapping[str, Any], since: int) -> bool:
+    """
+    Whether an event is of the time before its object had this collection (*since*, see Place.since). It is no news of the object's
+    record, whose document was elsewhere: the record is to be read.
+    """
+    return time_of(event) <= since
 
 
 def clock(timestamp: Timestamp) -> int:

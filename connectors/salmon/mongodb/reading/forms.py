@@ -29,7 +29,7 @@ from salmon.mongodb.documents import (
 from salmon.mongodb.forms import Move, paths_in, steps_of, touched
 from salmon.mongodb.keys import key_of
 from salmon.mongodb.paths import MARKER, PLAIN, mark_of
-from salmon.mongodb.reading.events import Reported, reported_by, time_of
+from salmon.mongodb.reading.events import Reported, reported_by, time_of, to_be_read
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class Forms:
             said = _form_said(event["updateDescription"])
             if said is not None and said.mark == mark and not said.ours and not said.found:
                 return InForm(Reported(key_of(event["documentKey"]["_id"]), None))
-        return InForm(_to_be_read(event))
+        return InForm(to_be_read(event))
 
     def _before(self, number: int) -> DocumentShape:
         return replace(self.shape, renamed=self.moves[number].before, former={}, moving=False)
@@ -122,7 +122,7 @@ class Forms:
             return moved
         old = touched(set(paths_in(description)), self.shape.former)
         if old and SEQ_PATH in description["updatedFields"]:
-            return InForm(_to_be_read(event), astray=True)
+            return InForm(to_be_read(event), astray=True)
         return InForm(reported_by(event, self.shape), strays=old)
 
     def _of_the_form(self, event: Mapping[str, Any], description: Mapping[str, Any]) -> InForm | None:
@@ -134,11 +134,11 @@ class Forms:
             if said.ours:
                 return InForm(reported_by(event, self.shape))
             key = key_of(event["documentKey"]["_id"])
-            return InForm(_to_be_read(event) if said.found else Reported(key, None))
+            return InForm(to_be_read(event) if said.found else Reported(key, None))
         # While documents are moved, sinks with the configuration before may write to those that have not been yet.
         if said.ours and self._may_be_before(event, said.mark):
             return None
-        return InForm(_to_be_read(event), astray=True)
+        return InForm(to_be_read(event), astray=True)
 
     def _may_be_before(self, event: Mapping[str, Any], mark: Any) -> bool:
         last = self.moves[-1]
@@ -163,10 +163,6 @@ def _form_said(description: Mapping[str, Any]) -> _FormSaid | None:
     if PATHS_PATH in updated:
         return _FormSaid(updated[PATHS_PATH], SEQ_PATH in updated, FOUND_PATH in updated)
     return None
-
-
-def _to_be_read(event: Mapping[str, Any]) -> Reported:
-    return Reported(key_of(event["documentKey"]["_id"]), None, incomplete=True)
 
 
 def _without(reported: Reported, unclear: frozenset[str]) -> Reported:

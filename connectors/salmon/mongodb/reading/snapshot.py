@@ -46,6 +46,10 @@ class Place:
     # "collection.field", for each field whose changes were all reported since, by rows or events. Empty if the object is no
     # longer synced.
     covers: frozenset[str] = frozenset()
+    collections: tuple[str, ...] = ()  # the object's, when it was last streamed
+    since: int = (
+        0  # the cluster time since which it does without a collection that it had; 0: it always had these
+    )
 
     @property
     def unanswered(self) -> tuple[int, ...]:
@@ -55,7 +59,19 @@ class Place:
         """Return where to continue with *covers*: at the beginning, if the stream has passed changes of some of these fields."""
         if covers == self.covers or (covers <= self.covers and not self.part):
             return replace(self, covers=covers)
-        return Place(again=True, signals=self.unanswered, covers=covers)
+        return self.anew(covers)
+
+    def in_collections(self, names: tuple[str, ...], now: int) -> Place:
+        """Return the same for an object that has the collections *names* at the cluster time *now*."""
+        left = set(self.collections) - set(names)
+        return replace(self, collections=names, since=now if left else self.since)
+
+    def anew(self, covers: frozenset[str], *signals: int, again: bool = True) -> Place:
+        """Return the beginning, which answers *signals* as well."""
+        signals = (*self.unanswered, *signals)
+        return Place(
+            again=again, signals=signals, covers=covers, collections=self.collections, since=self.since
+        )
 
     def position(self) -> Position:
         return {
@@ -67,6 +83,8 @@ class Place:
             "anew": self.again,
             "signals": list(self.signals),
             "covers": sorted(self.covers),
+            "collections": list(self.collections),
+            "since": self.since,
         }
 
     @classmethod
@@ -80,6 +98,8 @@ class Place:
             again=position["anew"],
             signals=tuple(position["signals"]),
             covers=frozenset(position.get("covers", ())),
+            collections=tuple(position.get("collections", ())),
+            since=position.get("since", 0),
         )
 
 
@@ -93,14 +113,30 @@ class Beginning:
     passed_by: list[str]  # objects that are read again because the stream has passed changes of theirs
 
 
-def beginning(positions: Mapping[str, Position], covers: Mapping[str, frozenset[str]]) -> Beginning:
-    """Return where to continue after the stored *positions*. *covers*: of each object that is streamed now (see Place)."""
+def beginning(
+    positions: Mapping[str, Position],
+    covers: Mapping[str, frozenset[str]],
+    collections: Mapping[str, tuple[str, ...]],
+    *,
+    now: int,
+) -> Beginning:
+    """
+    Return where to continue after the stored *positions*.
+
+    Args:
+        covers: Of each object that is streamed now (see Place).
+        collections: Object -> its collections now.
+        now: The cluster time. What is read from now on is read after it.
+    """
     stored = {
         partition.removeprefix(SNAPSHOT): Place.of(position)
         for partition, position in positions.items()
         if partition.startswith(SNAPSHOT)
     }
-    places = {name: stored.get(name, Place(covers=some)).synced_with(some) for name, some in covers.items()}
+    places = {
+        name: stored.get(name, Place(covers=some)).in_collections(collections[name], now).synced_with(some)
+        for name, some in covers.items()
+    }
     nothing = frozenset[str]()
     return Beginning(
         places,

@@ -19,6 +19,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -26,12 +27,13 @@ from pymongo import MongoClient
 
 from salmon.calls import Calls, Peer, Probe
 from salmon.errors import ConfigError, HistoryWentBack, PositionLost
-from salmon.model.change import Change
+from salmon.model.change import SINCE, Change, Op
 from salmon.model.schema import ObjectSchema
 from salmon.mongodb.config import MongoConfig, SyncedObject, read_from_mongodb, written_to_mongodb
 from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.form_store import require_plain
 from salmon.mongodb.moves import covers_of, moves_after
+from salmon.mongodb.moving import cluster_time
 from salmon.mongodb.reading.collections import WENT_BACK, Spellings, all_differ, uuids_of
 from salmon.mongodb.reading.dates import Dates
 from salmon.mongodb.reading.decoding import Decoded, Decoding
@@ -181,8 +183,10 @@ class MongoSourceTask:
             spellings=spellings,
             moves=self._moves,
             requests=self._requests,
+            since=lambda name: self._reading.places[name].since,
         )
-        begin = beginning(positions, {name: self._covers(name) for name in self._streamed})
+        covers = {name: self._covers(name) for name in self._streamed}
+        begin = beginning(positions, covers, self._collections, now=cluster_time(database))
         self._snapshots = Snapshots(begin.places, self._rows.chunk, self._wake)
         self._unstored, self._left = begin.unstored, begin.left
         if begin.passed_by:
@@ -317,7 +321,7 @@ class MongoSourceTask:
                 continue
             key = item.reported.key
             if (row := first_rows.pop((item.object, key), None)) is not None:
-                draft.records.append(SourceRecord(item.object, key, row))
+                draft.records.append(self._row(item.object, key, row))
                 self._rows_given.setdefault(item.object, set()).add(key)
             if item.reported.change is not None:
                 draft.records.append(SourceRecord(item.object, key, item.reported.change))
@@ -334,9 +338,16 @@ class MongoSourceTask:
             if rows.place.done:
                 self._rows_given[rows.object] = set()
                 log.info("snapshot_finished", object=rows.object, documents=rows.place.read)
-        draft.records += [SourceRecord(rows.object, key, row) for key, row in rows.rows]
+        draft.records += [self._row(rows.object, key, row) for key, row in rows.rows]
         draft.dead_letters += rows.dead_letters
         draft.answered |= rows.answered
+
+    def _row(self, name: str, key: str, row: Change) -> SourceRecord:
+        """What was not found was perhaps in a collection that the object has no longer: see SINCE."""
+        place = self._reading.places.get(name)  # the target of a one-way object has none
+        if row.op is Op.ABSENT and place is not None and place.since:
+            row = replace(row, source={**row.source, SINCE: str(place.since)})
+        return SourceRecord(name, key, row)
 
     def _batch(self, draft: Draft) -> SourceBatch:
         """Make the batch: the draft, and the positions after it."""
@@ -403,21 +414,25 @@ class MongoSourceTask:
         self._close_feed()
         before = self._ids
         self._open(None)
-        self._judge_history(lost, before)
+        went_back = self._judge_history(lost, before)
+        now = 0 if went_back else cluster_time(self._database)
+        replaced = {name for name, uuid in before.items() if self._ids.get(name) != uuid}
         log.error("position_lost", reason=str(lost), objects=self._streamed, deletes="not looked for")
         for name in self._streamed:
-            self._start_again(name)
+            others = went_back or not replaced.isdisjoint(self._collections[name])
+            self._start_again(name, others_since=now if others else None)
 
-    def _judge_history(self, lost: PositionLost, before: Mapping[str, str]) -> None:
+    def _judge_history(self, lost: PositionLost, before: Mapping[str, str]) -> bool:
         """If the side itself went back to an earlier time, start a new history: what it shows then is not an edit."""
         if not isinstance(lost, HistoryWentBack) and not all_differ(before, self._ids):
-            return
+            return False
         assert self._token is not None
         self._history = self._token["_data"]
         self._moves.start()  # its documents have the form of then
         why = str(lost) if isinstance(lost, HistoryWentBack) else "all collections were created again."
         self._note = WENT_BACK
         log.error("history_went_back", reason=why, objects=self._streamed, mend=self._note)
+        return True
 
     def _look_at_server(self) -> None:
         """Reopen the stream if another server process answers: PyMongo would continue, even if its files were replaced."""
@@ -443,16 +458,25 @@ class MongoSourceTask:
         )
         self._spellings.forget()
         for name in sorted({self._names[collection] for collection in lost}):
-            self._start_again(name)
+            self._start_again(name, others_since=time_of(event))
         for collection in lost:
             self._ids.pop(collection, None)  # it is read again when the stream is reopened
         if operation == "invalidate":
             self._close_feed()  # The stream ends with this event. The next poll opens one after it.
 
-    def _start_again(self, name: str, *signals: int, lost: bool = True) -> None:
-        """Read a collection from the beginning: answers *signals*, and those of its current snapshot. *lost*: see Place.again."""
-        waiting = self._reading.places[name].unanswered
-        self._reading.begin(name, Place(again=lost, signals=(*waiting, *signals), covers=self._covers(name)))
+    def _start_again(
+        self, name: str, *signals: int, lost: bool = True, others_since: int | None = None
+    ) -> None:
+        """
+        Read an object's collections from the beginning. This answers *signals*, and those of its current snapshot.
+
+        Args:
+            lost: See Place.again.
+            others_since: See Place.since. None: as it is.
+        """
+        place = self._reading.places[name].anew(self._covers(name), *signals, again=lost)
+        since = place.since if others_since is None else others_since
+        self._reading.begin(name, replace(place, since=since))
         self._rows_given[name] = set()
         self._unstored.add(name)
 

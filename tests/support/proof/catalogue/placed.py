@@ -99,6 +99,20 @@ PLACED: Final = (
         "    if False:\n        return",
     ),
     Mutant(
+        "what was seen in the collection of now is taken for left behind",
+        "Places: that a collection leaves the configuration is nobody's deletion",
+        "model.steps.placed",
+        "    return max(x.as_of, x.commit_time) <= int(change.source[SINCE])\n",
+        "    return True\n",
+    ),
+    Mutant(
+        "what happened in a collection before it was the object's is news",
+        "Places: what a copy's events tell from before the configuration named it is no news of the record",
+        "mongodb.reading.events",
+        "    return time_of(event) <= since\n",
+        "    return False\n",
+    ),
+    Mutant(
         "a deletion is taken at its word",
         "Places: a move is no deletion, even if the source is killed between its two events",
         "mongodb.reading.placed",

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from salmon.errors import FatalError, SalmonError, SetupError, Unavailable
-from salmon.mongodb.reading.snapshot import SNAPSHOT, WAITS_MIN_S, Chunk, Place, Rows, Snapshots, beginning
+from salmon.mongodb.reading.snapshot import (
+    SNAPSHOT,
+    WAITS_MIN_S,
+    Beginning,
+    Chunk,
+    Place,
+    Rows,
+    Snapshots,
+    beginning,
+)
 from salmon.plugin.contract import Position
 from support.waiting import until
 
@@ -14,19 +25,31 @@ NAME, PHONE = "accounts.Name", "accounts.Phone"
 
 def stored(*covers: str, done: bool = True) -> dict[str, Position]:
     """The position of an object Account."""
-    place = Place(after=b"x", read=9, done=done, signals=(4,), covers=frozenset(covers))
+    place = Place(
+        after=b"x", read=9, done=done, signals=(4,), covers=frozenset(covers), collections=("accounts",)
+    )
     return {f"{SNAPSHOT}Account": place.position()}
+
+
+def began(
+    positions: Mapping[str, Position],
+    covers: Mapping[str, frozenset[str]],
+    collections: tuple[str, ...] = ("accounts",),
+    now: int = 7,
+) -> Beginning:
+    """Where a start at the cluster time *now* goes on, in which Account has *collections*."""
+    return beginning(positions, covers, {"Account": collections}, now=now)
 
 
 def test_what_is_covered_goes_on_where_it_stopped() -> None:
     """Nothing is read twice, and nothing is told."""
-    begin = beginning(stored(NAME), {"Account": frozenset({NAME})})
+    begin = began(stored(NAME), {"Account": frozenset({NAME})})
     assert (begin.places["Account"].after, begin.unstored, begin.passed_by) == (b"x", set(), [])
 
 
 def test_what_is_not_covered_is_read_from_the_beginning() -> None:
     """With each record's row before its next event; and what was asked for in the meantime is still answered."""
-    begin = beginning(stored(NAME, done=False), {"Account": frozenset({NAME, PHONE})})
+    begin = began(stored(NAME, done=False), {"Account": frozenset({NAME, PHONE})})
     place = begin.places["Account"]
     assert (place.after, place.again, place.done, place.signals) == (b"", True, False, (4,))
     assert (begin.unstored, begin.passed_by) == ({"Account"}, ["Account"])
@@ -34,12 +57,24 @@ def test_what_is_not_covered_is_read_from_the_beginning() -> None:
 
 def test_what_is_synced_no_more_is_covered_no_more() -> None:
     """Else it would not be read when it is put back."""
-    begin = beginning(stored(NAME, PHONE), {"Account": frozenset({NAME})})
+    begin = began(stored(NAME, PHONE), {"Account": frozenset({NAME})})
     assert (begin.places["Account"].covers, begin.unstored) == (frozenset({NAME}), {"Account"})
-    begin = beginning(stored(NAME), {})
+    begin = began(stored(NAME), {})
     assert (begin.places, begin.left["Account"].covers) == ({}, frozenset())
-    again = beginning({f"{SNAPSHOT}Account": begin.left["Account"].position()}, {})
+    again = began({f"{SNAPSHOT}Account": begin.left["Account"].position()}, {})
     assert again.left == {}, "that is told once"
+
+
+def test_an_object_that_loses_a_collection_knows_since_when() -> None:
+    """What was in it is looked for in vain from then on. A further collection takes nothing away."""
+    both = began(stored(NAME), {"Account": frozenset({NAME})}, ("accounts", "firms"))
+    assert both.places["Account"].since == 0
+    again = {f"{SNAPSHOT}Account": both.places["Account"].position()}
+    other = began(again, {"Account": frozenset({"firms.Name"})}, ("firms",), now=9)
+    assert (other.places["Account"].since, other.places["Account"].again) == (9, True)
+    later = {f"{SNAPSHOT}Account": other.places["Account"].position()}
+    place = began(later, {"Account": frozenset({"firms.Name"})}, ("firms",), now=12).places["Account"]
+    assert (place.since, place.anew(frozenset()).since) == (9, 9)
 
 
 class _Server:
