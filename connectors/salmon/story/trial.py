@@ -153,7 +153,10 @@ def tried(settings: SyncConfig, schema: ObjectSchema, text: str, *, origin: str)
     shown = {name: to_rest(schema.by_name[name], value) for name, value in record.items()}
     found = []
     for side in rules.sides:
-        place = schema.name if side != MONGODB else shape.flow.place(record) or ", ".join(config.places)
+        view = rules.views.get(side)
+        place = (view and view.place(record)) or (
+            schema.name if side != MONGODB else ", ".join(config.places)
+        )
         if side == origin:
             found.append(ForSide(side, place, None, ("it has the record: it comes from there",)))
         elif (reason := _kept_away(side, record, shape)) is not None:

@@ -68,7 +68,8 @@ class Terms:
         if self.view.admits(record) is False:
             return None
         seen = self.view.of(record)
-        return seen if self.view.places is None else {**seen, PLACE: self.view.place(record)}
+        place = self.view.place(record)
+        return seen if place is None else {**seen, PLACE: place}
 
     def comparable(self, name: str, value: Value) -> Value:
         """Return the value in a form that is the same for all equal values of the field."""

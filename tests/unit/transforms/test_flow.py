@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from salmon.errors import ConfigError
+from salmon.errors import ConfigError, SchemaMismatch
 from salmon.model.rules import Rules
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
+from salmon.transforms.computed import Computed
 from salmon.transforms.flow import Cast, Constant, Filter, Flow, Place, Timestamps, Transform
 from salmon.transforms.masks import Mask
 
@@ -131,6 +132,21 @@ def test_the_first_collection_whose_filter_holds_has_the_record() -> None:
     assert (view.place({"Age": 20}), view.collections) == ("adults", frozenset({"adults", "named", "others"}))
     assert bound.why_not("mongodb", {}) is None
     assert "salesforce" not in bound.views
+
+
+def test_a_filter_that_names_a_computed_field_waits_until_the_sync_knows_the_field() -> None:
+    """Until then nobody can say whether it holds, so nothing enters, leaves or moves. Then each record is judged again."""
+    made = Computed("Kind", "Age >= 18 ? 'adult' : 'child'")
+    for step in (Filter("Kind == 'adult'"), Place("adults", "Kind == 'adult'")):
+        of = flow(made, step)
+        before = of.bound(SCHEMA)
+        assert before.views["mongodb"].admits({"Age": 20}) is None
+        assert before.views["mongodb"].place({"Age": 20}) is None
+        with pytest.raises(SchemaMismatch, match="not registered yet"):
+            before.why_not("mongodb", {"Age": 7})
+        now = of.bound(SCHEMA.with_computed(of.computed(SCHEMA))).views["mongodb"]
+        assert now.admits({"Age": 20, "Kind": "adult"}) is True
+        assert now.digest != before.views["mongodb"].digest
 
 
 def test_what_no_collection_is_for_is_kept_away_with_the_reason() -> None:
