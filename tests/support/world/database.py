@@ -250,6 +250,9 @@ class Collection:
     def database(self) -> Any:
         return SimpleNamespace(client=SimpleNamespace(start_session=self._session))
 
+    def with_options(self, **_: Any) -> Collection:
+        return self
+
     def bulk_write(self, operations: Sequence[Any], *, ordered: bool) -> Any:
         return self.held.bulk_write(self.name, operations, ordered=ordered)
 

@@ -82,12 +82,17 @@ def carry_out_placed(
         is_read: Whether the source reads the object.
     """
     found = _look(collections, [record.key for record in records])
+    unseen = _unseen_yet(
+        collections, [r.key for r in records if r.write.op is WriteOp.CREATE and r.key not in found]
+    )
     outcomes: dict[str, Outcome] = {}
     stays: dict[str, list[SinkRecord]] = {}  # collection -> writes that move nothing
     for record in records:
         at = found.get(record.key, {})
         goes_to = _goes_to(record.write, at)
-        if len(at) > 1:
+        if record.key in unseen:
+            outcomes[record.key] = CHANGED
+        elif len(at) > 1:
             outcomes[record.key] = _twice(at, is_read=is_read)
         elif goes_to is None:
             outcomes[record.key] = _NO_PLACE if record.write.op is WriteOp.CREATE else GONE
@@ -120,6 +125,17 @@ def _look(collections: Collections, keys: Sequence[str]) -> dict[str, dict[str, 
             for key, marker in read_markers(collection, keys, session).items():
                 found.setdefault(key, {})[name] = marker
     return found
+
+
+def _unseen_yet(collections: Collections, keys: Sequence[str]) -> set[str]:
+    """
+    Those of *keys* that have a document that no majority has yet, so the look did not show it: perhaps of an earlier write whose answer
+    never came. Its collection may be another one, and a second document must not be made beside it.
+    """
+    if not keys:
+        return set()
+    here = [each.with_options(read_concern=ReadConcern("local")) for each in collections.values()]
+    return {key for collection in here for key in read_markers(collection, keys)}
 
 
 def _goes_to(write: Write, at: _Found) -> str | None:

@@ -106,6 +106,13 @@ PLACED: Final = (
         "    return True\n",
     ),
     Mutant(
+        "a document that no majority has yet is not seen",
+        "Places: a second document is never made beside one whose creation was not answered",
+        "mongodb.writing.places",
+        "        if record.key in unseen:\n",
+        "        if False:\n",
+    ),
+    Mutant(
         "what happened in a collection before it was the object's is news",
         "Places: what a copy's events tell from before the configuration named it is no news of the record",
         "mongodb.reading.events",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from random import Random
 from typing import Any
 
@@ -10,6 +11,7 @@ from bson.int64 import Int64
 
 from salmon.model.change import PLACE, TWICE, Value, Write, WriteOp
 from salmon.mongodb.documents import DocumentShape
+from salmon.mongodb.writing.blocked import CHANGED
 from salmon.mongodb.writing.places import carry_out_placed
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
 from support.world.database import Collection, Database
@@ -19,14 +21,22 @@ ACCOUNTS, PARTNERS = "accounts", "partners"
 KEY = "001000000000001AAA"
 
 
+class WithoutMajority(Collection):
+    """One whose documents no majority has: a snapshot does not show them."""
+
+    def find(self, wanted: Mapping[str, Any], _: Any, session: Any = None) -> Iterable[dict[str, Any]]:
+        return [] if session is not None else super().find(wanted, _)
+
+
 class Collections:
     """Two collections of one object, and the sink's writes to them."""
 
     def __init__(self) -> None:
         self.database = Database(Nature(Random(1), Knobs()), 0)
+        self.kind = Collection
 
     def put(self, write: Write, *, is_read: bool = True) -> Outcome:
-        collections: Any = {name: Collection(self.database, name) for name in (ACCOUNTS, PARTNERS)}
+        collections: Any = {name: self.kind(self.database, name) for name in (ACCOUNTS, PARTNERS)}
         shape = DocumentShape(SCHEMA, frozenset({OBJECT}), placed=True)
         [outcome] = carry_out_placed(collections, shape, [SinkRecord(OBJECT, KEY, write)], is_read=is_read)
         return outcome
@@ -104,6 +114,16 @@ def test_a_creation_moves_what_an_earlier_one_has_made(two: Collections) -> None
     assert two.put(write(WriteOp.CREATE, 9, 0, Name="Globex")).kind is OutcomeKind.APPLIED
     assert two.there.keys() == {PARTNERS}
     assert (two.there[PARTNERS]["Name"], two.there[PARTNERS].get("City")) == ("Globex", None)
+
+
+def test_a_creation_waits_for_what_no_majority_has_yet(two: Collections) -> None:
+    """An earlier one made it in another collection, and its answer never came: a second document must not stand beside it."""
+    two.kind = WithoutMajority
+    two.holds(ACCOUNTS, seq=3)
+    assert two.put(write(WriteOp.CREATE, 9, 0, Name="Globex")) is CHANGED
+    two.kind = Collection
+    assert two.put(write(WriteOp.CREATE, 9, 0, Name="Globex")).kind is OutcomeKind.APPLIED
+    assert two.there.keys() == {PARTNERS}
 
 
 def test_a_write_that_names_no_place_goes_where_the_document_is(two: Collections) -> None:
