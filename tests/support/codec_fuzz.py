@@ -23,7 +23,21 @@ from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 REFUSED: Final = "refused"
 _TEXTS: Final = ("", "a", "Acme GmbH", "ä" * 40, "\N{SNOWMAN}x", "x" * 200, "\0", "\U0001f41f")
 _NUMBERS: Final = (0, -1, 1, 63, 64, -64, -65, 2**31 - 1, -(2**31), 2**63 - 1, -(2**63), 2**63, 10**30)
-_ODD: Final[tuple[Any, ...]] = (None, True, 1.5, float("nan"), "text", b"bytes", "\ud800", [1], {}, (), object(), 7, 2**70)
+_ODD: Final[tuple[Any, ...]] = (
+    None,
+    True,
+    1.5,
+    float("nan"),
+    "text",
+    b"bytes",
+    "\ud800",
+    [1],
+    {},
+    (),
+    object(),
+    7,
+    2**70,
+)
 
 
 def every_kind() -> ObjectSchema:
