@@ -64,7 +64,8 @@ format: $(READY)
 clean:
 	rm -rf $(VENV) .jvm build dist
 
-$(READY): pyproject.toml constraints.txt
+# The Avro codec is compiled as Salmon is installed.
+$(READY): pyproject.toml constraints.txt connectors/salmon/kafka/codecs/compiled.py
 	@echo "Setting up $(VENV): fetching about 120 MB of Python packages. This happens once and takes some minutes ..." >&2
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,dev]' >&2

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import zipfile
 from pathlib import Path
@@ -30,16 +31,28 @@ OF_A_BUILD: Final = (
 )
 
 
-def build(sources: Path, into: Path, *options: str, commit: str = COMMIT) -> dict[str, str]:
-    """File -> its digest, of what hatchling builds of *sources*."""
+def build(
+    sources: Path, into: Path, *options: str, commit: str = COMMIT, compiled: bool = False
+) -> dict[str, str]:
+    """File -> its digest, of what hatchling builds of *sources*. *compiled*: for this kind of machine alone."""
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-d", str(into), *options],
         cwd=sources,
-        env={**os.environ, "SALMON_COMMIT": commit},
+        env={**os.environ, "SALMON_COMMIT": commit, "SALMON_COMPILE": "yes" if compiled else "no"},
         capture_output=True,
         check=True,
     )
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in into.iterdir()}
+
+
+def cloned(clone: Path) -> Path:
+    """Copy what a build needs, and nothing that was compiled here."""
+    for name in ("connectors", "schemas-avro"):
+        shutil.copytree(ROOT / name, clone / name, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
+    (clone / "deploy").mkdir()
+    for name in (*OF_A_BUILD, "deploy/build_hook.py"):
+        shutil.copyfile(ROOT / name, clone / name)
+    return clone
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +64,7 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_release_is_built_the_same_again_elsewhere(dist: Path, tmp_path: Path) -> None:
     """In another folder, at another time, with new files: whoever has the commit can check what was published."""
-    clone = tmp_path / "clone"
-    for name in ("connectors", "schemas-avro"):
-        shutil.copytree(ROOT / name, clone / name, ignore=shutil.ignore_patterns("__pycache__"))
-    (clone / "deploy").mkdir()
-    for name in (*OF_A_BUILD, "deploy/build_hook.py"):
-        shutil.copyfile(ROOT / name, clone / name)
+    clone = cloned(tmp_path / "clone")
     os.utime(clone / "README.md", (0, 1_000_000_000))
     here = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in dist.iterdir()}
     assert build(clone, tmp_path / "again") == here
@@ -70,6 +78,20 @@ def test_the_wheel_of_the_sdist_is_the_wheel(dist: Path, tmp_path: Path) -> None
     sources = tmp_path / SDIST.removesuffix(".tar.gz")
     made = build(sources, tmp_path / "again", "-t", "wheel", commit="")
     assert made == {WHEEL: hashlib.sha256((dist / WHEEL).read_bytes()).hexdigest()}
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler, so the codec is not compiled")
+def test_a_wheel_with_the_compiled_codec_is_for_this_kind_of_machine(tmp_path: Path) -> None:
+    """And the same again elsewhere: nothing in it tells the folder or the day."""
+    once = build(cloned(tmp_path / "here"), tmp_path / "once", "-t", "wheel", compiled=True)
+    again = build(cloned(tmp_path / "elsewhere"), tmp_path / "again", "-t", "wheel", compiled=True)
+    assert once == again
+    [wheel] = once
+    assert wheel != WHEEL
+    assert sysconfig.get_platform().replace("-", "_").replace(".", "_") in wheel or "manylinux" in wheel
+    with zipfile.ZipFile(tmp_path / "once" / wheel) as archive:
+        suffix = sysconfig.get_config_var("EXT_SUFFIX")
+        assert f"salmon/kafka/codecs/compiled{suffix}" in archive.namelist()
 
 
 def test_the_package_index_takes_what_is_built(dist: Path) -> None:

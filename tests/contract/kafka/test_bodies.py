@@ -1,5 +1,6 @@
 """
-The quick reader and writer of Avro bodies, held to fastavro: the same bytes, the same values, and the same refusals.
+The quick readers and writers of Avro bodies, in Python and compiled, held to fastavro: the same bytes, the same values, and the same
+refusals. The compiled one is also held to the one in Python, value by value, over the schemas of all recorded describes.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from salmon.kafka.codecs import bodies as in_python
 from salmon.kafka.codecs import schemas
 from salmon.kafka.codecs.avro import _LEFT_TO_FASTAVRO, _UNFIT, bare
-from salmon.kafka.codecs.bodies import Bodies, bodies
+from salmon.kafka.codecs.bodies import Bodies
+from salmon.kafka.codecs.quick import Make, compiled_bodies
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 
 # All kinds that are read and written quickly; decimals are left to fastavro.
@@ -74,8 +77,19 @@ def values_of(
     )
 
 
-def quick(name: str) -> Bodies:
-    made = bodies(LAYOUTS[name])
+WAYS: list[Any] = [
+    pytest.param(in_python.bodies, id="python"),
+    pytest.param(
+        compiled_bodies,
+        id="compiled",
+        marks=pytest.mark.skipif(compiled_bodies is None, reason="the codec was not compiled: no C compiler"),
+    ),
+]
+each_way = pytest.mark.parametrize("way", WAYS)
+
+
+def quick(way: Make, name: str) -> Bodies:
+    made = way(LAYOUTS[name])
     assert made is not None
     return made
 
@@ -95,12 +109,13 @@ def slowly_written(name: str, datum: Any) -> bytes | None:
 many = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 
 
+@each_way
 @pytest.mark.parametrize("name", LAYOUTS)
 @many
 @given(data=st.data())
-def test_what_fits_is_written_and_read_as_fastavro_does(data: st.DataObject, name: str) -> None:
+def test_what_fits_is_written_and_read_as_fastavro_does(data: st.DataObject, name: str, way: Make) -> None:
     """Never left to fastavro, the same bytes, and from these the same value; the last field's bytes are its own."""
-    datum, made = data.draw(values_of(LAYOUTS[name], {}, None)), quick(name)
+    datum, made = data.draw(values_of(LAYOUTS[name], {}, None)), quick(way, name)
     written = made.write(datum)
     assert written == slowly_written(name, datum)
     read, last_at = made.read(b"\0" * 5 + written, 5)
@@ -108,27 +123,31 @@ def test_what_fits_is_written_and_read_as_fastavro_does(data: st.DataObject, nam
     assert made.write_front(datum) + (b"\0" * 5 + written)[last_at:] == written
 
 
+@each_way
 @pytest.mark.parametrize("name", LAYOUTS)
 @many
 @given(data=st.data())
-def test_what_is_taken_of_doubtful_values_is_what_fastavro_writes(data: st.DataObject, name: str) -> None:
+def test_what_is_taken_of_doubtful_values_is_what_fastavro_writes(
+    data: st.DataObject, name: str, way: Make
+) -> None:
     """Numbers out of range, numbers for text, unknown fields: the same bytes, or it is left to fastavro."""
     datum = data.draw(values_of(LAYOUTS[name], {}, _others))
     if data.draw(st.integers(0, 9)) == 0:
         datum["Nobody_Knows__c"] = 1
     try:
-        written = quick(name).write(datum)
+        written = quick(way, name).write(datum)
     except _LEFT_TO_FASTAVRO:
         return
     assert written == slowly_written(name, datum)
 
 
+@each_way
 @pytest.mark.parametrize("name", LAYOUTS)
 @many
 @given(data=st.data())
-def test_of_damaged_bytes_only_what_is_whole_is_taken(data: st.DataObject, name: str) -> None:
+def test_of_damaged_bytes_only_what_is_whole_is_taken(data: st.DataObject, name: str, way: Make) -> None:
     """Cut, changed, lengthened: what is taken reads as by fastavro, and written again gives the same bytes."""
-    made = quick(name)
+    made = quick(way, name)
     body = bytearray(made.write(data.draw(values_of(LAYOUTS[name], {}, None))))
     for _ in range(data.draw(st.integers(1, 3))):
         at = data.draw(st.integers(0, max(0, len(body) - 1)))
@@ -141,7 +160,8 @@ def test_of_damaged_bytes_only_what_is_whole_is_taken(data: st.DataObject, name:
     assert made.write(read) == bytes(body)
 
 
-def test_a_schema_with_decimals_is_left_to_fastavro() -> None:
+@each_way
+def test_a_schema_with_decimals_is_left_to_fastavro(way: Make) -> None:
     """Their bytes depend on a scale, and hardly any sync has them."""
     price = FieldSchema("Price__c", "currency", Kind.DECIMAL, precision=9, scale=2)
-    assert bodies(bare(ObjectSchema("Priced__c", (price,)).to_avro())) is None
+    assert way(bare(ObjectSchema("Priced__c", (price,)).to_avro())) is None

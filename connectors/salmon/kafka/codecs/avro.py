@@ -20,7 +20,8 @@ from fastavro.read import SchemaResolutionError
 from fastavro.schema import SchemaParseException
 
 from salmon.errors import SchemaMismatch, SchemaOutdated
-from salmon.kafka.codecs.bodies import NotPlain, bodies
+from salmon.kafka.codecs.bodies import NotPlain
+from salmon.kafka.codecs.quick import bodies
 from salmon.kafka.codecs.registry import Registry, subject
 
 MAGIC: Final = 0

@@ -1,0 +1,28 @@
+"""
+The quickest way to encode and decode Avro bodies that there is here: compiled.py where it was compiled, else bodies.py.
+
+Both do the same. `SALMON_CODEC=python` chooses the second in any case: to compare them, or if the first is suspected of a fault.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from salmon.kafka.codecs import bodies as python
+
+Make = Callable[[Mapping[str, Any]], python.Bodies | None]
+
+
+def _compiled() -> Make | None:
+    try:
+        from salmon.kafka.codecs import compiled
+    except ImportError:  # there was no compiler
+        return None
+    return compiled.bodies
+
+
+compiled_bodies: Final = _compiled()
+IS_COMPILED: Final = compiled_bodies is not None and os.environ.get("SALMON_CODEC") != "python"
+bodies: Final[Make] = compiled_bodies if IS_COMPILED and compiled_bodies is not None else python.bodies
