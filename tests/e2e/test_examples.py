@@ -1,0 +1,33 @@
+"""The examples of deploy/examples: every command of their pages, typed as it stands there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from salmon.devstack.stack import DevStack
+from support.pages import type_in
+from support.proof.evidence import ROOT
+
+pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("examples")]
+
+EXAMPLES: Final = ROOT / "deploy" / "examples"
+WITHIN_S: Final = 400
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where the commands are typed. Whatever became of them, no server is left."""
+    monkeypatch.delenv("SALMON_CONFIG", raising=False)
+    yield tmp_path
+    if (tmp_path / "play" / "servers").exists():
+        DevStack(tmp_path / "play" / "servers").down()
+
+
+def test_the_crm_of_an_enterprise(folder: Path) -> None:
+    """Hierarchies, owners, regions, a conflict, a deletion, a refusal and a filter do what the page says."""
+    type_in(EXAMPLES / "enterprise" / "README.md", folder, {"SALMON_REST_PORT": "0"}, within_s=WITHIN_S)
+    assert not (folder / "play").exists()
