@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -9,6 +10,7 @@ from typing import Final
 import pytest
 
 from salmon.devstack.stack import DevStack
+from salmon.ports import free_ports
 from support.pages import type_in
 from support.proof.evidence import ROOT
 
@@ -31,3 +33,12 @@ def test_the_crm_of_an_enterprise(folder: Path) -> None:
     """Hierarchies, owners, regions, a conflict, a deletion, a refusal and a filter do what the page says."""
     type_in(EXAMPLES / "enterprise" / "README.md", folder, {"SALMON_REST_PORT": "0"}, within_s=WITHIN_S)
     assert not (folder / "play").exists()
+
+
+def test_the_back_end_of_a_mobile_app(folder: Path) -> None:
+    """What Salesforce says reaches the phone: a refusal with its code and field, a repeated request, a lost race, a change."""
+    if shutil.which("curl") is None:
+        pytest.skip("the page types curl, which is not installed")
+    api, backend = free_ports(2)
+    ports = {"SALMON_REST_PORT": "0", "API_PORT": str(api), "BACKEND_PORT": str(backend)}
+    type_in(EXAMPLES / "mobile-backend" / "README.md", folder, ports, within_s=WITHIN_S)
