@@ -9,11 +9,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from salmon.app.process import PARENT_VARIABLE
 from support.dockerfile import path_with
 from support.proof.evidence import ROOT
 
@@ -55,27 +55,27 @@ def type_in(page: Path, folder: Path, environment: Mapping[str, str], *, within_
         (folder / name).symlink_to(ROOT / name)
     printed = [folder / f"{number}.out" for number in range(len(told))]
     script = "".join(f"{{\n{step.commands}}} > {file}\n" for step, file in zip(told, printed, strict=True))
-    # A process whose parent ends, ends too: a test run that is killed leaves nothing behind.
-    own = {"PATH": path_with(sys.executable), PARENT_VARIABLE: str(os.getpid()), "NO_COLOR": "1"}
-    shell = subprocess.Popen(
-        ["bash", "-euo", "pipefail", "-c", script],
-        cwd=folder,
-        env={**os.environ, **own, **environment},
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    own = {"PATH": path_with(sys.executable), "NO_COLOR": "1"}
+    faults = folder / "faults"
+    with faults.open("w") as stderr:
+        shell = subprocess.Popen(
+            ["bash", "-euo", "pipefail", "-c", script],
+            cwd=folder,
+            env={**os.environ, **own, **environment},
+            stdin=subprocess.DEVNULL,
+            stderr=stderr,
+            start_new_session=True,
+        )
     try:
-        _, faults = shell.communicate(timeout=within_s)
+        ended = f"ended with {shell.wait(within_s)}"
     except subprocess.TimeoutExpired:
-        faults = f"not within {within_s:.0f} s"
+        ended = f"did not end within {within_s:.0f} s"
     finally:
         _end(shell)
     done = [file.read_text() for file in printed if file.exists()]
     logs = "".join(file.read_text()[-_LOG_END:] for file in folder.glob("play/*.log"))
     last = told[len(done) - 1].commands if done else script
-    assert shell.returncode == 0, f"{last}printed {done[-1:]} and ended with:\n{faults}\n{logs}"
+    assert shell.returncode == 0, f"{last}printed {done[-1:]} and {ended}:\n{faults.read_text()}\n{logs}"
     for step, output in zip(told, done, strict=True):
         if step.shown is not None:
             assert _is_as(step.shown, output), (
@@ -87,8 +87,8 @@ def _is_as(shown: str, output: str) -> bool:
     return doctest.OutputChecker().check_output(shown, output, doctest.ELLIPSIS)
 
 
-def _end(shell: subprocess.Popen[str]) -> None:
-    """End it with all that it has started and not ended."""
-    if shell.poll() is None:
+def _end(shell: subprocess.Popen[bytes]) -> None:
+    """End it with all that it has started and not ended; a command that failed leaves its background."""
+    with suppress(ProcessLookupError):
         os.killpg(shell.pid, signal.SIGKILL)
-        shell.wait()
+    shell.wait()

@@ -63,10 +63,6 @@ def create(_key: str, said: Said) -> JSONResponse:
     return answered(ask("POST", "/Contact", SYNCED | {"Idempotency-Key": said["request_id"]}, said))
 
 
-def read(key: str, _said: Said) -> JSONResponse:
-    return answered(ask("GET", f"/Contact/{key}", {}))
-
-
 def change(key: str, said: Said) -> JSONResponse:
     answer = ask("PATCH", f"/Contact/{key}", SYNCED | {"If-Match": said.get("version", "*")}, said)
     if answer.status_code != 412:
@@ -104,9 +100,11 @@ async def pushed() -> AsyncIterator[str]:
 
 
 async def contacts(request: Request) -> JSONResponse:
-    act = {"POST": create, "GET": read, "PATCH": change}[request.method]
-    said = {} if request.method == "GET" else await request.json()
-    return await run_in_threadpool(act, request.path_params.get("key", ""), said)
+    key = request.path_params.get("key", "")
+    if request.method == "GET":
+        return answered(await run_in_threadpool(ask, "GET", f"/Contact/{key}", {}))
+    act = create if request.method == "POST" else change
+    return await run_in_threadpool(act, key, await request.json())
 
 
 async def serve() -> None:

@@ -30,7 +30,7 @@ def test_a_page_that_is_right_passes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("commands", "says"),
-    [("echo no", "printed\nno"), ("false | true", "ended with"), ("sleep 60", "not within")],
+    [("echo no", "but printed\nno"), ("false | true", "ended with 1"), ("sleep 60", "did not end within")],
 )
 def test_a_page_that_is_wrong_is_seen(tmp_path: Path, commands: str, says: str) -> None:
     """Another output, a command that fails, one that does not end."""
