@@ -37,6 +37,12 @@ Folder = Annotated[Path, typer.Option("--dir", help="Folder for data and logs.")
 def up(
     folder: Folder = _FOLDER,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, for scripts.")] = False,
+    as_env: Annotated[
+        bool,
+        typer.Option(
+            "--env", help='Print shell commands that set the addresses: eval "$(... dev up --env)".'
+        ),
+    ] = False,
     describe: Annotated[
         Path | None, typer.Option(help="Folder of describe files. Default: Account, Contact, Opportunity.")
     ] = None,
@@ -64,9 +70,12 @@ def up(
     ] = False,
 ) -> None:
     """Start the servers in the background, wait until they answer, and print all addresses."""
+    from salmon.devstack.environment import exports
     from salmon.devstack.stack import DevOptions, DevStack
     from salmon.ops import logs
 
+    if as_json and as_env:
+        raise ConfigError("--json and --env are two forms of the same answer. Give one of them.")
     logs.configure(log_format="console", level="warning")
     options = DevOptions(
         describe=None if describe is None else str(describe.absolute()),
@@ -82,6 +91,8 @@ def up(
         answer = DevStack(folder, options).up()
     if as_json:
         print_json(answer)
+    elif as_env:
+        print(*exports(answer), sep="\n")
     else:
         _print_addresses(
             answer,

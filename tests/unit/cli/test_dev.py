@@ -43,6 +43,17 @@ def test_which_servers_must_not_be_killed_is_told(
     assert "memory" not in scripted.stdout
 
 
+def test_a_shell_is_told_the_addresses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing but commands on standard output; one form of the answer at a time."""
+    monkeypatch.setattr(DevStack, "up", lambda _self: ANSWER)
+    told = CliRunner().invoke(app, ["up", "--dir", str(tmp_path), "--env"])
+    assert "export SALESFORCE_USERNAME=me" in told.stdout.splitlines()
+    assert all(line.startswith("export ") for line in told.stdout.splitlines())
+    both = CliRunner().invoke(app, ["up", "--dir", str(tmp_path), "--env", "--json"])
+    assert isinstance(both.exception, ConfigError)
+    assert "--json and --env" in str(both.exception)
+
+
 @pytest.mark.parametrize(
     ("option", "says"),
     [

@@ -99,14 +99,15 @@ def add_identity(rng: random.Random, object_type: ObjectType, row: Row) -> None:
         row["FirstName"], row["LastName"] = rng.choice(_FIRST), rng.choice(_LAST)
     elif object_type.name == "Account":
         row["Name"] = company(rng)
-    for prefix in {
+    prefixes = (
         match[1]
         for field in object_type.fields
         if field.compound and (match := _PART_OF_ADDRESS.match(field.name))
-        if not match[1].startswith(
-            "Person"
-        )  # those are of person accounts; all accounts made here are businesses
-    }:
+        # Those are of person accounts; all accounts made here are businesses.
+        if not match[1].startswith("Person")
+    )
+    # Not a set, whose order is another one in each process: the same seed gives the same records.
+    for prefix in dict.fromkeys(prefixes):
         if prefix not in {"Billing", "Mailing", ""} and rng.random() < 0.6:
             continue  # Most have one address only.
         city, state, code, country = rng.choice(_PLACES)

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
+import pytest
+
 from salmon.simulator.org.describes import ID_FIELD, SEQ_FIELD
 from salmon.simulator.org.object_types import Field
 from salmon.simulator.org.values import stored_value
@@ -49,3 +55,21 @@ def test_one_seed_gives_the_same_records_again_and_another_gives_others() -> Non
 
     assert names(1) == names(1)
     assert names(1) != names(2)
+
+
+@pytest.mark.parametrize("hashes", ["1", "2", "3"])
+def test_the_same_seed_gives_the_same_records_in_each_process(hashes: str) -> None:
+    """Whatever order Python gives to sets there: page after page says what a seed's records are."""
+    program = (
+        "from salmon.simulator.seed import filling; from support.orgs import OrgAtHand; org = OrgAtHand().org;"
+        "filling.load(org, {'Account': 20}, 7);"
+        "print([(row['Name'], row.get('BillingCity'), row.get('Industry')) for row in org.table('Account').live.values()])"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": hashes}
+    shown = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    ).stdout
+    at_hand = OrgAtHand()
+    filling.load(at_hand.org, {"Account": 20}, 7)
+    rows = at_hand.org.table("Account").live.values()
+    assert shown.strip() == str([(row["Name"], row.get("BillingCity"), row.get("Industry")) for row in rows])
