@@ -22,6 +22,8 @@ from salmon.errors import RetriableError, SchemaOutdated, SetupError
 from salmon.model.schema import ObjectSchema
 from salmon.plugin.contract import Position, Signal, SnapshotProgress, SourceBatch, WaitingObject
 from salmon.salesforce.catalog import (
+    DescribedOnce,
+    Describes,
     ObjectConfig,
     ObjectUnusable,
     SyncedObject,
@@ -92,6 +94,7 @@ class SalesforceSourceTask:
         self._calls = Calls()
         self._sign_in: SignIn | None = None
         self._rest: Rest | None = None
+        self._described: DescribedOnce | None = None
         self._pubsub: PubSub | None = None
         self._subscription: Subscription | None = None
         self._objects: dict[str, SyncedObject] = {}
@@ -150,7 +153,9 @@ class SalesforceSourceTask:
         self._rest = rest = Rest(self._config, self._sign_in, calls=self._calls, budget=self._budget)
         self._pubsub = pubsub = PubSub(self._config, self._sign_in, calls=self._calls)
         self._troubles = Troubles(again_s=self._again_s)
-        found, wrong = described(self._configured, self._describe, self._failures, may_wait=self._registered)
+        self._described = once = DescribedOnce(rest)
+        describe = partial(self._describe, once)
+        found, wrong = described(self._configured, describe, self._failures, may_wait=self._registered)
         if never_worked := [error for name, error in wrong.items() if name not in self._registered]:
             raise SetupError(" ".join(map(str, never_worked))) from never_worked[0]
         for name, error in wrong.items():
@@ -168,7 +173,7 @@ class SalesforceSourceTask:
 
     def describe_of(self, name: str) -> Mapping[str, Any]:
         """See ShowsDescribes."""
-        return {} if self._rest is None else self._rest.describe(name)
+        return {} if self._described is None else self._described.take(name)
 
     def use_records(self, keys_of: Callable[[str], Collection[str]]) -> None:
         """See ComparesRecords."""
@@ -383,15 +388,15 @@ class SalesforceSourceTask:
             if each is not None:
                 each.close()
 
-    def _describe(self, name: str) -> SyncedObject:
-        assert self._rest is not None
+    def _describe(self, describes: Describes, name: str) -> SyncedObject:
         assert self._pubsub is not None
         registered = self._registered.get(name)
-        return synced_object(name, self._configured, self._rest, self._pubsub, registered)
+        return synced_object(name, self._configured, describes, self._pubsub, registered)
 
     def _recheck(self, name: str) -> SyncedObject:
         """Describe a blocked object again. Raises ObjectUnusable while it is as it was."""
-        synced = self._describe(name)
+        assert self._rest is not None
+        synced = self._describe(self._rest, name)
         if synced.schema == self._refused.get(name):
             raise ObjectUnusable(name, self._troubles.sentence_of(name))
         return synced
