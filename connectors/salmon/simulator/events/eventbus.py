@@ -168,8 +168,12 @@ class EventBus:
         """Put the change events of *transaction* onto the bus, and notify *changed*."""
         with self.changed:
             now_ms = self._org.clock.now_ms()
+            settings = self._org.settings
             for event in events_of(
-                transaction, self._schema_if_carried, text_diffs=self._org.settings.text_diffs
+                transaction,
+                self._schema_if_carried,
+                text_diffs=settings.text_diffs,
+                changes_max=settings.cdc_changes_max,
             ):
                 if (spared := self._faults.strike(event)) is not None:
                     entity, payload = spared.schema.entity, spared.payload()

@@ -1,0 +1,71 @@
+"""A custom field gets another type: what its records hold then, and which event says so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from salmon.simulator.org.conversions import changes_of, converted
+from salmon.simulator.org.object_types import ObjectType
+from salmon.simulator.org.transaction import RecordChange, Row, Stored
+
+
+def kind(type_: str, **told: Any) -> ObjectType:
+    """An object with one custom field of this type."""
+    entry = {"name": "F__c", "label": "F", "type": type_, "createable": True, "updateable": True, **told}
+    return ObjectType({"name": "X__c", "fields": [entry]}, "a00")
+
+
+ROWS: dict[str, Row] = {"a00000000000001AAA": {"F__c": "x"}, "a00000000000002AAA": {}}
+
+
+@pytest.mark.parametrize(
+    ("before", "value", "after", "becomes"),
+    [
+        (kind("string"), "12.5", kind("double", precision=18, scale=2), 12.5),
+        (kind("string"), "many", kind("double", precision=18, scale=2), None),
+        (kind("double"), 3.0, kind("string", length=20), "3"),
+        (kind("string"), "shortened", kind("string", length=20), "shortened"),
+        (kind("textarea"), "shortened", kind("string", length=5), "short"),
+        (kind("picklist"), "Hot", kind("string", length=20), "Hot"),
+        (kind("picklist"), "Hot", kind("multipicklist"), "Hot"),
+        (kind("picklist"), "Hot", kind("boolean"), False),
+        (kind("boolean"), True, kind("string", length=20), None),
+        (kind("date"), "2024-02-29", kind("string", length=20), None),
+        (kind("string"), "2024-02-29", kind("date"), None),
+        (kind("multipicklist"), "a;b", kind("string", length=20), None),
+        (kind("string"), None, kind("double"), None),
+    ],
+)
+def test_a_value_is_kept_where_the_new_type_can_hold_it(
+    before: ObjectType, value: Stored, after: ObjectType, becomes: Stored
+) -> None:
+    """Numbers as text and back, texts cut; not what the guide says is lost."""
+    assert converted(value, before.fields[0], after.fields[0]) == becomes
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("boolean", "string"), ("multipicklist", "string"), ("date", "string"), ("string", "datetime")],
+)
+def test_one_event_stands_for_all_records_where_values_are_lost(before: str, after: str) -> None:
+    """It names them by the prefix of their ids."""
+    assert changes_of(kind(before), kind(after), ROWS) == (
+        RecordChange("X__c", "a00*", "UPDATE", None, None),
+    )
+
+
+@pytest.mark.parametrize("after", ["boolean", "multipicklist"])
+def test_picklists_that_become_checkboxes_make_gap_events_of_the_records_with_a_value(after: str) -> None:
+    """And those that become lists of choices."""
+    (told,) = changes_of(kind("picklist"), kind(after), ROWS)
+    assert (told.record_id, told.change_type) == ("a00000000000001AAA", "GAP_UPDATE")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("picklist", "string"), ("string", "picklist"), ("double", "string")]
+)
+def test_no_event_tells_of_a_conversion_that_keeps_values(before: str, after: str) -> None:
+    """So it is said in the guide."""
+    assert changes_of(kind(before), kind(after), ROWS) == ()
