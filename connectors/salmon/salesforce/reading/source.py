@@ -13,7 +13,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import structlog
 
@@ -55,6 +55,7 @@ from salmon.salesforce.wire.pubsub import PubSub
 from salmon.salesforce.wire.rest import Rest
 
 log = structlog.get_logger(__name__)
+T = TypeVar("T")
 
 WAITS_MIN_S: Final = 20.0  # what is over sooner is no news for people
 
@@ -289,9 +290,9 @@ class SalesforceSourceTask:
         self._rechecks = Rechecks(
             troubles,
             self._recheck,
-            self._is_mended,
+            lambda _, synced: self._hand_over(self._mended, synced),
             watch=lambda name: name in self._polled or live_fields(name, pubsub),
-            broken=self._is_silent,
+            broken=partial(self._hand_over, self._silent),
         )
         blocked = [name for name in self._objects if troubles.blocks(name)]
         heard = self._objects.keys() - self._polled.keys()
@@ -299,7 +300,8 @@ class SalesforceSourceTask:
         self._selected.clear()
         if heard:
             look = partial(rest.selections, self._channel.rpartition("/")[2])
-            self._selections = Selections(look, heard, self._are_selected, every_s=self._selections_every_s)
+            take = partial(self._hand_over, self._selected)
+            self._selections = Selections(look, heard, take, every_s=self._selections_every_s)
         self._log.info("source_started", objects=sorted(self._objects), resumed="stream" in positions)
 
     def poll(self, timeout_s: float) -> SourceBatch:
@@ -401,16 +403,9 @@ class SalesforceSourceTask:
             raise ObjectUnusable(name, self._troubles.sentence_of(name))
         return synced
 
-    def _is_mended(self, _: str, synced: SyncedObject) -> None:
-        self._mended.append(synced)
-        self._wake.set()
-
-    def _are_selected(self, ids: Mapping[str, str]) -> None:
-        self._selected.append(ids)
-        self._wake.set()
-
-    def _is_silent(self, name: str) -> None:
-        self._silent.append(name)
+    def _hand_over(self, to: deque[T], news: T) -> None:
+        """From the threads beside the poll, which takes it."""
+        to.append(news)
         self._wake.set()
 
     def _is_read_whole(self, name: str) -> bool:
