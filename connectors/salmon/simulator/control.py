@@ -409,6 +409,11 @@ FAULTS: Final[Mapping[str, tuple[str, str]]] = {
         "object, ids",
         "The integration user loses View All of the object, and its queries do not show these records, or without ids none.",
     ),
+    "change_schema": (
+        "object, add, remove, retype",
+        "An admin adds fields (as a describe has them), removes some (names), or gives some another type. It stays so. The same as "
+        "POST /fields.",
+    ),
     "clock_skew": ("s", "The org's clock is fast by so many seconds; slow, if it is negative."),
     "cdc": ("object, on", "Select the object for Change Data Capture (true), or deselect it (false)."),
     "cut_streams": ("", "All open event streams break now."),

@@ -101,6 +101,21 @@ def test_no_event_tells_of_a_conversion_that_keeps_the_values(
     assert box.call("GET", f"sobjects/Account/{account}").json()["Grade__c"] == "A"
 
 
+def test_an_admin_changes_the_schema_by_a_fault(box: Box, client: Client, stream: Subscriber) -> None:
+    """While others read: a field more, one less, and one of another type, whose values are lost."""
+    account = box.create("Account", Name="Old", Since__c="1999-12-31")
+    header(client, stream)
+    change: dict[str, Any] = {"add": {"name": "Late__c", "type": "string", "length": 20}, "remove": "Huge__c"}
+    retype = {"name": "Since__c", "type": "string", "length": 20}
+    fault = {"fault": "change_schema", "object": "Account", **change, "retype": retype}
+    assert box.control("POST", "/faults", fault).status_code < 300
+    assert header(client, stream)["recordIds"] == ["001*"]
+    assert box.call("PATCH", f"sobjects/Account/{account}", {"Late__c": "x"}).status_code == 204
+    shown = box.call("GET", f"sobjects/Account/{account}").json()
+    assert (shown["Late__c"], shown["Since__c"], "Huge__c" in shown) == ("x", None, False)
+    assert box.control("POST", "/faults", {**fault, "object": "Nothing"}).status_code == 400
+
+
 def test_changes_beyond_the_limit_of_a_transaction_are_one_overflow_event(
     box: Box, client: Client, stream: Subscriber
 ) -> None:

@@ -36,6 +36,7 @@ from salmon.simulator.org.platform_events import PlatformEvents, is_platform_eve
 from salmon.simulator.org.recent import Recent
 from salmon.simulator.org.records import Unit
 from salmon.simulator.org.rules import NOTHING_SAID, DuplicateOptions, Rule
+from salmon.simulator.org.schema_changes import schema_change
 from salmon.simulator.org.sessions import Instance, Sessions, User
 from salmon.simulator.org.settings import Settings
 from salmon.simulator.org.setup_objects import ADMINISTRATOR_PROFILE, setup_describes, setup_rows
@@ -320,6 +321,13 @@ class Org:
                     f"view_all: needs object (one of {', '.join(self.objects)}), and may have ids, a list"
                 )
 
+        def change_schema(params: Params) -> None:
+            name = params.get("object")
+            if name not in self.objects:
+                raise BadFault(f"change_schema: needs object (one of {', '.join(self.objects)})")
+            self.change_fields(name, *schema_change(self.describe(name), params))
+
+        self.faults.on("change_schema", change_schema)
         self.faults.register("view_all", view_all)
         self.faults.register("hide", hide)  # from the integration user: an object, or some of its fields
         self.faults.register("exhaust_api")

@@ -1,4 +1,4 @@
-"""A custom field gets another type: what its records hold then, and which event says so."""
+"""Fields come, go and get another type: what records hold then, and which event says so."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from salmon.simulator.org.conversions import changes_of, converted
+from salmon.simulator.org.faults import BadFault
 from salmon.simulator.org.object_types import ObjectType
+from salmon.simulator.org.schema_changes import schema_change
 from salmon.simulator.org.transaction import RecordChange, Row, Stored
 
 
@@ -61,6 +63,45 @@ def test_picklists_that_become_checkboxes_make_gap_events_of_the_records_with_a_
     """And those that become lists of choices."""
     (told,) = changes_of(kind("picklist"), kind(after), ROWS)
     assert (told.record_id, told.change_type) == ("a00000000000001AAA", "GAP_UPDATE")
+
+
+ACCOUNT: dict[str, Any] = {
+    "name": "Account",
+    "fields": [{"name": "Id", "type": "id"}, {"name": "F__c", "type": "string", "length": 20}],
+}
+
+
+def test_an_admin_adds_removes_and_retypes_fields_one_or_several_at_a_time() -> None:
+    """A field that gets another type keeps what else is said of it."""
+    new = {"name": "New__c", "type": "double"}
+    assert schema_change(ACCOUNT, {"add": new}) == ([], [{"custom": True, **new}])
+    assert (
+        schema_change(ACCOUNT, {"remove": "F__c"})
+        == schema_change(ACCOUNT, {"remove": ["F__c"]})
+        == (["F__c"], [])
+    )
+    assert schema_change(ACCOUNT, {"retype": {"name": "F__c", "type": "phone"}}) == (
+        [],
+        [{"name": "F__c", "type": "phone", "length": 20}],
+    )
+
+
+@pytest.mark.parametrize(
+    ("params", "says"),
+    [
+        ({}, "needs one of add, remove, retype"),
+        ({"remove": "Id"}, "has no field 'Id' that could be changed"),
+        ({"remove": 5}, "has no field 5"),
+        ({"retype": {"name": "X__c", "type": "int"}}, "has no field 'X__c'"),
+        ({"retype": {"name": "F__c"}}, "Give its name and its type at least"),
+        ({"add": "X__c"}, "'X__c' is not a field as a describe has it"),
+        ({"add": {"name": "F__c", "type": "int"}}, "has the field F__c already; use retype"),
+    ],
+)
+def test_a_change_that_cannot_be_made_is_refused(params: dict[str, Any], says: str) -> None:
+    """With what is right."""
+    with pytest.raises(BadFault, match=says):
+        schema_change(ACCOUNT, params)
 
 
 @pytest.mark.parametrize(
