@@ -113,11 +113,11 @@ def test_a_response_that_comes_while_rows_are_taken_is_the_first_one_all_the_sam
     org = org_of(A)
     rig = Rig(org)
     rig.pass_s(6)
-    looks = iter(range(3))
+    looks = iter(range(4))
     peek = rig.stream.peek
 
     def late() -> Received | Ended | None:
-        if next(looks, None) == 1:
+        if next(looks, None) == 2:
             rig.keepalive()
         return peek()
 
