@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -16,14 +17,15 @@ pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("embedded")]
 HUGE = {"name": "Huge__c", "type": "double", "precision": 0, "scale": 0, "custom": True}
 GRADE = {"name": "Grade__c", "type": "picklist", "length": 255, "custom": True}
 SINCE = {"name": "Since__c", "type": "date", "custom": True}
+DUE = {"name": "Due__c", "type": "date", "custom": True}
 
 
 @pytest.fixture(scope="module")
 def ring(embedded_stack: Stack) -> Iterator[Ring]:
-    """Accounts with three more fields, one of which is synced."""
+    """Accounts with four more fields, two of which are synced."""
     objects = {"Account": {"fields": {"exclude": ["Grade__c", "Since__c"]}}}
     with running_ring(embedded_stack, "gaps", records={"Account": 30}, objects=objects) as ring:
-        give(ring, HUGE, GRADE, SINCE)
+        give(ring, HUGE, GRADE, SINCE, DUE)
         ring.start()
         ring.wait_equal()
         ring.wait_ready()
@@ -87,6 +89,19 @@ def test_records_are_read_when_a_field_gets_another_type(
     ring.wait_document("accounts", key, lambda document: document.get("Fax") == field["name"])
     give(ring, becomes)
     ring.wait_document("accounts", key, lambda document: document.get("Site") == field["name"])
+
+
+def test_a_synced_date_that_becomes_a_date_with_a_time_is_empty_and_can_be_set(ring: Ring) -> None:
+    """The org loses its values; the source restarts to register the type, which no schema of an event shows."""
+    key = ring.ids("Account")[2]
+    ring.sf.Account.update(key, {"Due__c": "2024-02-29"})
+    day = datetime(2024, 2, 29, tzinfo=UTC)
+    ring.wait_document("accounts", key, lambda document: document.get("Due__c") == day)
+    give(ring, {**DUE, "type": "datetime"})
+    ring.wait_document("accounts", key, lambda document: document.get("Due__c") is None)
+    ring.sf.Account.update(key, {"Due__c": "2026-01-02T03:04:05.000Z"})
+    moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    ring.wait_document("accounts", key, lambda document: document.get("Due__c") == moment)
 
 
 def test_both_sides_are_equal_in_the_end(ring: Ring) -> None:

@@ -14,7 +14,7 @@ One thread calls it; the stream and the snapshots fill their queues from theirs.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import structlog
@@ -78,7 +78,7 @@ class Feed:
         schedule: Schedule | None = None,
         doubts: Doubts | None = None,
         org_id: Callable[[], str] = lambda: "",
-        fields_of: Callable[[str], Collection[str]] = lambda _: (),
+        fields_of: Callable[[str], Mapping[str, str]] = lambda _: {},
         settle_s: float = SETTLE_S,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -97,7 +97,7 @@ class Feed:
             schedule: What is read again and again. If an event of an object comes that is polled, it is ignored.
             doubts: Absences that nothing proves.
             org_id: The Id of the org that we are signed in to.
-            fields_of: The fields that an object has now.
+            fields_of: The fields that an object has now, with their types.
             settle_s: How long the first position is waited for; see `_arrived`.
             monotonic_s: A clock for that waiting.
         """

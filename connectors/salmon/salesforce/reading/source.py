@@ -282,7 +282,7 @@ class SalesforceSourceTask:
             our_user=our_user,
             positions=positions,
             org_id=lambda: rest.sign_in.token().organization_id,
-            fields_of=lambda name: [field["name"] for field in rest.describe(name)["fields"]],
+            fields_of=lambda name: {field["name"]: field["type"] for field in rest.describe(name)["fields"]},
             settle_s=self._settle_s,
         )
         self._mended.clear()
