@@ -20,7 +20,7 @@ test: $(READY) tools
 	@$(MAKE) --no-print-directory check
 	$(BIN)/pytest -n 4 --dist loadgroup $(ARGS)
 
-# Programs that some tests ask: Helm, Prometheus, Chromium. Where one cannot be had, its tests are skipped, with one line that says so.
+# Programs that some tests ask: Helm, Prometheus, Chromium, clients in JavaScript. Where one cannot be had, its tests are skipped, with one line that says so.
 tools: $(READY)
 	-@test -x $(BIN)/helm || $(BIN)/python deploy/helm/get_helm.py > /dev/null
 	@for each in tests/tools/*.sh; do $$each; done

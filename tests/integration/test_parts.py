@@ -107,6 +107,5 @@ def test_a_source_that_is_killed_in_the_middle_of_the_parts_goes_on_in_each(ring
     for number, native_id in enumerate(edited):
         assert ring.db.accounts.find_one({"_id": native_id})["Phone"] == f"555 010{number}"  # type: ignore[index]
     assert '"parts": 3' in log.read_text(), "and they were parts"
-    assert "stream_taken_from_its_beginning_again" not in log.read_text()
     assert ring.dead_letters == []
     assert ring.conflicts == 0

@@ -25,7 +25,7 @@ from salmon.salesforce.writing.sink import SalesforceSinkTask
 from support import soap
 
 WAIT_S = 60.0
-SETTLE_S = 0.3
+SETTLE_S = 5.0  # a keepalive tells the first position sooner
 AGAIN_S = 0.3
 
 
@@ -34,7 +34,8 @@ class BoxProcess:
 
     def __init__(self, folder: Path, *arguments: str) -> None:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-        command = [sys.executable, "-m", "salmon.simulator", "--dir", str(folder), "--json", *arguments]
+        command = [sys.executable, "-m", "salmon.simulator", "--dir", str(folder), "--json"]
+        command += ["--keepalive-s", "0.1", *arguments]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True)
         assert self._process.stdout is not None
         self.told: dict[str, str] = json.loads(self._process.stdout.readline())

@@ -175,10 +175,9 @@ def written_all(settings: SyncConfig, described: Described, out: Path) -> list[P
     Raises:
         SetupError: *out* cannot be written. ConfigError: the rules of an object do not fit what it has.
     """
-    from salmon.schemas.subjects import NoRegistry, codecs
+    from salmon.schemas.subjects import NoRegistry, subjects
 
-    found = codecs(settings, described, NoRegistry())
-    return _saved(out, {codec.subject: codec.schema for codec in found})
+    return _saved(out, subjects(settings, described, NoRegistry()))
 
 
 def written(describes: Path, out: Path) -> list[Path]:

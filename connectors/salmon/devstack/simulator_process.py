@@ -17,6 +17,8 @@ from salmon.devstack.processes import Background, Died, InBackground
 from salmon.errors import SetupError
 
 _START_MAX_S: Final = 120.0  # it makes the records it begins with
+# Sooner than a source begins without a position (reading.beginning), as an org in which people work has one at once.
+_KEEPALIVE_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ class SimulatorProcess(InBackground):
             self._folder,
             "--json",
         ]
-        command += ["--seed", str(self._org.seed)]
+        command += ["--seed", str(self._org.seed), "--keepalive-s", str(_KEEPALIVE_S)]
         if self._org.describe is not None:
             command += ["--describe", self._org.describe]
         if self._org.objects:

@@ -12,7 +12,8 @@ class ShowsDescribes(Protocol):
 
     def describe_of(self, name: str) -> Mapping[str, Any]:
         """
-        The describe of an object, asked of the side now. From any thread, between start() and close().
+        The describe of an object: the one that was read for schemas(), when it is asked for the first time, and from then on a new
+        one. From any thread, between connect() and close().
 
         Raises:
             SalmonError: it cannot be had.

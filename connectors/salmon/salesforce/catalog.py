@@ -8,7 +8,7 @@ Developer Guide, "Select Objects for Change Notifications".
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -16,6 +16,7 @@ from salmon.errors import ConfigError, RequestRejected, SchemaMismatch, SetupErr
 from salmon.model.schema import FieldSchema, ObjectSchema, schema_of_describe
 from salmon.salesforce.marker_fields import Named, Queries, apart_in, fault_of, fault_of_move
 from salmon.salesforce.wire.layout import channel_of, layout_of
+from salmon.salesforce.wire.rest import Page
 
 POLL: Final = "poll"
 STAMP: Final = "SystemModstamp"
@@ -102,6 +103,34 @@ class Describes(Queries, Protocol):
     def describe(self, name: str) -> Mapping[str, Any]: ...
     def key_prefixes(self) -> Mapping[str, str]:
         """Object -> the first characters of its Ids, of all objects that the user may see."""
+
+
+class DescribedOnce:
+    """An org that is asked once for what several need at the start: a describe is kept until somebody takes it."""
+
+    def __init__(self, org: Describes) -> None:
+        self._org = org
+        self._kept: dict[str, Mapping[str, Any]] = {}
+        self._prefixes: Mapping[str, str] | None = None
+
+    def describe(self, name: str) -> Mapping[str, Any]:
+        """Ask the org, and keep the answer."""
+        found = self._kept[name] = self._org.describe(name)
+        return found
+
+    def take(self, name: str) -> Mapping[str, Any]:
+        """The describe that is kept, which is forgotten; or else a new one."""
+        return self._kept.pop(name, None) or self._org.describe(name)
+
+    def key_prefixes(self) -> Mapping[str, str]:
+        """See Describes."""
+        if self._prefixes is None:
+            self._prefixes = self._org.key_prefixes()
+        return self._prefixes
+
+    def pages(self, soql: str, *, deleted: bool = False) -> Iterator[Page]:
+        """See Queries."""
+        return self._org.pages(soql, deleted=deleted)
 
 
 class EventSchemas(Protocol):

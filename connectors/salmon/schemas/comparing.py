@@ -10,13 +10,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from salmon.config.models import SyncConfig
 from salmon.devstack.avro_types import AvroType, parse
 from salmon.devstack.compatibility import Level, breaches
 from salmon.kafka.codecs.registry import SchemaRegistry
-from salmon.schemas.subjects import Described, codecs
+from salmon.schemas.subjects import Described, subjects
+
+WORDS_CHANGED: Final = "labels, help, picklist values or children have changed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +57,7 @@ def compared(config: SyncConfig, described: Described, registry: SchemaRegistry)
         ConfigError: the rules of an object do not fit what the org has.
         SetupError, Unavailable: the registry refuses us, or does not answer.
     """
-    for codec in codecs(config, described, registry):
-        name, schema = codec.subject, codec.schema
+    for name, schema in subjects(config, described, registry).items():
         latest = registry.latest(name)
         if latest is None:
             yield Compared(name, True, "", (), ())
@@ -67,7 +68,12 @@ def compared(config: SyncConfig, described: Described, registry: SchemaRegistry)
             faults = broken(schema, registry.versions(name), level)
             if not faults and (said := registry.objection(name, schema)) is not None:
                 faults = (f"the registry would not take it: {said or 'it does not say why'}",)
-            yield Compared(name, False, level, tuple(differences(latest[1], schema)), faults)
+            changes = tuple(differences(latest[1], schema))
+            if not changes and name in {
+                config.topic_names.described(each) for each in described.descriptions
+            }:
+                changes = (WORDS_CHANGED,)
+            yield Compared(name, False, level, changes, faults)
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "") -> Iterator[str]:

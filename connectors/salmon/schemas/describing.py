@@ -10,7 +10,9 @@ from typing import Any
 from salmon.app.events import listening
 from salmon.config.models import SyncConfig
 from salmon.errors import ConfigError, RequestRejected
+from salmon.model.described import described
 from salmon.plugin.contract import Closes, Connects, DescribesObjects, ReportsEvents
+from salmon.plugin.describing import ShowsDescribes
 from salmon.runtime import discovery
 from salmon.salesforce.catalog import synced_object
 from salmon.salesforce.wire.rest import Page
@@ -35,10 +37,13 @@ def of_org(config: SyncConfig) -> Described:
             source.connect()
         objects = source.schemas() if isinstance(source, DescribesObjects) else {}
         events = source.event_schemas() if isinstance(source, ReportsEvents) else {}
+        shown = (
+            {name: source.describe_of(name) for name in objects} if isinstance(source, ShowsDescribes) else {}
+        )
     finally:
         if isinstance(source, Closes):
             source.close()
-    return Described(objects, events)
+    return Described(objects, events, _descriptions(shown))
 
 
 def of_folder(config: SyncConfig, folder: Path) -> Described:
@@ -50,7 +55,12 @@ def of_folder(config: SyncConfig, folder: Path) -> Described:
         ObjectUnusable: the describe lacks a field that the configuration needs.
     """
     saved = _Saved(folder)
-    return Described({name: synced_object(name, config.objects, saved).registered for name in config.objects})
+    objects = {name: synced_object(name, config.objects, saved).registered for name in config.objects}
+    return Described(objects, descriptions=_descriptions({name: saved.describe(name) for name in objects}))
+
+
+def _descriptions(describes: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {name: described(describe).to_registry() for name, describe in describes.items()}
 
 
 class _Saved:

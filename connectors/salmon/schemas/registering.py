@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from salmon.config.models import SyncConfig
 from salmon.kafka.codecs.registry import SchemaRegistry
-from salmon.schemas.subjects import Described, Registered, codecs
+from salmon.schemas.subjects import Described, Registered, subjects
 
 
 def register_all(config: SyncConfig, described: Described, registry: SchemaRegistry) -> Iterator[Registered]:
@@ -17,8 +17,8 @@ def register_all(config: SyncConfig, described: Described, registry: SchemaRegis
         SchemaRefused: a subject does not take its new schema. Those before it are registered.
         SetupError, Unavailable: the registry refuses us, or does not answer.
     """
-    for codec in codecs(config, described, registry):
-        latest = registry.latest(codec.subject)
-        schema_id = codec.register()
+    for name, schema in subjects(config, described, registry).items():
+        latest = registry.latest(name)
+        schema_id = registry.register(name, schema)
         became = "new" if latest is None else "unchanged" if latest[0] == schema_id else "new version"
-        yield Registered(codec.subject, became, schema_id, registry.level(codec.subject))
+        yield Registered(name, became, schema_id, registry.level(name))

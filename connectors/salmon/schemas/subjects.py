@@ -27,10 +27,17 @@ from salmon.runtime.schemas import numbered, numbered_event
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What the org has. *objects* and *events*: name -> schema."""
+    """
+    What the org has.
+
+    Attributes:
+        objects, events: Name -> schema.
+        descriptions: Object -> what people read of it (model.described), as a registry keeps it.
+    """
 
     objects: Mapping[str, ObjectSchema]
     events: Mapping[str, ObjectSchema] = field(default_factory=dict)
+    descriptions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 class NoRegistry:
@@ -59,9 +66,9 @@ class Registered:
         return {"subject": self.subject, "became": self.became, "id": self.id, "compatibility": self.level}
 
 
-def codecs(config: SyncConfig, described: Described, registry: Registry) -> list[Codec]:
+def subjects(config: SyncConfig, described: Described, registry: Registry) -> dict[str, Mapping[str, Any]]:
     """
-    List the codec of every subject. Those of `records` come last, because processes wait for them.
+    Every subject, with its schema. Those of `records` come last, because processes wait for them.
 
     Raises:
         ConfigError: the rules of an object do not fit what the org has.
@@ -82,8 +89,12 @@ def codecs(config: SyncConfig, described: Described, registry: Registry) -> list
     for name in outboxes_in(config.events):
         found.append(Documents(registry, topics.outbox(name)))
         found.append(Outcomes(registry, topics.outcomes(name)))
-    found += (Records(schema, registry, topics.records(name)) for name, schema in schemas.items())
-    return found
+    records = [Records(schema, registry, topics.records(name)) for name, schema in schemas.items()]
+    return {
+        **{codec.subject: codec.schema for codec in found},
+        **{topics.described(name): shown for name, shown in described.descriptions.items()},
+        **{codec.subject: codec.schema for codec in records},
+    }
 
 
 def _of_object(config: SyncConfig, schema: ObjectSchema, registry: Registry, name: str) -> Iterator[Codec]:

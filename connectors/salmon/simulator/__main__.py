@@ -7,6 +7,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -26,6 +27,7 @@ _PROGRAM: Final = "salmon simulator"
 _EXIT_BAD_INPUT: Final = 2
 _PORT_MAX: Final = 65_535
 _RECORDS_MAX: Final = 10_000_000  # of one object; the org keeps them in memory
+_KEEPALIVE_MAX_S: Final = 270  # Pub/Sub API, "Subscribe RPC Method"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -57,6 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
             marker_fields=not options.no_marker_fields,
             marker_names=options.marker_names,
             person_accounts=options.person_accounts,
+            keepalive_s=options.keepalive_s,
         )
     except SalmonError as error:
         return _refused(error)
@@ -94,6 +97,15 @@ def _whole(most: int) -> Callable[[str], int]:
         return int(text)
 
     return number
+
+
+def _keepalive(text: str) -> float:
+    with suppress(ValueError):
+        if 0 < float(text) <= _KEEPALIVE_MAX_S:
+            return float(text)
+    raise argparse.ArgumentTypeError(
+        f"{text!r} is not a number of seconds, above 0 and up to {_KEEPALIVE_MAX_S}"
+    )
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -165,6 +177,13 @@ def _parser() -> argparse.ArgumentParser:
         "--person-accounts",
         action="store_true",
         help="let accounts be persons; describe files need not have it",
+    )
+    parser.add_argument(
+        "--keepalive-s",
+        type=_keepalive,
+        default=60.0,
+        metavar="SECONDS",
+        help=f"how often an idle event stream hears something, up to {_KEEPALIVE_MAX_S} as in an org; default: 60",
     )
     parser.add_argument("--rest-port", type=port, default=0, help="default: any free port")
     parser.add_argument("--pubsub-port", type=port, default=0)

@@ -401,14 +401,12 @@ FAULTS: Final[Mapping[str, tuple[str, str]]] = {
         "object, ids, approval",
         "These records are locked: by another transaction, or with approval: true by an approval process.",
     ),
-    "hide": (
-        "object, fields",
-        "The integration user does not see these fields, or without fields the whole object.",
-    ),
+    "hide": ("object, fields", "The integration user does not see these fields, or the whole object."),
     "view_all": (
         "object, ids",
         "The integration user loses View All of the object, and its queries do not show these records, or without ids none.",
     ),
+    "change_schema": ("object, add, remove, retype", "Fields come, go or get another type, for good."),
     "clock_skew": ("s", "The org's clock is fast by so many seconds; slow, if it is negative."),
     "cdc": ("object, on", "Select the object for Change Data Capture (true), or deselect it (false)."),
     "cut_streams": ("", "All open event streams break now."),

@@ -15,7 +15,7 @@ from salmon.cli.main import main
 from salmon.config.models import SyncConfig
 from salmon.kafka.codecs.registry import COMPATIBILITY, SchemaRefused, SchemaRegistry
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema, schema_of_describe
-from salmon.schemas.comparing import Compared, compared
+from salmon.schemas.comparing import WORDS_CHANGED, Compared, compared
 from salmon.schemas.describing import of_folder
 from salmon.schemas.registering import register_all
 from salmon.schemas.subjects import Described
@@ -152,16 +152,18 @@ def test_ci_checks_saved_describes_and_is_told_the_field(
     """No org is asked, and nothing is registered."""
     folder = ("--describe", str(saved))
     code, said = typed("check", *folder)
-    assert (code, said) == (0, "All 12 subjects are compatible; 12 are new.\n")
+    assert (code, said) == (0, "All 13 subjects are compatible; 13 are new.\n")
     described = of_folder(config, saved)
     list(register_all(config, described, SchemaRegistry(config.schema_registry.url)))
-    assert typed("check", *folder) == (0, "All 12 subjects are compatible; 0 are new.\n")
-    assert typed("diff", *folder) == (0, "All 12 subjects have the same fields as in the registry.\n")
+    assert typed("check", *folder) == (0, "All 13 subjects are compatible; 0 are new.\n")
+    assert typed("diff", *folder) == (0, "All 13 subjects have the same fields as in the registry.\n")
+    retype(saved, "Phone", label="Call")
+    assert typed("diff", *folder)[1] == f"{config.name}.described.Account:\n  {WORDS_CHANGED}\n"
     retype(saved, "Phone", type="int", soapType="xsd:int", digits=9)
     code, said = typed("check", *folder)
     assert code == 1
     assert f"{config.name}.records.Account-value ({COMPATIBILITY}):\n  Phone: new readers could not" in said
-    assert "5 of 12 subjects would be refused. Take the change back" in said
+    assert "5 of 13 subjects would be refused. Take the change back" in said
     code, said = typed("diff", *folder)
     assert (code, said.count("Phone: string or null becomes int or null")) == (0, 5)
 
@@ -172,7 +174,7 @@ def test_every_subject_of_a_sync_is_written_as_a_file(
     """For those who register them with a tool of their own."""
     code, said = typed("generate", "--describe", str(saved), "--out", str(tmp_path / "made"))
     files = sorted((tmp_path / "made").iterdir())
-    assert (code, len(files), len(said.splitlines())) == (0, 12, 12)
+    assert (code, len(files), len(said.splitlines())) == (0, 13, 13)
     made = {file.stem: json.loads(file.read_text()) for file in files}
     assert made[f"{config.name}.records.Account-value"]["name"] == "Account"
     assert made[f"{config.name}.offsets-value"]["fields"][0]["name"] == "position"

@@ -95,16 +95,12 @@ def test_a_kill_between_the_events_that_share_a_replay_id_loses_none_of_them(
     assert updates == dict.fromkeys(ids, "Energy")
 
 
-@pytest.mark.parametrize("heard", [0, 1])
-def test_a_restart_before_the_first_keepalive_reads_nothing_again(
-    box: BoxProcess, channel: str, heard: int
-) -> None:
-    """A channel on which nothing was said, or one event, has no replay id yet that is past all of its events; no edit is missed either."""
+def test_a_restart_after_one_event_reads_nothing_again(box: BoxProcess, channel: str) -> None:
+    """It may not be told yet what replay id is past all that the one event was split into; no edit is missed."""
     with started(box, channel) as first:
         first.through_snapshots()
-        for _ in range(heard):
-            account = box.create("Account", Name="heard")
-            first.until(partial(first.of, account))
+        account = box.create("Account", Name="heard")
+        first.until(partial(first.of, account))
         box.advance(10)
     missed = box.create("Account", Name="while it was stopped")
     with started(box, channel, of=first) as again:

@@ -194,6 +194,31 @@ def test_events_that_do_not_say_it_all_are_answered_by_rows(box: BoxProcess, fau
         assert source.of(account)[-1].change.op is Op.ROW
 
 
+def test_a_quiet_orgs_earlier_events_are_not_delivered(tmp_path: Path) -> None:
+    """
+    Its stream says nothing for minutes: the records are read meanwhile, and again when somebody works. Of the events that the org
+    still has, none is delivered.
+    """
+    with BoxProcess(tmp_path, "--records", "Account=3", "--keepalive-s", "270") as quiet:
+        account, deleted = quiet.ids("Account")[:2]
+        for number in range(20):
+            quiet.edit("Account", account, Fax=str(number))
+        with Source(quiet, "Account").through_snapshots() as source:
+            assert source.view()[account]["Fax"] == "19"
+            assert source.positions["stream"]["replay_id"] == ""
+        quiet.delete("Account", deleted)
+        edits = 0
+        with Source(quiet, "Account", of=source) as again:
+            while again.positions["stream"]["replay_id"] == "":
+                edits += 1
+                quiet.edit("Account", account, Fax="heard", Site=str(edits))
+                again.poll()
+            quiet.advance(10)
+            again.until(lambda: again.view().get(account, {}).get("Fax") == "heard")
+            again.until(lambda: (deleted, Op.ABSENT) in again.seen())
+        assert quiet.events_delivered() <= edits
+
+
 def test_repeated_events_have_the_same_order(box: BoxProcess) -> None:
     """So that the fold knows them again."""
     account = box.ids("Account")[0]

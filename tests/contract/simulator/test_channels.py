@@ -145,6 +145,20 @@ def test_an_event_that_says_nothing_of_its_record_is_not_enriched(
     assert payload == {}, "nothing but nulls"
 
 
+@pytest.mark.parametrize("fault", ["gap", "overflow", "wildcard"])
+def test_a_filter_holds_back_no_event_that_does_not_say_which_record_it_is_of(
+    box: Box, client: Client, fault: str
+) -> None:
+    """What it stands for is unknown: gap events, too many changes, and all records at once."""
+    rule = {"selectedEntity": "AccountChangeEvent", "filterExpression": "Industry = 'Energy'"}
+    topic = channel(box, rule)
+    start = position(client)
+    box.control("POST", "/faults", {"fault": fault, "object": "Account", "count": 1})
+    box.create("Account", Name="A", Industry="Media")
+    [heard] = client.subscribe(topic, preset="CUSTOM", replay_id=start).events(1)
+    assert client.decode(heard).keys() == {"ChangeEventHeader"}
+
+
 def test_a_filter_lets_through_what_it_says_and_only_that_is_delivered(box: Box, client: Client) -> None:
     """A SOQL condition on the record; events that it holds back are not counted as delivered."""
     rule = {"selectedEntity": "AccountChangeEvent", "filterExpression": "Industry = 'Energy'"}

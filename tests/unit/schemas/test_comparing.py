@@ -6,9 +6,10 @@ from typing import Any
 
 from salmon.config.models import SyncConfig
 from salmon.kafka.codecs import schemas
+from salmon.model.described import described
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from salmon.schemas.comparing import broken, differences
-from salmon.schemas.subjects import Described, NoRegistry, codecs
+from salmon.schemas.subjects import Described, NoRegistry, subjects
 from support.sync_config import sync_config
 
 
@@ -76,12 +77,13 @@ def test_a_sync_has_a_subject_for_everything_that_it_writes_as_avro() -> None:
         )
     )
     order = ObjectSchema("Order__e", (FieldSchema("Id__c", "string", Kind.STRING),))
-    found = codecs(config, Described({"Account": ACCOUNT}, {"Order__e": order}), NoRegistry())
-    subjects = [codec.subject.removeprefix("crm.").removesuffix("-value") for codec in found]
-    assert subjects[-1] == "records.Account"
-    assert set(subjects) == {
+    shown = {"Account": described({"name": "Account", "fields": []}).to_registry()}
+    found = subjects(config, Described({"Account": ACCOUNT}, {"Order__e": order}, shown), NoRegistry())
+    names = [name.removeprefix("crm.").removesuffix("-value") for name in found]
+    assert names[-1] == "records.Account"
+    assert set(names) == {
         *("offsets", "conflicts", "events.Order__e", "outbox.Paid__e", "outcomes.Paid__e"),
         *(f"signals.{side}-{way}" for side in ("salesforce", "mongodb") for way in ("source", "sink")),
         *("changes.Account", "writes.salesforce.Account", "writes.mongodb.Account"),
-        *("identity.Account", "state.Account", "records.Account"),
+        *("identity.Account", "state.Account", "described.Account", "records.Account"),
     }

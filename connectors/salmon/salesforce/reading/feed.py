@@ -2,10 +2,9 @@
 What the source reports, and in which order: the stream's events, and between them the rows that are read meanwhile.
 
 Rules:
-- The stream's position is known before the first row is read.
+- The stream's position is known before the first row is read; where it takes minutes, all is read again when it is (see beginning).
 - An event that may or may not be in its record's row already is answered by reading the record again.
 - After a hole, the first event of a record is preceded by its row.
-- A start at the stream's beginning is a hole, once the stream was taken before, as soon as what followed may have expired.
 - The position that is stored is never past an event that has not been reported.
 - An org with another Id than before is of another history (a sandbox that was refreshed): all is read again, and each change
   says of which history it is.
@@ -15,7 +14,7 @@ One thread calls it; the stream and the snapshots fill their queues from theirs.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import structlog
@@ -31,7 +30,7 @@ from salmon.plugin.contract import (
 )
 from salmon.salesforce.catalog import SyncedObject
 from salmon.salesforce.identity import Identity
-from salmon.salesforce.reading.beginning import Beginning
+from salmon.salesforce.reading.beginning import NO_PLACE, Beginning
 from salmon.salesforce.reading.doubts import Doubts
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.events import EventId, Report, Told, understood
@@ -79,7 +78,7 @@ class Feed:
         schedule: Schedule | None = None,
         doubts: Doubts | None = None,
         org_id: Callable[[], str] = lambda: "",
-        fields_of: Callable[[str], Collection[str]] = lambda _: (),
+        fields_of: Callable[[str], Mapping[str, str]] = lambda _: {},
         settle_s: float = SETTLE_S,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -98,7 +97,7 @@ class Feed:
             schedule: What is read again and again. If an event of an object comes that is polled, it is ignored.
             doubts: Absences that nothing proves.
             org_id: The Id of the org that we are signed in to.
-            fields_of: The fields that an object has now.
+            fields_of: The fields that an object has now, with their types.
             settle_s: How long the first position is waited for; see `_arrived`.
             monotonic_s: A clock for that waiting.
         """
@@ -166,9 +165,9 @@ class Feed:
         self._snapshots = [each for each in (snapshots, schedule.polls) if each is not None]
         self._identities_due = True
         self._has_begun = False
-        # Where the stream is to go on, as hex; "" is its beginning. None: not known yet.
+        # Where the stream is to go on, as hex; NO_PLACE: see beginning. None: nothing was read yet.
         self._place: str | None = None if stored is None else stored["replay_id"]
-        self._stored_place = self._place or None  # the beginning is stored again, with its time
+        self._stored_place = self._place or None  # NO_PLACE is stored again, with its time
         self._stored_selected = dict(self._selected)
         # Of the latest event that was ever received.
         self._commit_time: int = 0 if stored is None else stored["commit_time"]
@@ -176,8 +175,8 @@ class Feed:
         self._taken_up_to: int = 0 if stored is None else stored.get("told_up_to", self._commit_time)
         self._lost = was_forgotten
         self._beginning = Beginning(stored)
-        self._arriving_since: float | None = None if stored is not None else monotonic_s()
-        self._stream = open_stream(start_at(self._place))
+        self._arriving_since: float | None = None if self._place else monotonic_s()
+        self._stream = open_stream(start_at(self._place or None))
 
     def gather(self) -> Harvest:
         """
@@ -200,6 +199,8 @@ class Feed:
     def _gather(self, harvest: Harvest) -> None:
         if self._arriving_since is not None and not self._arrived(self._arriving_since):
             return
+        if self._place == NO_PLACE:
+            self._take_first_position()
         if self._identities_due:
             self._load_identities()
             self._identities_due = False
@@ -207,8 +208,6 @@ class Feed:
         if len(harvest.identities) == IDENTITIES_A_POLL:
             return
         if not self._has_begun:
-            if self._beginning.is_stored:
-                self._take_beginning_again()
             # Before the first event is reported: what it covers must be reported by rows alone.
             self._runs.begin_first(self._commit_time, self._reported_up_to())
             for name in self._objects:
@@ -217,7 +216,8 @@ class Feed:
                     self._runs.fall_into_hole(name, self._commit_time, 0)
             self._has_begun = True
         self._rereads.answer(harvest)
-        self._take_stream(harvest)
+        if self._place != NO_PLACE:
+            self._take_stream(harvest)
         self._runs.begin_due()
         self._runs.take(harvest)
         self._add_identities(harvest, None)
@@ -275,44 +275,47 @@ class Feed:
 
     def _arrived(self, since_s: float) -> bool:
         """
-        Whether the stream's position is known by now: before that, nothing is read.
+        Whether anything may be read by now: LATEST is settled when its first response comes, and not before; see beginning.
 
-        LATEST is settled when its first response comes, and not before. Where nobody works in the org, that may
-        take minutes: then the stream is taken from the earliest event on, and what is older than the first rows
-        is left to them. An event that comes first is older than them, too, and so is the rest of it, if it was split.
+        An event that comes first is older than the first rows, and so is the rest of it, if it was split.
         """
-        first = self._stream.peek()
-        if isinstance(first, Ended):
-            raise first.error
-        place = b"" if first is None else first.first_place
-        if not place and self._monotonic_s() < since_s + self._settle_s:
+        if self._take_first_position():
+            return True
+        if self._monotonic_s() < since_s + self._settle_s:
             return False
         self._org.look_at_clock()
         self._arriving_since = None
-        if not place:
-            self._stream.close()
-            self._stream = self._open_stream(Preset.EARLIEST)
-            self._beginning.taken(self._org.clock.covered)
-        elif first is not None and not first.events:
-            self._stream.pop()
-        self._place = place.hex()
-        self._identities_due = True
-        log.info("stream_position_taken", from_the_earliest_event=first is None)
+        if self._place is None:
+            self._place = NO_PLACE
+            self._beginning.begins(self._org.clock.covered)
+        log.info("records_read_before_the_stream_has_a_position")
         if self._lost:
             self._lost = False
-            self._read_all_again()
+            self._read_all_again(self._reported_up_to())
         return True
 
-    def _take_beginning_again(self) -> None:
-        self._org.look_at_clock()
-        if not self._beginning.is_whole(self._org.clock.now):
-            log.error("stream_taken_from_its_beginning_again", objects=sorted(self._objects))
-            self._beginning.taken(self._org.clock.covered)
-            self._read_all_again()
+    def _take_first_position(self) -> bool:
+        """Take it from the stream's first response, if that has come. What was read before is read again."""
+        first = self._stream.peek()
+        if isinstance(first, Ended):
+            raise first.error
+        if first is not None and first.first_place:
+            self._org.look_at_clock()
+        if first is not None and not first.events:
+            self._stream.pop()
+        if first is None or not first.first_place:
+            return False
+        was_read, self._place = self._place == NO_PLACE, first.first_place.hex()
+        self._arriving_since, self._identities_due = None, True
+        log.info("stream_position_taken", rows_were_read_before=was_read)
+        if self._lost or was_read:
+            self._lost = False
+            self._read_all_again(self._beginning.since if was_read else self._reported_up_to())
+        return True
 
-    def _read_all_again(self) -> None:
+    def _read_all_again(self, reported_up_to: int) -> None:
         for name in self._objects:
-            self._runs.fall_into_hole(name, self._commit_time, self._reported_up_to())
+            self._runs.fall_into_hole(name, self._commit_time, reported_up_to)
 
     def _lose_position(self, error: PositionLost) -> None:
         """Take a new position; when it is known, everything is read again."""

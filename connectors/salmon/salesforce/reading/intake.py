@@ -2,7 +2,9 @@
 What the feed takes from the stream: responses, their events decoded, and the parents that these refer to known by their keys.
 
 An event of a newer schema may show that the org has a field that it did not have at the start. Then the process restarts, which
-registers the field and reads the object again, because what the field has held since has been reported by no event.
+registers the field and reads the object again, because what the field has held since has been reported by no event. So it does if a
+field has another type, which the event of such a conversion does not say (Change Data Capture Developer Guide, "Change Events for
+Custom Field Type Conversions").
 
 Some responses are taken ahead of the feed, so that one query asks for the parents of all of them. The stream's place does not move
 by that: the feed moves it, response by response.
@@ -13,7 +15,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,6 +23,7 @@ import structlog
 
 from salmon.errors import RequestRejected, SalmonError, SchemaOutdated
 from salmon.salesforce.catalog import SyncedObject
+from salmon.salesforce.ids import names_no_record
 from salmon.salesforce.reading.parents import Parents
 from salmon.salesforce.reading.subscription import Ended, Received, Stream
 from salmon.salesforce.wire.pubsub import EventSchema
@@ -29,6 +32,8 @@ log = structlog.get_logger(__name__)
 
 EVENTS_A_POLL: Final = 500
 LOOK_AGAIN_S: Final = 600.0  # for a field that our user may not see: perhaps it was made a moment ago
+# A gap event has many causes. It is looked for other types at most so often, for each object.
+TYPES_EVERY_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +61,7 @@ class Intake:
     Args:
         objects: As they were described at the start.
         is_heard: Those whose events are reported.
-        fields_of: Returns the fields that an object has now, as far as our user may see them.
+        fields_of: Returns the fields that an object has now, as far as our user may see them, each with its type.
     """
 
     def __init__(
@@ -64,13 +69,14 @@ class Intake:
         objects: Mapping[str, SyncedObject],
         is_heard: Container[str],
         schema_of: Callable[[str], EventSchema],
-        fields_of: Callable[[str], Collection[str]],
+        fields_of: Callable[[str], Mapping[str, str]],
         parents: Parents,
     ) -> None:
         self._objects, self._is_heard = objects, is_heard
         self._schema_of, self._fields_of, self._parents = schema_of, fields_of, parents
         # Schema ids that were compared with the start's -> until when that holds.
         self._seen: dict[str, float] = {}
+        self._types_seen: dict[str, float] = {}  # object -> until when its gap events are not looked into
         self._taken: deque[Response] = deque()
 
     def peek(self, stream: Stream, *, keys_are_due: bool) -> Response | Ended | None:
@@ -122,7 +128,10 @@ class Intake:
             schema = schemas[each.event.schema_id]
             if schema.layout.object in self._is_heard:
                 self._compare(each.event.schema_id, schema)
-                events.append(Decoded(each, schema, _payload(each, schema)))
+                payload = _payload(each, schema)
+                if payload is not None:
+                    self._compare_types(schema.layout.object, payload["ChangeEventHeader"])
+                events.append(Decoded(each, schema, payload))
         return Response(events, len(received.events), received.place)
 
     def _compare(self, schema_id: str, schema: EventSchema) -> None:
@@ -141,6 +150,27 @@ class Intake:
         except RequestRejected as error:
             log.info("fields_not_shown", object=name, code=error.code)
         self._seen[schema_id] = time.monotonic() + LOOK_AGAIN_S if new else math.inf
+
+    def _compare_types(self, name: str, header: Mapping[str, Any]) -> None:
+        """Raise SchemaOutdated if the event may be that of a conversion, and a field that is synced has another type."""
+        synced, now_s = self._objects[name], time.monotonic()
+        is_gap = header["changeType"] == "GAP_UPDATE" and now_s >= self._types_seen.get(name, 0.0)
+        # What the registry refuses is not asked for: the process would restart again and again.
+        if not synced.heard or not (is_gap or any(map(names_no_record, header["recordIds"]))):
+            return
+        self._types_seen[name] = now_s + TYPES_EVERY_S
+        try:
+            types = self._fields_of(name)
+        except RequestRejected as error:
+            log.info("fields_not_shown", object=name, code=error.code)
+            return
+        if other := [
+            each.name for each in synced.schema.fields if types.get(each.name, each.type) != each.type
+        ]:
+            raise SchemaOutdated(
+                f"{name}: {', '.join(other)} has another type in the org than before. The process restarts to register it, and reads"
+                " the object again."
+            )
 
 
 def _payload(event: Any, schema: EventSchema) -> Mapping[str, Any] | None:

@@ -13,7 +13,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import structlog
 
@@ -22,6 +22,8 @@ from salmon.errors import RetriableError, SchemaOutdated, SetupError
 from salmon.model.schema import ObjectSchema
 from salmon.plugin.contract import Position, Signal, SnapshotProgress, SourceBatch, WaitingObject
 from salmon.salesforce.catalog import (
+    DescribedOnce,
+    Describes,
     ObjectConfig,
     ObjectUnusable,
     SyncedObject,
@@ -53,6 +55,7 @@ from salmon.salesforce.wire.pubsub import PubSub
 from salmon.salesforce.wire.rest import Rest
 
 log = structlog.get_logger(__name__)
+T = TypeVar("T")
 
 WAITS_MIN_S: Final = 20.0  # what is over sooner is no news for people
 
@@ -92,6 +95,7 @@ class SalesforceSourceTask:
         self._calls = Calls()
         self._sign_in: SignIn | None = None
         self._rest: Rest | None = None
+        self._described: DescribedOnce | None = None
         self._pubsub: PubSub | None = None
         self._subscription: Subscription | None = None
         self._objects: dict[str, SyncedObject] = {}
@@ -150,7 +154,9 @@ class SalesforceSourceTask:
         self._rest = rest = Rest(self._config, self._sign_in, calls=self._calls, budget=self._budget)
         self._pubsub = pubsub = PubSub(self._config, self._sign_in, calls=self._calls)
         self._troubles = Troubles(again_s=self._again_s)
-        found, wrong = described(self._configured, self._describe, self._failures, may_wait=self._registered)
+        self._described = once = DescribedOnce(rest)
+        describe = partial(self._describe, once)
+        found, wrong = described(self._configured, describe, self._failures, may_wait=self._registered)
         if never_worked := [error for name, error in wrong.items() if name not in self._registered]:
             raise SetupError(" ".join(map(str, never_worked))) from never_worked[0]
         for name, error in wrong.items():
@@ -168,7 +174,7 @@ class SalesforceSourceTask:
 
     def describe_of(self, name: str) -> Mapping[str, Any]:
         """See ShowsDescribes."""
-        return {} if self._rest is None else self._rest.describe(name)
+        return {} if self._described is None else self._described.take(name)
 
     def use_records(self, keys_of: Callable[[str], Collection[str]]) -> None:
         """See ComparesRecords."""
@@ -276,7 +282,7 @@ class SalesforceSourceTask:
             our_user=our_user,
             positions=positions,
             org_id=lambda: rest.sign_in.token().organization_id,
-            fields_of=lambda name: [field["name"] for field in rest.describe(name)["fields"]],
+            fields_of=lambda name: {field["name"]: field["type"] for field in rest.describe(name)["fields"]},
             settle_s=self._settle_s,
         )
         self._mended.clear()
@@ -284,9 +290,9 @@ class SalesforceSourceTask:
         self._rechecks = Rechecks(
             troubles,
             self._recheck,
-            self._is_mended,
+            lambda _, synced: self._hand_over(self._mended, synced),
             watch=lambda name: name in self._polled or live_fields(name, pubsub),
-            broken=self._is_silent,
+            broken=partial(self._hand_over, self._silent),
         )
         blocked = [name for name in self._objects if troubles.blocks(name)]
         heard = self._objects.keys() - self._polled.keys()
@@ -294,7 +300,8 @@ class SalesforceSourceTask:
         self._selected.clear()
         if heard:
             look = partial(rest.selections, self._channel.rpartition("/")[2])
-            self._selections = Selections(look, heard, self._are_selected, every_s=self._selections_every_s)
+            take = partial(self._hand_over, self._selected)
+            self._selections = Selections(look, heard, take, every_s=self._selections_every_s)
         self._log.info("source_started", objects=sorted(self._objects), resumed="stream" in positions)
 
     def poll(self, timeout_s: float) -> SourceBatch:
@@ -383,29 +390,22 @@ class SalesforceSourceTask:
             if each is not None:
                 each.close()
 
-    def _describe(self, name: str) -> SyncedObject:
-        assert self._rest is not None
+    def _describe(self, describes: Describes, name: str) -> SyncedObject:
         assert self._pubsub is not None
         registered = self._registered.get(name)
-        return synced_object(name, self._configured, self._rest, self._pubsub, registered)
+        return synced_object(name, self._configured, describes, self._pubsub, registered)
 
     def _recheck(self, name: str) -> SyncedObject:
         """Describe a blocked object again. Raises ObjectUnusable while it is as it was."""
-        synced = self._describe(name)
+        assert self._rest is not None
+        synced = self._describe(self._rest, name)
         if synced.schema == self._refused.get(name):
             raise ObjectUnusable(name, self._troubles.sentence_of(name))
         return synced
 
-    def _is_mended(self, _: str, synced: SyncedObject) -> None:
-        self._mended.append(synced)
-        self._wake.set()
-
-    def _are_selected(self, ids: Mapping[str, str]) -> None:
-        self._selected.append(ids)
-        self._wake.set()
-
-    def _is_silent(self, name: str) -> None:
-        self._silent.append(name)
+    def _hand_over(self, to: deque[T], news: T) -> None:
+        """From the threads beside the poll, which takes it."""
+        to.append(news)
         self._wake.set()
 
     def _is_read_whole(self, name: str) -> bool:

@@ -29,6 +29,8 @@ class BusSettings(Protocol):
 
     @property
     def text_diffs(self) -> bool: ...
+    @property
+    def cdc_changes_max(self) -> int: ...
 
 
 class BusOrg(Protocol):

@@ -13,6 +13,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any, Final
 
 import fastavro
@@ -22,10 +23,16 @@ from salmon.simulator.events.text_diffs import text_diff
 from salmon.simulator.org.transaction import RecordChange, Row, Stored, Transaction
 
 OVERFLOW_ID: Final = "000000000000000AAA"
+_GAP: Final = "GAP_"
 
-EVENT_BYTES_MAX: Final = (
-    1024 * 1024
-)  # "Change Data Capture Allocations", "Platform Event Allocations": one event
+# "Change Data Capture Allocations", "Platform Event Allocations": one event.
+EVENT_BYTES_MAX: Final = 1024 * 1024
+# "Overflow Events": the changes of one transaction that have events of their own.
+CHANGES_MAX: Final = 100_000
+# "General Considerations": a number with more of them makes a gap event.
+_DIGITS_MAX: Final = 18
+# How many records an event names at most is not documented; with so many it is far below its size.
+_IDS_MAX: Final = 10_000
 
 # Where a field stands: in the event record, and in its nested record or None.
 Place = tuple[int, int | None]
@@ -51,7 +58,9 @@ class ChangeEvent:
 
     def as_gap(self) -> ChangeEvent:
         """What the platform sends when it cannot make the event: who changed, and how, but not what."""
-        return replace(self, change_type=f"GAP_{self.change_type}", values=(), changed=(), diffed=())
+        if self.change_type.startswith(_GAP):
+            return self
+        return replace(self, change_type=f"{_GAP}{self.change_type}", values=(), changed=(), diffed=())
 
     def as_wildcard(self) -> ChangeEvent:
         """
@@ -111,7 +120,11 @@ class ChangeEvent:
 
 
 def events_of(
-    transaction: Transaction, schema_of: Callable[[str], EventSchema | None], *, text_diffs: bool = False
+    transaction: Transaction,
+    schema_of: Callable[[str], EventSchema | None],
+    *,
+    text_diffs: bool = False,
+    changes_max: int = CHANGES_MAX,
 ) -> tuple[ChangeEvent, ...]:
     """
     The change events of a transaction, in its order.
@@ -123,36 +136,47 @@ def events_of(
         transaction: The net effect of each record's changes; a record is named at most once in the usual case.
         schema_of: The event schema of an object, or None if it is not selected for Change Data Capture.
         text_diffs: Let updates of long texts carry diffs.
+        changes_max: So many changes have events of their own; those beyond are one overflow event for each object.
     """
     made: list[tuple[ChangeEvent, list[str]]] = []  # each with the ids of all its records
     joinable: dict[Any, list[str]] = {}  # what makes two changes the same -> the ids of the event they make
     seen: set[str] = set()
-    sequence = 0
+    beyond: dict[str, EventSchema] = {}
+    sequence = counted = 0
     for change in transaction.changes:
         schema = schema_of(change.entity)
         if schema is None:
             sequence += 1
             continue
-        effect = _values_and_changed(schema, change, system=not transaction.change_origin)
+        effect = _effect(schema, change, system=not transaction.change_origin)
         if effect is None:
+            continue
+        change_type, values, changed = effect
+        # Each field of an update counts, and the creation or deletion of a record as one.
+        counted += max(len(changed), 1)
+        if counted > changes_max:
+            beyond[change.entity] = schema
             continue
         if change.record_id in seen:
             # A record's own events keep their order: nothing later may join what came before this one.
             joinable.clear()
         seen.add(change.record_id)
-        values, changed = effect
         diffed: tuple[Slot, ...] = ()
         if text_diffs and changed:
             values, diffed = _with_diffs(change, values)
-        same = (change.entity, change.change_type, (values, changed))
-        if (record_ids := joinable.get(same)) is not None:
+        same = (change.entity, change_type, (values, changed))
+        if (record_ids := joinable.get(same)) is not None and len(record_ids) < _IDS_MAX:
             record_ids.append(change.record_id)
             continue
         sequence += 1
         joinable[same] = record_ids = [change.record_id]
-        event = ChangeEvent(schema, transaction, sequence, change.change_type, (), values, changed, diffed)
+        event = ChangeEvent(schema, transaction, sequence, change_type, (), values, changed, diffed)
         made.append((event, record_ids))
-    return tuple(replace(event, record_ids=tuple(record_ids)) for event, record_ids in made)
+    overflows = (
+        ChangeEvent(schema, transaction, sequence + number, "GAP_OVERFLOW", (OVERFLOW_ID,))
+        for number, schema in enumerate(beyond.values(), 1)
+    )
+    return (*(replace(event, record_ids=tuple(record_ids)) for event, record_ids in made), *overflows)
 
 
 def _with_diffs(
@@ -208,13 +232,33 @@ _WITHOUT_STAMPS: Final = ("PricebookEntry",)
 _STAMPS: Final = ("CreatedDate", "CreatedById", "LastModifiedDate", "LastModifiedById")
 
 
+def _effect(
+    schema: EventSchema, change: RecordChange, *, system: bool
+) -> tuple[str, tuple[tuple[Slot, Stored], ...], tuple[Slot, ...]] | None:
+    """The type of the event, what its body shows and which bits are set; None if the change touched nothing that events carry."""
+    found = _values_and_changed(schema, change, system=system)
+    if found is None:
+        return None
+    if any(_has_too_many_digits(value) for _, value in found[0]):
+        return f"{_GAP}{change.change_type}", (), ()
+    return change.change_type, *found
+
+
+def _has_too_many_digits(value: Stored) -> bool:
+    if isinstance(value, Decimal):
+        _, digits, exponent = value.normalize().as_tuple()
+        return len(digits) + max(int(exponent), 0) > _DIGITS_MAX
+    # A double has fewer digits of its own; the zeros of a large one count.
+    return type(value) in {int, float} and abs(value) >= 10**_DIGITS_MAX  # type: ignore[arg-type]
+
+
 def _values_and_changed(
     schema: EventSchema, change: RecordChange, *, system: bool
 ) -> tuple[tuple[tuple[Slot, Stored], ...], tuple[Slot, ...]] | None:
     """What the body shows and which bits are set; None if the change touched nothing that events carry."""
-    if change.change_type == "DELETE":
+    if change.after is None:  # a deletion; or a conversion, whose event shows nothing
         return (), ()
-    after = change.after or {}
+    after = change.after
     if change.change_type == "UPDATE":
         changed = tuple(_changed(schema, change.before or {}, after, system=system))
         return (tuple((slot, after.get(slot.row_field)) for slot in changed), changed) if changed else None

@@ -3,7 +3,7 @@ What a custom channel makes of a change event: one for each record where the mem
 
 Enriched fields are on updates and deletions alone, are not named in changedFields, and show the record as it is when the
 event is delivered. The events that a merged one becomes share its replay id. A filter is asked of the record as it is at
-delivery, too; gap events always pass, since what they stand for is unknown.
+delivery, too; gap events and those of all records always pass, since what they stand for is unknown.
 Source: Change Data Capture Developer Guide, "Enrich Change Events with Extra Fields when Subscribed with Pub/Sub API" and
 "Filter Your Stream of Change Events with Custom Channels". That each of them has an id of its own is our choice: clients
 drop events whose id they have seen.
@@ -51,7 +51,8 @@ def as_delivered(
     body: Any = fastavro.schemaless_reader(io.BytesIO(event.payload), schema.parsed, None)
     header = body["ChangeEventHeader"]
     record_ids, change_type = header["recordIds"], header["changeType"]
-    if change_type.startswith("GAP_") or (change_type not in _ENRICHED_TYPES and member.passes is None):
+    names_none = change_type.startswith("GAP_") or any(each.endswith("*") for each in record_ids)
+    if names_none or (change_type not in _ENRICHED_TYPES and member.passes is None):
         yield event
         return
     changed = set(places_of(header["changedFields"]))

@@ -30,9 +30,8 @@ RETENTION_S: Final = 72 * 3600  # Pub/Sub API, Event Message Durability
 
 _FIRST_NUMBER: Final = 10_963_000  # a real bus is never new
 _RENUMBERING: Final = 1_000_000_000
-_TRIM_AT: Final = (
-    4096  # expired entries are dropped in portions: cutting the head off a list moves all the rest
-)
+# Expired entries are dropped in portions: cutting the head off a list moves all the rest.
+_TRIM_AT: Final = 4096
 _PUBLISHED_KEPT: Final = 10_000  # of each platform event, for the control API
 _MARK_EVERY_MS: Final = 1000
 
@@ -64,9 +63,8 @@ class Delivery:
 @dataclass(frozen=True, slots=True)
 class _Entry:
     at_ms: int  # the org's clock
-    event: (
-        BusEvent | None
-    )  # None: some other org's event, of which subscribers see that the positions moved on
+    # None: some other org's event, of which subscribers see that the positions moved on.
+    event: BusEvent | None
 
 
 class Subscription:
@@ -168,8 +166,12 @@ class EventBus:
         """Put the change events of *transaction* onto the bus, and notify *changed*."""
         with self.changed:
             now_ms = self._org.clock.now_ms()
+            settings = self._org.settings
             for event in events_of(
-                transaction, self._schema_if_carried, text_diffs=self._org.settings.text_diffs
+                transaction,
+                self._schema_if_carried,
+                text_diffs=settings.text_diffs,
+                changes_max=settings.cdc_changes_max,
             ):
                 if (spared := self._faults.strike(event)) is not None:
                     entity, payload = spared.schema.entity, spared.payload()

@@ -27,6 +27,7 @@ from salmon.simulator.org.access_objects import (
 )
 from salmon.simulator.org.channels import Channels
 from salmon.simulator.org.clock import OrgClock, datetime_text, whole_second_ms
+from salmon.simulator.org.conversions import changes_of
 from salmon.simulator.org.describes import FIELD_DEFAULTS, Describe
 from salmon.simulator.org.faults import BadFault, FaultRegistry, Params
 from salmon.simulator.org.ids import make_id
@@ -35,11 +36,12 @@ from salmon.simulator.org.platform_events import PlatformEvents, is_platform_eve
 from salmon.simulator.org.recent import Recent
 from salmon.simulator.org.records import Unit
 from salmon.simulator.org.rules import NOTHING_SAID, DuplicateOptions, Rule
+from salmon.simulator.org.schema_changes import schema_change
 from salmon.simulator.org.sessions import Instance, Sessions, User
 from salmon.simulator.org.settings import Settings
 from salmon.simulator.org.setup_objects import ADMINISTRATOR_PROFILE, setup_describes, setup_rows
 from salmon.simulator.org.table import Table
-from salmon.simulator.org.transaction import Row, Transaction
+from salmon.simulator.org.transaction import RecordChange, Row, Transaction
 from salmon.simulator.org.triggers import Trigger
 from salmon.simulator.org.usage import Usage
 
@@ -132,14 +134,18 @@ class Org:
         return self.tables[object_name].get(record_id, with_deleted=with_deleted)
 
     def redescribe(self, describe: Describe) -> None:
-        """Let an object have other fields from now on. Its records lose the values of fields that are gone."""
+        """Let an object have other fields from now on. Its records lose the values of fields that are gone; see also conversions."""
         with self.lock:
             name, table = describe["name"], self.tables[describe["name"]]
-            table.retype(ObjectType(describe, table.type.key_prefix))
+            new = ObjectType(describe, table.type.key_prefix)
+            changes = changes_of(table.type, new, table.live)
+            table.retype(new)
             self.types[name] = table.type
             self._children = _children(self.tables)
             self._define(name)
             self._described_now()
+            if changes:
+                self._commit(changes, self.integration_user, "", whole_second_ms(self.clock.now_ms()))
 
     def change_fields(self, name: str, without: Collection[str], fields: Collection[Describe]) -> None:
         """Let an object lose some fields and get others; one of a name that is there takes its place. Raises KeyError."""
@@ -223,17 +229,22 @@ class Org:
             if outer is not None:
                 outer.absorb(unit)
             elif changes := unit.changes():
-                self._commit_number += self._random.randint(1, 40)
-                commit = Transaction(
-                    key=str(uuid.UUID(bytes=secrets.token_bytes(16), version=4)),
-                    commit_number=self._commit_number,
-                    commit_timestamp_ms=unit.stamp_ms,
-                    user_id=user.user_id,
-                    change_origin=change_origin,
-                    changes=changes,
-                )
-                for listener in self._listeners:
-                    listener(commit)
+                self._commit(changes, user, change_origin, unit.stamp_ms)
+
+    def _commit(
+        self, changes: tuple[RecordChange, ...], user: User, change_origin: str, stamp_ms: int
+    ) -> None:
+        self._commit_number += self._random.randint(1, 40)
+        commit = Transaction(
+            key=str(uuid.UUID(bytes=secrets.token_bytes(16), version=4)),
+            commit_number=self._commit_number,
+            commit_timestamp_ms=stamp_ms,
+            user_id=user.user_id,
+            change_origin=change_origin,
+            changes=changes,
+        )
+        for listener in self._listeners:
+            listener(commit)
 
     def may_call(self) -> bool:
         """Whether any of the day's API requests is left."""
@@ -310,6 +321,13 @@ class Org:
                     f"view_all: needs object (one of {', '.join(self.objects)}), and may have ids, a list"
                 )
 
+        def change_schema(params: Params) -> None:
+            name = params.get("object")
+            if name not in self.objects:
+                raise BadFault(f"change_schema: needs object (one of {', '.join(self.objects)})")
+            self.change_fields(name, *schema_change(self.describe(name), params))
+
+        self.faults.on("change_schema", change_schema)
         self.faults.register("view_all", view_all)
         self.faults.register("hide", hide)  # from the integration user: an object, or some of its fields
         self.faults.register("exhaust_api")

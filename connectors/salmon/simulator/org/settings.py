@@ -34,6 +34,8 @@ class Settings:
     # How many objects may be selected for Change Data Capture, over all channels ("Change Data Capture Allocations").
     # Only new members are refused: the box starts with all of its objects selected, however many there are.
     cdc_entities_max: int = 5
+    # How many changes of one transaction have events of their own; those beyond are one overflow event for each object.
+    cdc_changes_max: int = 100_000
     # Whether the update of a long text carries a diff in place of the value, where Change Data Capture may send one.
     text_diffs: bool = False
     # Whether no event tells that the records below a merged record are below another now: orgs have been seen to do so.
@@ -100,6 +102,10 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "password_flow": _SWITCH,
     "app_approved": _SWITCH,
     "cdc_entities_max": (
+        lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 0,
+        "a whole number, not negative",
+    ),
+    "cdc_changes_max": (
         lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 0,
         "a whole number, not negative",
     ),

@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right, insort
 from collections.abc import Iterable, Iterator
 
+from salmon.simulator.org.conversions import conversions, converted
 from salmon.simulator.org.ids import make_id
 from salmon.simulator.org.object_types import Field, ObjectType
 from salmon.simulator.org.packed import PackedRows
@@ -32,15 +33,21 @@ class Table:
         }
 
     def retype(self, object_type: ObjectType) -> None:
-        """Let the object have other fields: rows lose what is gone, and get the default of a boolean that is new."""
+        """
+        Let the object have other fields: rows lose what is gone, get the default of a boolean that is new, and hold what a field of
+        another type can take.
+        """
         before, self.type = self.type, object_type
         gone = {field.name for field in before.fields} - {field.name for field in object_type.fields}
         new = {name: value for name, value in object_type.defaults.items() if before.field(name) is None}
         new = {name: value for name, value in new.items() if isinstance(value, bool)}
+        retyped = list(conversions(before, object_type))
         for rows in (self.live, self.bin):
             for record_id, row in list(rows.items()):
-                if new or not gone.isdisjoint(row):
-                    rows[record_id] = {**new, **{key: value for key, value in row.items() if key not in gone}}
+                if new or retyped or not gone.isdisjoint(row):
+                    kept = {key: value for key, value in row.items() if key not in gone}
+                    values = {f.name: converted(row.get(f.name), f, to) for f, to in retyped}
+                    rows[record_id] = {**new, **kept, **values}
         self._indexes = {field.name: {} for field in object_type.indexed_fields}
         for record_id, row in self.live.items():
             for field in object_type.indexed_fields:

@@ -13,15 +13,18 @@ from typing import Literal
 Stored = str | bool | int | float | Decimal | None
 Row = Mapping[str, Stored]
 
-ChangeType = Literal["CREATE", "UPDATE", "DELETE", "UNDELETE"]
+ChangeType = Literal["CREATE", "UPDATE", "DELETE", "UNDELETE", "GAP_UPDATE"]
 
 
 @dataclass(frozen=True, slots=True)
 class RecordChange:
-    """The net effect of one transaction on one record. *before* is None for a CREATE, *after* for a DELETE."""
+    """
+    The net effect of one transaction on one record. *before* is None for a CREATE, *after* for a DELETE. Both are for the
+    conversion of a field, whose event shows nothing.
+    """
 
     entity: str  # sObject name, e.g. "Account"
-    record_id: str  # 18 characters
+    record_id: str  # 18 characters; or, of a conversion, the prefix of all the object's ids and "*"
     change_type: ChangeType
     before: Row | None
     after: Row | None

@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 
-from salmon.errors import RequestRejected, Unavailable
+from salmon.errors import RequestRejected, SetupError, Unavailable
 from salmon.model.change import Op
 from salmon.plugin.contract import Signal, SignalKind
 from salmon.salesforce.reading import feed, rows
-from salmon.salesforce.reading.beginning import GOOD_MS
 from salmon.salesforce.reading.run import Why
-from salmon.salesforce.reading.subscription import Preset, Received
+from salmon.salesforce.reading.subscription import Ended, Preset, Received
 from support.salesforce import OUR_USER, MemoryOrg, event, payload
 from support.salesforce_feed import NOW, A, B, C, D, Rig, org_of, read_all
 
@@ -50,91 +49,91 @@ def test_identities_are_loaded_between_the_position_and_the_first_row() -> None:
     assert rig.ops() == [(A, Op.ROW), ("$oid:65f0", Op.ROW)]
 
 
-def test_where_nobody_works_the_stream_is_taken_from_its_beginning() -> None:
-    """The first response may be minutes away; what is older than the first row is not told by events then."""
-    rig = Rig(org_of(A))
+def quiet(org: MemoryOrg) -> Rig:
+    """A source whose stream has told nothing for a while: the rows that it has reported are of no position."""
+    rig = Rig(org)
     rig.gather()
     rig.pass_s(6)
     rig.gather()
-    assert rig.streams[0].closed
-    assert rig.stream.start is Preset.EARLIEST
+    rig.pass_s(2)
+    org.look_at_clock()
+    read_all(rig)
+    return rig
+
+
+def test_where_nobody_works_records_are_read_before_the_stream_has_a_position() -> None:
+    """The first response may be minutes away. Nothing is delivered that was published before, however long it takes."""
+    rig = quiet(org_of(A))
+    assert rig.ops() == [(A, Op.ROW)]
+    assert [stream.start for stream in rig.streams] == [Preset.LATEST]
     assert rig.stored["stream"]["replay_id"] == ""
-    rig.hear(payload("UPDATE", A, at=NOW - 86_400_000, Phone="of yesterday"))
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_what_was_read_before_the_streams_position_came_is_read_again(restarts: bool) -> None:
+    """An edit and a deletion whose events came before the stream was set up are found, also over a restart."""
+    org = org_of(A, B)
+    rig = quiet(org)
+    assert sorted(rig.ops()) == [(A, Op.ROW), (B, Op.ROW)]
+    org.put("Account", A, Name="edited", LastModifiedDate="2001-09-09T01:46:48.000+0000")
+    org.remove("Account", B, "2001-09-09T01:46:49Z")
+    if restarts:
+        rig = rig.restarted()
+        rig.gather()
+        assert rig.stream.start is Preset.LATEST
+    rig.keepalive()
+    rig.gather()
+    assert rig.place == rig.number
+    assert [run.why for run in rig.snapshots.running.values()] == [Why.HOLE, Why.HOLE]
+    rig.pass_s(3)
+    org.look_at_clock()
+    read_all(rig)
+    assert rig.ops() == [(A, Op.ROW), (B, Op.ABSENT)]
+    again = rig.restarted()
+    again.gather()
+    assert again.snapshots.begun == [], "and only once"
+
+
+def test_the_first_event_after_rows_without_a_position_waits_for_its_records_row() -> None:
+    """What came before it may have been lost."""
+    org = org_of(A)
+    rig = quiet(org)
+    rig.ops()
+    rig.hear(payload("UPDATE", A, at=org.now_ms, Phone="of today"))
     rig.gather()
     assert rig.ops() == []
     rig.pass_s(3)
-    rig.hear(payload("UPDATE", A, at=NOW + 8000, Phone="of today"))
     rig.gather()
-    assert rig.ops() == [(A, Op.UPDATE)]
-    assert rig.restarted().stream.start == (2).to_bytes(8, "big")
+    assert rig.ops() == [(A, Op.ROW), (A, Op.UPDATE)]
+    assert rig.place == 1
 
 
-def test_a_start_at_the_streams_beginning_is_a_hole_once_it_was_taken_before() -> None:
-    """
-    A quiet org: nothing was ever heard, so the stored position is the beginning. Meanwhile somebody edits, and the
-    event expires: only the record's row tells of it, and so it comes before any event (case L2).
-    """
+def test_a_response_that_comes_while_rows_are_taken_is_the_first_one_all_the_same() -> None:
+    """It is not taken for a later one between two looks at the stream."""
     org = org_of(A)
     rig = Rig(org)
     rig.pass_s(6)
+    looks = iter(range(4))
+    peek = rig.stream.peek
+
+    def late() -> Received | Ended | None:
+        if next(looks, None) == 2:
+            rig.keepalive()
+        return peek()
+
+    rig.stream.peek = late  # type: ignore[method-assign]
     rig.gather()
-    rig.pass_s(2)
-    org.look_at_clock()
-    read_all(rig)
-    assert rig.ops() == [(A, Op.ROW)]
-    org.put("Account", A, Name="edited, and the event has expired")
-    rig.pass_s(GOOD_MS / 1000)
-    again = rig.restarted()
-    assert again.stream.start is Preset.EARLIEST
-    again.pass_s(3)
-    again.gather()
-    again.hear(payload("UPDATE", A, at=org.now_ms - 1000, Phone="of an event that is still there"))
-    again.gather()
-    assert again.ops() == [], "the record's row comes first"
-    assert {run.object for run in again.snapshots.begun} == {"Account", "Contact"}
-    again.pass_s(3)
-    org.look_at_clock()
-    read_all(again)
-    rows = [one.change.fields["Name"] for one in again.told if one.change.op is Op.ROW]
-    assert set(rows) == {"edited, and the event has expired"}
-
-
-def test_a_restart_at_the_streams_beginning_reads_nothing_again_while_nothing_of_it_has_expired() -> None:
-    """A quiet org, and a restart before the first keepalive: what is committed meanwhile comes from the beginning on."""
-    org = org_of(A)
-    rig = Rig(org)
-    rig.pass_s(6)
     rig.gather()
-    rig.pass_s(2)
-    org.look_at_clock()
-    read_all(rig)
-    rig.pass_s(GOOD_MS / 1000 - 10)
-    again = rig.restarted()
-    again.hear(payload("UPDATE", A, at=NOW - 86_400_000, Phone="of the day before the first row"))
-    again.hear(payload("UPDATE", A, at=org.now_ms - 1000, Phone="while it was stopped"))
-    again.gather()
-    assert again.snapshots.begun == []
-    assert again.ops() == [(A, Op.UPDATE)]
-    assert again.place == 2
+    assert rig.place == 1
+    assert [run.why for run in rig.snapshots.running.values()] == [Why.HOLE, Why.HOLE]
 
 
-def test_a_beginning_that_is_taken_again_after_a_hole_is_good_from_then_on() -> None:
-    """What is committed after the rows that the hole is answered with comes from the beginning on."""
-    org = org_of(A)
-    rig = Rig(org)
-    rig.pass_s(6)
-    rig.gather()
-    rig.pass_s(GOOD_MS / 1000)
-    again = rig.restarted()
-    again.gather()
-    assert [run.why for run in again.snapshots.running.values()] == [Why.HOLE, Why.HOLE]
-    again.pass_s(3)
-    org.look_at_clock()
-    read_all(again)
-    third = again.restarted()
-    third.gather()
-    assert third.stream.start is Preset.EARLIEST
-    assert third.snapshots.begun == []
+def test_a_quiet_stream_that_ends_for_good_says_why() -> None:
+    """A person has to mend it."""
+    rig = quiet(org_of(A))
+    rig.stream.items.append(Ended(SetupError("not selected")))
+    with pytest.raises(SetupError, match="not selected"):
+        rig.gather()
 
 
 def test_the_first_event_is_a_place_though_the_rest_of_it_may_be_still_to_come() -> None:
@@ -161,9 +160,9 @@ def test_a_first_response_that_tells_nothing_is_no_position() -> None:
     rig.stream.items.append(Received((), b""))
     rig.gather()
     assert rig.stored == {}
-    rig.pass_s(6)
+    rig.keepalive()
     rig.gather()
-    assert rig.stream.start is Preset.EARLIEST
+    assert rig.place == 1
 
 
 def test_a_position_that_is_missing_is_a_hole_where_rows_were_told_before() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +22,7 @@ NEW = "Industry"
 class Rig:
     """An intake of accounts that were described before they had the field NEW; and what it asks the org."""
 
-    def __init__(self, *heard: str, shown: Collection[str] | Exception = (NEW,)) -> None:
+    def __init__(self, *heard: str, shown: Mapping[str, str] | Exception = {NEW: "picklist"}) -> None:  # noqa: B006
         account = synced("Account")
         before = replace(account, names=account.names - {NEW}, heard=frozenset(heard))
         self.asked: list[str] = []
@@ -31,8 +31,8 @@ class Rig:
         parents: Any = SimpleNamespace(ask=list)
         self.intake = Intake({"Account": before}, {"Account"}, schema_of, self._fields_of, parents)
 
-    def hear(self, number: int) -> None:
-        self.stream.items.append(Received([event(number, payload("UPDATE", A, Phone="1"))], b"1"))
+    def hear(self, number: int, kind: str = "UPDATE", named: str = A, **fields: Any) -> None:
+        self.stream.items.append(Received([event(number, payload(kind, named, **fields))], b"1"))
 
     def take(self) -> Response:
         taken = self.intake.peek(self.stream, keys_are_due=False)
@@ -40,7 +40,7 @@ class Rig:
         self.intake.pop()
         return taken
 
-    def _fields_of(self, name: str) -> Collection[str]:
+    def _fields_of(self, name: str) -> Mapping[str, str]:
         self.asked.append(name)
         if isinstance(self.shown, Exception):
             raise self.shown
@@ -59,7 +59,7 @@ def test_an_event_with_a_field_that_the_org_has_got_restarts_the_process() -> No
     assert len(rig.stream.items) == 1, "it comes again after the restart"
 
 
-@pytest.mark.parametrize("shown", [("Phone",), RequestRejected("hidden", code="NOT_FOUND")])
+@pytest.mark.parametrize("shown", [{"Phone": "phone"}, RequestRejected("hidden", code="NOT_FOUND")])
 def test_a_field_that_our_user_may_not_see_restarts_nothing(
     shown: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -73,7 +73,7 @@ def test_a_field_that_our_user_may_not_see_restarts_nothing(
     rig = Rig(*HEARD_BEFORE, shown=shown)
     rig.hear(1)
     rig.take()
-    rig.shown = (NEW,)  # the permission is given after the field was made
+    rig.shown = {NEW: "picklist"}  # the permission is given after the field was made
     rig.hear(2)
     with pytest.raises(SchemaOutdated):
         rig.take()
@@ -86,3 +86,33 @@ def test_events_of_the_schema_of_the_start_ask_for_nothing(heard: frozenset[str]
     rig.hear(1)
     assert rig.take().received == 1
     assert rig.asked == []
+
+
+CONVERTED = [("UPDATE", "001*"), ("GAP_UPDATE", A)]
+
+
+@pytest.mark.parametrize(("kind", "named"), CONVERTED)
+def test_a_field_that_has_another_type_by_then_restarts_the_process(kind: str, named: str) -> None:
+    """The event of a conversion does not say it; its schema may even be the same."""
+    rig = Rig(*layout("Account").live, shown={"Phone": "textarea"})
+    rig.hear(1, kind, named)
+    with pytest.raises(SchemaOutdated, match="Phone has another type"):
+        rig.take()
+
+
+@pytest.mark.parametrize(("kind", "named"), CONVERTED)
+def test_an_object_whose_new_types_the_registry_refuses_restarts_nothing(kind: str, named: str) -> None:
+    """It waits for a person, with the types that it had."""
+    rig = Rig(shown={"Phone": "textarea"})
+    rig.hear(1, kind, named)
+    assert (rig.take().received, rig.asked) == (1, [])
+
+
+def test_gap_events_of_another_cause_ask_for_the_types_now_and_then() -> None:
+    """An edit asks for nothing."""
+    rig = Rig(*layout("Account").live, shown={"Phone": "phone"})
+    for number in (1, 2, 3):
+        rig.hear(number, "GAP_UPDATE")
+    rig.hear(4, Phone="1")
+    assert [rig.take().received for _ in range(4)] == [1, 1, 1, 1]
+    assert rig.asked == ["Account"]

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salmon.simulator.events.cdc import ChangeEvent, Place, bitmaps, events_of, places_of
+from salmon.simulator.events.cdc import OVERFLOW_ID, ChangeEvent, Place, bitmaps, events_of, places_of
 from salmon.simulator.events.cdc_schema import EventSchema, Slot, event_schema
 from salmon.simulator.org.describes import load_describes
 from salmon.simulator.org.transaction import ChangeType, RecordChange, Row, Transaction
@@ -319,6 +320,75 @@ def test_an_event_of_more_than_a_megabyte_is_a_gap_event() -> None:
     header = body["ChangeEventHeader"]
     assert (header["changeType"], header["recordIds"]) == ("GAP_UPDATE", ["001Dp00000JJkkHIAT"])
     assert header["changedFields"] == []
+
+
+@pytest.mark.parametrize("number", [1e18, -(10**18), Decimal("1234567890.123456789")])
+@pytest.mark.parametrize("change_type", ["CREATE", "UPDATE", "UNDELETE"])
+def test_a_number_of_more_than_18_digits_makes_a_gap_event(
+    number: int | float | Decimal, change_type: ChangeType
+) -> None:
+    """Of the records that have it, which are one event."""
+    ids = ("001Dp00000JJkkHIAT", "001Dp00000JJkjiIAD")
+    after = {**JUNGLE, "AnnualRevenue": number}
+    (event,) = events(*(change(each, change_type, JUNGLE, {**after, "Fax": each}) for each in ids))
+    header = decoded(event)["ChangeEventHeader"]
+    assert (header["changeType"], tuple(header["recordIds"])) == (f"GAP_{change_type}", ids)
+    assert set(decoded(event)) == {"ChangeEventHeader"}
+
+
+@pytest.mark.parametrize("number", [999_999_999_999_999_999, Decimal("1234567890.12345678"), 1e-20])
+def test_a_number_of_18_digits_is_in_the_event(number: int | float | Decimal) -> None:
+    """The zeros of a small one are none."""
+    (event,) = events(change("001Dp00000JJkkHIAT", "UPDATE", JUNGLE, {**JUNGLE, "AnnualRevenue": number}))
+    assert event.change_type == "UPDATE"
+    assert decoded(event)["AnnualRevenue"] == float(number)
+
+
+def test_changes_beyond_a_hundred_thousand_are_one_overflow_event_for_each_object() -> None:
+    """The first of them have events of their own: a cascade deletes an account's contacts, and then more accounts."""
+    accounts = [change(f"001{number:012d}AAA", "DELETE", JUNGLE, None) for number in range(5)]
+    contacts = [change(f"003{number:012d}AAA", "DELETE", {}, None, "Contact") for number in range(99_998)]
+    found = events(*accounts[:2], *contacts, *accounts[2:], change("003ZAAA", "DELETE", {}, None, "Contact"))
+    assert [each.sequence for each in found] == list(range(1, len(found) + 1))
+    *own, first, second = found
+    assert sum(len(each.record_ids) for each in own) == 100_000
+    assert {each.change_type for each in own} == {"DELETE"}
+    for overflow, entity in ((first, "Account"), (second, "Contact")):
+        header = decoded(overflow)["ChangeEventHeader"]
+        assert (header["changeType"], header["entityName"]) == ("GAP_OVERFLOW", entity)
+        assert (header["recordIds"], set(decoded(overflow))) == ([OVERFLOW_ID], {"ChangeEventHeader"})
+    assert all(len(each.payload()) < 1024 * 1024 for each in own), (
+        "no event names more records than it has room for"
+    )
+
+
+def test_each_field_of_an_update_counts_as_a_change() -> None:
+    """Two fields and the stamp are three."""
+    edited = change("001Dp00000JJkkHIAT", "UPDATE", JUNGLE, {**JUNGLE, "Phone": "1", "Fax": "2"})
+    types = [
+        [
+            each.change_type
+            for each in events_of(transaction(edited), {"Account": ACCOUNT}.get, changes_max=most)
+        ]
+        for most in (3, 2)
+    ]
+    assert types == [["UPDATE"], ["GAP_OVERFLOW"]]
+
+
+def test_a_converted_field_shows_nothing_of_the_records() -> None:
+    """One event for all of them, or a gap event that names some; a gap is not made of it again."""
+    wild, gap = events(
+        change("001*", "UPDATE", None, None),
+        change("001Dp00000JJkkHIAT", "GAP_UPDATE", None, None),
+        origin="",
+    )
+    assert (wild.change_type, wild.record_ids, set(decoded(wild))) == (
+        "UPDATE",
+        ("001*",),
+        {"ChangeEventHeader"},
+    )
+    assert (gap.change_type, gap.as_gap().change_type) == ("GAP_UPDATE", "GAP_UPDATE")
+    assert set(decoded(gap)) == {"ChangeEventHeader"}
 
 
 def test_the_same_change_to_many_records_is_one_event() -> None:
