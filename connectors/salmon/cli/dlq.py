@@ -263,7 +263,7 @@ def _edit(
     """
     Open a letter's fields as YAML in $EDITOR, check them by the schema, and send them.
 
-    Values that a side refused become the agreed values of the record, on both sides. Only what you change is sent.
+    Values that a side refused become the agreed values of the record, on every side. Only what you change is sent.
 
     Exit code 0: sent.
     1: Kafka or the registry did not answer; try again.
