@@ -45,8 +45,8 @@ class EventConfig(BaseModel):
     when: tuple[Literal["create", "update", "delete"], ...] = Field(
         default=("create",),
         min_length=1,
-        description="to_salesforce: which changes are published. Only Salesforce says who has deleted a record: of another side, deletions "
-        "that Salmon has carried out there are published, too.",
+        description="to_salesforce: which changes are published. MongoDB does not say who has deleted a document: of side mongodb, "
+        "deletions that Salmon has carried out there are published, too.",
     )
     side: SideName = Field(
         default="mongodb",
