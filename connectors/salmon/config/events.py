@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from salmon.config.collections import PATTERN, usable_collection
 from salmon.config.further import SideName
+from salmon.model.sides import Roster
 from salmon.plugin.events import CHANGE, CHANGED_AT, DOCUMENT, KEY
 
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -91,9 +92,10 @@ class EventConfig(BaseModel):
 def faults_of_events(
     events: Mapping[str, EventConfig],
     collections: Mapping[str, Sequence[str]],
-    sides: Mapping[str, Collection[str]],
+    roster: Roster,
 ) -> list[str]:
     """What is wrong with `events` as a whole, in sentences. See event_faults()."""
+    sides = {name: roster.names_of(name) for name in collections}
     return [f"{'.'.join(key)}: {sentence}" for key, sentence in event_faults(events, collections, sides)]
 
 

@@ -405,13 +405,8 @@ class SyncConfig(Sided[ObjectConfig]):
         objects: dict[str, ObjectConfig] | None = info.data.get("objects")
         if objects is None or "sides" not in info.data:
             return events
-        roster = roster_of(info.data["sides"], objects)
-        faults = faults_of_events(
-            events,
-            {name: each.places for name, each in objects.items()},
-            {name: roster.names_of(name) for name in objects},
-        )
-        if faults:
+        collections = {name: each.places for name, each in objects.items()}
+        if faults := faults_of_events(events, collections, roster_of(info.data["sides"], objects)):
             raise ValueError("; ".join(faults))
         return events
 
