@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from salmon.status.overview import Look
 from support.ring import Document, Ring, running_ring
 from support.stacks import Stack
 from support.waiting import until
@@ -71,6 +72,21 @@ def test_an_edit_in_the_org_moves_the_document_and_one_of_the_application_moves_
     assert (where(ring, key), moved["own"]) == (["prospects"], {"rating": 5})
     ring.wait_equal()
     assert ring.conflicts == 0
+
+
+def test_status_counts_the_documents_of_each_collection(ring: Ring) -> None:
+    """As MongoDB has them, once all that was edited has arrived."""
+    prospect(ring)
+    urls = {name: f"http://127.0.0.1:{port}" for name, port in ring.ports.items()}
+
+    def counted() -> object:
+        return Look(ring.config, urls).overview().as_dict()["objects"]["Account"]["collections"]
+
+    def there() -> dict[str, int]:
+        return {name: ring.db[name].count_documents({}) for name in ("prospects", "customers")}
+
+    until(lambda: counted() == there(), "status and MongoDB agree", within_s=60, seen=counted)
+    assert there()["prospects"] > 0
 
 
 def test_a_document_that_is_born_in_the_wrong_collection_is_moved(ring: Ring) -> None:

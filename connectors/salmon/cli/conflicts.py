@@ -35,7 +35,7 @@ _VALUE_SHOWN_MAX: Final = 40  # characters of a value in a table
 
 app = typer.Typer(
     name="conflicts",
-    help="List, show and resolve conflicts: both sides edited the same field without knowing of each other.",
+    help="List, show and resolve conflicts: several sides edited the same field without knowing of each other.",
     no_args_is_help=True,
 )
 
@@ -181,7 +181,7 @@ def _resolve(
     as_json: JsonOption = False,
 ) -> None:
     """
-    Decide a conflict: the value becomes the agreed value and goes to both sides.
+    Decide a conflict: the value becomes the agreed value and goes to every side.
 
     If one side deleted the record and the other edited it, decide FIELD $exists: `--take` the side that is right.
 
@@ -278,7 +278,7 @@ def _resolved_dict(lookup: Lookup, resolved: Resolved) -> dict[str, Any]:
             f"{record}: recorded, but edited again since: see `salmon why {decision.object} {decision.key}`."
         )
     elif decision.lives is not None:
-        says = f"{record}: {'is kept, and created again where it is missing' if decision.lives else 'is deleted on both sides'}."
+        says = f"{record}: {'is kept, and created again where it is missing' if decision.lives else 'is deleted on every side'}."
     else:
         agreed = ", ".join(f"{n} is {quoted(v, schema[n])}" for n, v in decision.fields.items())
         says = f"{record}: agreed: {agreed}. Both sides get it."

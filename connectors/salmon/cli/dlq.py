@@ -35,7 +35,6 @@ from salmon.cli.terminal import (
     table,
 )
 from salmon.errors import ConfigError, DataError
-from salmon.story.formatting import WORDS
 
 if TYPE_CHECKING:
     from salmon.dlq.editing import Draft
@@ -127,6 +126,8 @@ def _list(
 
 def _shortened(reason: str, code: str) -> str:
     """What the other columns do not say: what comes after the code; if that is too long, the side's own words first."""
+    from salmon.story.formatting import WORDS
+
     _, found, after = reason.partition(f"{code}: ")
     rest = after if code and found else reason
     if len(rest) > _REASON_SHOWN_MAX:
@@ -262,7 +263,7 @@ def _edit(
     """
     Open a letter's fields as YAML in $EDITOR, check them by the schema, and send them.
 
-    Values that a side refused become the agreed values of the record, on both sides. Only what you change is sent.
+    Values that a side refused become the agreed values of the record, on every side. Only what you change is sent.
 
     Exit code 0: sent.
     1: Kafka or the registry did not answer; try again.

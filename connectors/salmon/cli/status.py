@@ -198,6 +198,9 @@ def show(seen: Overview, console: Console) -> None:
     console.print()
     console.print(objects)
     for one in seen.objects:
+        if one.places:
+            there = ", ".join(f"{count} in {name}" for name, count in one.places.items())
+            console.print(f"{one.name}: documents in its collections: {there}.", markup=False)
         for side, count in one.guarded.items():
             if count:
                 console.print(

@@ -36,7 +36,7 @@ _WHY: Final = {
     "ON_ITS_WAY": "a write to it has not been confirmed yet",
     "ONE_WAY": "the object is synced in one direction, and its target is never read; edit the record at its source",
     "EDITED": "it was edited again and again meanwhile",
-    "LEFT": "both sides were read, and merge found nothing to do",
+    "LEFT": "all sides were read, and merge found nothing to do",
 }
 EXIT_DIFFERENT: Final = 1
 EXIT_UNDECIDED: Final = 2

@@ -28,7 +28,7 @@ class DeletesConfig(BaseModel):
     side: Literal["both", "salesforce", "mongodb"] = Field(
         default="both",
         description="ignore, archive: the side that keeps its records. What is deleted there is deleted on the other side, if "
-        "that is not to keep its records, too.",
+        "that is not to keep its records, too. both: Salesforce and MongoDB; a further side does not keep its records.",
     )
     grace_s: float = Field(
         default=2.0,

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from salmon.config.collections import PATTERN, usable_collection
+from salmon.config.further import SideName
+from salmon.model.sides import Roster
 from salmon.plugin.events import CHANGE, CHANGED_AT, DOCUMENT, KEY
 
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -44,11 +46,12 @@ class EventConfig(BaseModel):
     when: tuple[Literal["create", "update", "delete"], ...] = Field(
         default=("create",),
         min_length=1,
-        description="to_salesforce: which changes are published.",
+        description="to_salesforce: which changes are published. MongoDB does not say who has deleted a document: of side mongodb, "
+        "deletions that Salmon has carried out there are published, too.",
     )
-    side: Literal["salesforce", "mongodb"] = Field(
+    side: SideName = Field(
         default="mongodb",
-        description="to_salesforce: the side whose users made the change.",
+        description="to_salesforce: the side whose users made the change: salesforce, mongodb, or a further side that has the object.",
     )
     fields: dict[str, str] = Field(
         default_factory=dict,
@@ -87,20 +90,26 @@ class EventConfig(BaseModel):
 
 
 def faults_of_events(
-    events: Mapping[str, EventConfig], collections: Mapping[str, Sequence[str]]
+    events: Mapping[str, EventConfig],
+    collections: Mapping[str, Sequence[str]],
+    roster: Roster,
 ) -> list[str]:
     """What is wrong with `events` as a whole, in sentences. See event_faults()."""
-    return [f"{'.'.join(key)}: {sentence}" for key, sentence in event_faults(events, collections)]
+    sides = {name: roster.names_of(name) for name in collections}
+    return [f"{'.'.join(key)}: {sentence}" for key, sentence in event_faults(events, collections, sides)]
 
 
 def event_faults(
-    events: Mapping[str, EventConfig], collections: Mapping[str, Sequence[str]]
+    events: Mapping[str, EventConfig],
+    collections: Mapping[str, Sequence[str]],
+    sides: Mapping[str, Collection[str]],
 ) -> Iterator[tuple[tuple[str, ...], str]]:
     """
     What is wrong with `events` as a whole: path of the key, from the event on, and a sentence.
 
     Args:
         collections: Synced object -> its collections.
+        sides: Synced object -> the sides that have it.
     """
     names = [name for some in collections.values() for name in some]
     counts = Counter([*names, *(e.collection for e in events.values() if e.collection)])
@@ -112,6 +121,9 @@ def event_faults(
             yield (name, "collection"), f"belongs to something else, too. Give the event its own{mend}."
         if event.object is not None and event.object not in collections:
             yield (name, "object"), "must be one of the synced objects, which are in `objects`."
+        elif event.object is not None and event.side not in sides[event.object]:
+            its = ", ".join(sides[event.object])
+            yield (name, "side"), f"{event.side} does not have {event.object}. Name one of {its}."
         special = _SPECIAL if event.outbox is None else _OF_OUTBOXES
         for field, source in event.fields.items():
             if source.startswith("$") and source not in special:

@@ -44,7 +44,7 @@ from salmon.config.deletions import DeletesConfig
 from salmon.config.events import EventConfig, faults_of_events
 from salmon.config.failures import ErrorsConfig
 from salmon.config.fields import FieldsConfig, chosen
-from salmon.config.further import FURTHER_SIDES, Sided, SidedObject, SideName
+from salmon.config.further import FURTHER_SIDES, Sided, SidedObject, SideName, roster_of
 from salmon.config.logs import LogConfig
 from salmon.config.matching import MatchConfig
 from salmon.config.refresh import RefreshConfig
@@ -403,9 +403,10 @@ class SyncConfig(Sided[ObjectConfig]):
     @classmethod
     def _events_fit(cls, events: dict[str, EventConfig], info: ValidationInfo) -> dict[str, EventConfig]:
         objects: dict[str, ObjectConfig] | None = info.data.get("objects")
-        if objects is not None and (
-            faults := faults_of_events(events, {name: each.places for name, each in objects.items()})
-        ):
+        if objects is None or "sides" not in info.data:
+            return events
+        collections = {name: each.places for name, each in objects.items()}
+        if faults := faults_of_events(events, collections, roster_of(info.data["sides"], objects)):
             raise ValueError("; ".join(faults))
         return events
 

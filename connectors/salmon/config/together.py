@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from salmon.config.collections import faults_of_collections
 from salmon.config.events import EventConfig, event_faults
-from salmon.config.transforming import faults_of_flows, mapping
+from salmon.config.transforming import faults_of_flows, mapping, sides_of
 from salmon.salesforce.config import missing_for
 
 # Object Reference for the Salesforce Platform, API names: letters, digits, underscores.
@@ -46,7 +46,8 @@ def faults_together(raw: Mapping[Any, Any]) -> Iterator[tuple[KeyPath, str]]:
             collections[str(name)] = own
     events = dict(_events(mapping(raw.get("events"))))
     synced = {str(name): collections.get(str(name), []) for name in objects}
-    yield from ((("events", *key), sentence) for key, sentence in event_faults(events, synced))
+    sides = {str(name): sides_of(mapping(each), raw) for name, each in objects.items()}
+    yield from ((("events", *key), sentence) for key, sentence in event_faults(events, synced, sides))
     yield from faults_of_flows(raw)
     auth = mapping(mapping(raw.get("salesforce")).get("auth"))
     if missing := missing_for(auth):

@@ -343,7 +343,7 @@ def faults_of_flows(raw: Mapping[Any, Any]) -> Iterator[tuple[tuple[str, ...], s
             key = ("objects", str(name), "transforms") if own else ("transforms", str(name))
         else:
             key = ("objects", str(name), "fields")
-        sides = _sides_of(mapping(each), raw)
+        sides = sides_of(mapping(each), raw)
         faults = (
             *flow.faults(sides),
             *_faults_of_direction(flow, str(direction)),
@@ -395,7 +395,7 @@ def _faults_of_direction(flow: Flow, direction: str) -> Iterator[str]:
             )
 
 
-def _sides_of(config: Mapping[Any, Any], raw: Mapping[Any, Any]) -> tuple[str, ...]:
+def sides_of(config: Mapping[Any, Any], raw: Mapping[Any, Any]) -> tuple[str, ...]:
     """The sides that have an object, as it is written."""
     if config.get("direction", "both") != "both":
         return OWN_ROSTER.names

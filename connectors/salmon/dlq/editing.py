@@ -229,7 +229,7 @@ def _of_refused(
             by=by, reason=reason or f"salmon dlq edit {letter.id}", correlation="", now_ms=now_ms
         )
         codec = planner.changes(name)
-        says = "The corrected fields are agreed, and go to both sides."
+        says = "The corrected fields are agreed, and go to every side."
         return Plan(Mend.SEND, says, (Output(codec.topic, letter.key, codec.encode(edit)),))
 
     fields = {each: value for each, value in write.fields.items() if each not in OWNED_BY_MERGE}

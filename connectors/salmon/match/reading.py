@@ -33,7 +33,7 @@ from salmon.salesforce.reading.bulk_rule import bulk_is_cheaper
 from salmon.salesforce.reading.rows import BadRow, ReadRows, Row, RowReader
 from salmon.salesforce.wire.bulk import BulkQueries
 from salmon.salesforce.wire.rest import Rest
-from salmon.transforms.flow import NOTHING, Bound
+from salmon.transforms.bound import NOTHING, Bound
 
 log = structlog.get_logger(__name__)
 

@@ -48,7 +48,7 @@ from salmon.mongodb.paths import (
 )
 from salmon.mongodb.targets import shown_target, target_shown
 from salmon.mongodb.wire.client import Document
-from salmon.transforms.flow import NOTHING, Bound
+from salmon.transforms.bound import NOTHING, Bound
 
 SEQ: Final = "seq"
 SEQ_PATH: Final = f"{MARKER}.{SEQ}"

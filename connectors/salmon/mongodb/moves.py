@@ -27,7 +27,7 @@ from salmon.plugin.contract import Position, WaitingObject
 log = structlog.get_logger(__name__)
 
 
-def covers_of(collection: str, shape: DocumentShape, *, by_path: bool) -> frozenset[str]:
+def covers_of(collections: Sequence[str], shape: DocumentShape, *, by_path: bool) -> frozenset[str]:
     """
     Return what a place of an object covers: see Place in salmon.mongodb.reading.snapshot.
 
@@ -35,7 +35,9 @@ def covers_of(collection: str, shape: DocumentShape, *, by_path: bool) -> frozen
         by_path: Where MongoDB is only read, nobody moves its documents: what is at another path now was never reported.
     """
     names = {shape.path.get(name, name) for name in shape.names} if by_path else shape.names
-    return frozenset(f"{collection}.{name}" for name in names)
+    covers = {f"{collection}.{name}" for collection in collections for name in names}
+    # A reading of several collections counts how many of them it has read: their order counts, too.
+    return frozenset(covers | {" > ".join(collections)} if shape.placed else covers)
 
 
 def moves_after(

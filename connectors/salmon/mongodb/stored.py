@@ -1,5 +1,5 @@
 """
-Converts MongoDB's own values in the source's positions, which are JSON: resume tokens and `_id`s.
+Converts MongoDB's own values in the source's positions, which are JSON: resume tokens and `_id`s. And cuts documents into elements.
 
 An `_id` is stored as BSON: the document {_id: ...}, with the bytes that the server sent. It is never made of what PyMongo
 decodes, because that loses text that is not UTF-8, a name that a document has twice, and types of earlier versions. The
@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import struct
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from bson.json_util import CANONICAL_JSON_OPTIONS
@@ -19,10 +19,11 @@ from bson.json_util import dumps as to_extended_json
 from bson.json_util import loads as from_extended_json
 from bson.raw_bson import RawBSONDocument
 
-from salmon.errors import Unavailable
+from salmon.errors import DataError, Unavailable
 
 _NAME: Final = b"_id\0"
 _MAX_KEY: Final = 0x7F
+_REGEX: Final = 0x0B  # two texts, each with its final zero
 _LENGTH: Final = struct.Struct("<i")
 # Type -> (bytes of a value besides its text or its elements, whether a length comes first): BSON 1.1, bsonspec.org. A
 # length counts the text with its final zero; of a document, and of code with a scope, it counts itself, too.
@@ -77,11 +78,37 @@ def stored_id(document: bytes) -> bytes:
         raise Unavailable(
             "MongoDB sent a document that does not begin with its _id. See the server's version."
         )
-    size, has_length = _SIZES[document[4]]
-    if has_length:
-        size += _LENGTH.unpack_from(document, end)[0]
-    body = document[4 : end + size]
-    return _LENGTH.pack(4 + len(body) + 1) + body + b"\0"
+    return document_of(document[4 : _end_of(document, 4, end)])
+
+
+def document_of(elements: bytes) -> bytes:
+    """Return the document with these elements."""
+    return _LENGTH.pack(4 + len(elements) + 1) + elements + b"\0"
+
+
+def elements_of(document: bytes) -> Iterator[tuple[str, bytes]]:
+    """
+    Cut a document into its elements: the name and the bytes of each.
+
+    Raises:
+        DataError: it has a type that BSON 1.1 does not know.
+    """
+    at = 4
+    while at < len(document) - 1:
+        name_end = document.index(b"\0", at + 1)
+        if document[at] != _REGEX and document[at] not in _SIZES:
+            raise DataError(f"A document has a value of a type that we do not know (0x{document[at]:02x}).")
+        end = _end_of(document, at, name_end + 1)
+        yield document[at + 1 : name_end].decode(errors="surrogateescape"), document[at:end]
+        at = end
+
+
+def _end_of(document: bytes, at: int, value: int) -> int:
+    """Where the element ends that begins at *at*, and its value at *value*."""
+    if document[at] == _REGEX:
+        return document.index(b"\0", document.index(b"\0", value) + 1) + 1
+    size, has_length = _SIZES[document[at]]
+    return value + size + (_LENGTH.unpack_from(document, value)[0] if has_length else 0)
 
 
 def id_to_json(stored: bytes) -> str:

@@ -30,7 +30,7 @@ from salmon.plugin.contract import Position
 from salmon.sink.delete_guard import PREFIX as GUARD_PREFIX
 from salmon.status.counting import NONE, Count, committed, counts
 from salmon.status.scraping import Owner, ProcessReport, ask
-from salmon.status.waiting import WHY, parked, undealt
+from salmon.status.waiting import WHY, InStates, in_states, undealt
 
 _CONNECT_S: Final = 10.0
 _CONNECT_MARGIN_S: Final = 2.0
@@ -64,7 +64,7 @@ class ObjectStatus:
     snapshot_total: int | None
     parked: Mapping[str, int] = field(default_factory=dict)  # why -> fields set aside since merge started
     freed: Mapping[str, int] = field(default_factory=dict)  # why -> fields that no longer wait
-    waiting: Mapping[str, int] | None = None  # why -> fields that wait now; None: too many states to read
+    in_states: InStates | None = None  # None: too many states to read
     oscillating: int = 0  # times that the breaker has tripped, since merge started
     guarded: Mapping[str, int] = field(default_factory=dict)  # side -> deletes that its sink holds back
     snapshot_left_s: int | None = None  # as it seems; 0 when it is done
@@ -74,9 +74,14 @@ class ObjectStatus:
 
     def waits(self, why: str) -> Count:
         """How many fields wait now; if the states are too many to read, what merge has counted since it started."""
-        if self.waiting is not None:
-            return Count(self.waiting.get(why, 0))
+        if self.in_states is not None:
+            return Count(self.in_states.waiting.get(why, 0))
         return Count(max(0, self.parked.get(why, 0) - self.freed.get(why, 0)), exact=False)
+
+    @property
+    def places(self) -> Mapping[str, Count]:
+        """Of an object that has several collections: collection -> documents there. Empty if that is not known."""
+        return {} if self.in_states is None else self.in_states.places
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +134,7 @@ class Overview:
             "objects": {
                 each.name: {
                     "records": each.records.records,
+                    "collections": {name: count.records for name, count in each.places.items()},
                     "in_flight": {
                         "changes": each.unmerged.records,
                         **{f"to_{side}": count.records for side, count in each.owed.items()},
@@ -244,7 +250,7 @@ class Look:
                 sync.kafka, Offsets(sync.registry, topics.offsets), self._roster.connectors
             )
             dead_letters = undealt(sync, queues, marks_exist=topics.handled in self._partitions)
-            looked.waiting = {name: self._waiting(name) for name in objects}
+            looked.in_states = {name: self._in_states(name) for name in objects}
         return Overview(
             processes,
             looked.objects(list(objects)),
@@ -254,11 +260,11 @@ class Look:
             made_again=looked.made_again(objects),
         )
 
-    def _waiting(self, name: str) -> dict[str, int] | None:
+    def _in_states(self, name: str) -> InStates | None:
         if self._sync.topics.state(name) not in self._partitions:
             return None
         try:
-            return parked(self._sync, name)
+            return in_states(self._sync, name)
         except SetupError:
             return None  # its schema is not known yet, so nothing was merged
 
@@ -308,7 +314,7 @@ class _Look:
     processes: Mapping[str, ProcessReport]
     roster: Roster
     positions: dict[str, dict[str, Position]] = field(default_factory=dict)
-    waiting: Mapping[str, Mapping[str, int] | None] = field(default_factory=dict)
+    in_states: Mapping[str, InStates | None] = field(default_factory=dict)
 
     def needed(self, objects: Iterable[str]) -> set[str]:
         """The topics that are read."""
@@ -409,7 +415,7 @@ class _Look:
             polled_s=round(polled[0]) if polled else None,
             parked=_whole(merge.by("salmon_parked_fields_total", "why", **labels)),
             freed=_whole(merge.by("salmon_freed_fields_total", "why", **labels)),
-            waiting=self.waiting.get(name),
+            in_states=self.in_states.get(name),
         )
 
 

@@ -1,5 +1,6 @@
 """
-What waits for a person now: letters that nobody has dealt with, and fields that are not sent to a side.
+What waits for a person now: letters that nobody has dealt with, and fields that are not sent to a side. Beside it, how many documents
+are in each collection of an object that has several.
 
 The counters of the processes begin at their start, and a letter stays in its queue after it was dealt with. So these are read in
 Kafka: the queues beside the table of what was dealt with, and merge's states. If there is too much to read, the answer is an estimate, or none.
@@ -7,8 +8,11 @@ Kafka: the queues beside the table of what was dealt with, and merge's states. I
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
+from zlib import crc32
 
 from confluent_kafka import Message
 
@@ -18,13 +22,15 @@ from salmon.kafka.codecs.serdes import Offsets
 from salmon.kafka.dead_letters import mark_of
 from salmon.kafka.extents import extents_of
 from salmon.kafka.foreign import decoded
-from salmon.model.change import MISFIT_CODES
+from salmon.model.change import MISFIT_CODES, MONGODB, PLACE
 from salmon.model.state import Park, State
 from salmon.status.counting import Count
 
 MISFIT: Final = "misfit"
 WHY: Final = (*(why.value.lower() for why in Park), MISFIT)
 STATES_READ_MAX: Final = 200_000
+# To know where a document is, its state must be decoded. Of more records, only every second one, or every third, is looked at.
+PLACES_READ_MAX: Final = 50_000
 # Avro writes text as it is: a state without any of these has nothing that waits, and need not be decoded.
 _IN_A_STATE: Final = tuple(text.encode() for text in (*(why.value for why in Park), *sorted(MISFIT_CODES)))
 
@@ -56,30 +62,77 @@ def undealt(sync: Sync, queues: Mapping[str, Count], *, marks_exist: bool) -> di
     return found
 
 
-def parked(sync: Sync, name: str) -> dict[str, int] | None:
+@dataclass(frozen=True, slots=True)
+class InStates:
     """
-    Count the fields of an object that are not sent to a side now, by why; None if there are too many states to read.
+    What merge's states of an object show.
+
+    Args:
+        waiting: Why -> fields that are not sent to a side now.
+        places: Of an object that has several collections: collection -> documents there.
+    """
+
+    waiting: Mapping[str, int]
+    places: Mapping[str, Count]
+
+
+def in_states(sync: Sync, name: str) -> InStates | None:
+    """
+    Read merge's states of an object; None if there are too many.
 
     Raises:
         Unavailable, SetupError, ConfigError: Kafka or the registry cannot be used.
     """
     codec = sync.state_codec(name)
-    places = scans.all_places(sync.admin, [codec.topic])
-    spans = extents_of(sync.admin, places)
-    if sum(span.end - span.start for span in spans.values()) > STATES_READ_MAX:
+    spans = scans.all_places(sync.admin, [codec.topic])
+    total = sum(span.end - span.start for span in extents_of(sync.admin, spans).values())
+    if total > STATES_READ_MAX:
         return None
     waiting: dict[bytes, dict[str, int]] = {}
+    places = _Places(sync.config.objects[name].places, of_every=-(-total // PLACES_READ_MAX))
 
     def take(message: Message) -> None:
         key, value = message.key() or b"", message.value()
         waiting.pop(key, None)
-        if value is None or not any(text in value for text in _IN_A_STATE):
+        looks = places.looks_at(key)
+        if value is None or not (looks or any(text in value for text in _IN_A_STATE)):
             return
-        if (state := decoded(message, codec.decode)) is not None and (found := parked_in(state)):
+        if (state := decoded(message, codec.decode)) is None:
+            return
+        if found := parked_in(state):
             waiting[key] = found
+        if looks:
+            places.take(key, state)
 
-    scans.scan(sync.kafka, sync.admin, places, take)
-    return {why: sum(each.get(why, 0) for each in waiting.values()) for why in WHY}
+    scans.scan(sync.kafka, sync.admin, spans, take)
+    fields = {why: sum(each.get(why, 0) for each in waiting.values()) for why in WHY}
+    return InStates(fields, places.counts())
+
+
+class _Places:
+    """Counts the documents of each collection; of one in *of_every* records, by its key, if there are many."""
+
+    def __init__(self, names: Sequence[str], *, of_every: int) -> None:
+        self._names, self._of_every = names, max(1, of_every)
+        self._at: dict[bytes, str] = {}  # key -> where its document is
+
+    def looks_at(self, key: bytes) -> bool:
+        """Whether its state is to be decoded; what was known of it is forgotten."""
+        self._at.pop(key, None)
+        return len(self._names) > 1 and crc32(key) % self._of_every == 0
+
+    def take(self, key: bytes, state: State) -> None:
+        side = state.sides.get(MONGODB)
+        if side is not None and side.exists and isinstance(place := side.shadow.get(PLACE), str):
+            self._at[key] = place
+
+    def counts(self) -> dict[str, Count]:
+        if len(self._names) < 2:
+            return {}
+        found = Counter(self._at.values())
+        # Also one that the configuration names no longer.
+        names = dict.fromkeys([*self._names, *sorted(found)])
+        return {name: Count(found[name] * self._of_every, exact=self._of_every == 1) for name in names}
 
 
 def parked_in(state: State) -> dict[str, int]:

@@ -302,6 +302,6 @@ def _held(
         for field in fields
     )
     return (
-        f"waits for a decision, because both sides edited it at the same time: {values}; decide with {command} "
+        f"waits for a decision, because it was edited on more than one side at the same time: {values}; decide with {command} "
         f"{' '.join(fields)} --take {'|'.join(state.sides)}|VALUE"
     )

@@ -34,7 +34,7 @@ _OPS: Final[Mapping[Op, str]] = {
 # What the fold reports that a reader should know; the other facts can be seen from the entries themselves.
 _REMARKS: Final[Mapping[Fact, str]] = {
     Fact.OVERRULED: "ignored: this side may not set or clear it",
-    Fact.FIRST_CONTACT: "both sides had a value before the sync began: `initial` decided",
+    Fact.FIRST_CONTACT: "more than one side had a value before the sync began: `initial` decided",
     Fact.TWIN: "a second record with the same key: not synced",
     Fact.PARKED: "set aside until a person edits the field or decides",
     Fact.RESTORED: "older than the agreed value, because this side was restored to an earlier time: it gets the agreed value again",

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Final
@@ -24,8 +24,9 @@ from typing import Any, Final
 from salmon.errors import ConfigError, SchemaMismatch, UnknownField
 from salmon.model.change import MONGODB, SALESFORCE, SIDES
 from salmon.model.schema import FieldSchema, ObjectSchema
-from salmon.model.views import Compute, View
+from salmon.model.views import Compute
 from salmon.transforms import forms as of_documents
+from salmon.transforms.bound import Bound, PlaceOf, Wanted
 from salmon.transforms.computed import Computed
 from salmon.transforms.expressions import Expression, Record, condition
 from salmon.transforms.forms import Form
@@ -243,7 +244,7 @@ class Flow:
         schema = schema.with_computed(field for field, _ in made)
         faults: list[ConfigError] = []
         filters = []
-        places: list[_Place] = []
+        places: list[PlaceOf] = []
         masks: dict[str, dict[str, Masked]] = {}
         shapes: dict[str, Form] = {}
         for each in self.transforms:
@@ -251,10 +252,10 @@ class Flow:
             try:
                 if isinstance(step, Filter):
                     when = _once_made(step.condition(schema), waits)
-                    filters.append(_Wanted(each.sides, when, step.drops))
+                    filters.append(Wanted(each.sides, when, step.drops))
                 if isinstance(step, Place):
                     of_place = step.when and _once_made(condition(step.when, schema), waits)
-                    places.append(_Place(step.collection, of_place or None))
+                    places.append(PlaceOf(step.collection, of_place or None))
                 for name in masked_by(step):
                     of = field_named(name, schema)
                     for side in each.sides:
@@ -332,98 +333,6 @@ def _once_made(when: Expression, waits: Collection[str]) -> Expression:
         )
 
     return replace(when, evaluate=evaluate)
-
-
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    sides: tuple[str, ...]
-    when: Expression
-    drops: bool
-
-    def passes(self, record: Record) -> bool:
-        return self.when.holds(record) is not self.drops
-
-    @property
-    def text(self) -> str:
-        """The condition as a person would say it."""
-        return f"not ({self.when.text})" if self.drops else self.when.text
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    collection: str
-    when: Expression | None
-
-    def has(self, record: Record) -> bool:
-        return self.when is None or self.when.holds(record)
-
-
-@dataclass(frozen=True)
-class Bound:
-    """A flow that knows the fields of its object."""
-
-    filters: tuple[_Wanted, ...] = ()
-    masks: Mapping[str, Mapping[str, Masked]] = field(default_factory=dict)  # side -> field -> mask
-    forms: Mapping[str, Form] = field(default_factory=dict)  # field -> its form in documents
-    constants: Mapping[str, str | int | float | bool] = field(default_factory=dict)
-    computed: Mapping[str, Compute] = field(default_factory=dict)  # registered field -> how its value is made
-    digests: Mapping[str, str] = field(default_factory=dict)
-    document_form: str = ""
-    places: tuple[_Place, ...] = ()  # if the object has several collections
-
-    def place(self, record: Record) -> str | None:
-        """The collection that a record belongs into, of several; None: no collection is for it."""
-        return next((each.collection for each in self.places if each.has(record)), None)
-
-    def wants(self, side: str) -> Callable[[Record], bool] | None:
-        """Whether the side is to have a record; None: it is to have all."""
-        of_side = [each for each in self.filters if side in each.sides]
-        if not of_side:
-            return None
-        return lambda record: all(each.passes(record) for each in of_side)
-
-    @cached_property
-    def views(self) -> Mapping[str, View]:
-        """What merge needs: for each side that has a filter, a mask, computed fields or several collections, its view."""
-        computed = {MONGODB: self.computed}
-        places = {MONGODB: self.place} if self.places else {}
-        return {
-            side: View(
-                digest,
-                self.wants(side),
-                self.masks.get(side, {}),
-                self._text(side),
-                computed.get(side, {}),
-                places.get(side),
-                frozenset(each.collection for each in self.places) if side in places else frozenset(),
-            )
-            for side, digest in self.digests.items()
-            if digest
-        }
-
-    def _text(self, side: str) -> str:
-        filters = [each.text for each in self.filters if side in each.sides]
-        if side == MONGODB and (placed := self._text_of_places):
-            filters.append(f"({placed})" if filters else placed)
-        return " && ".join(filters)
-
-    @cached_property
-    def _text_of_places(self) -> str:
-        """What a record must be to be in any of several collections; empty: nothing, because the last one has all others."""
-        conditions = [each.when for each in self.places]
-        return " || ".join(each.text for each in conditions if each is not None) if all(conditions) else ""
-
-    def why_not(self, side: str, record: Record) -> str | None:
-        """The condition that keeps the record from the side; None: nothing does."""
-        for each in self.filters:
-            if side in each.sides and not each.passes(record):
-                return each.text
-        if side == MONGODB and self.places and self.place(record) is None:
-            return self._text_of_places
-        return None
-
-
-NOTHING: Final = Bound()
 
 
 def _raise_all(faults: Sequence[ConfigError]) -> None:

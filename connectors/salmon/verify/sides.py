@@ -29,7 +29,7 @@ from salmon.salesforce.identity import Identity
 from salmon.salesforce.ids import id18
 from salmon.salesforce.reading.rows import IDS_A_QUERY, BadRow, Row, RowReader, batches, key_batches
 from salmon.salesforce.wire.rest import PAGE_ROWS
-from salmon.transforms.flow import NOTHING, Bound
+from salmon.transforms.bound import NOTHING, Bound
 from salmon.verify.comparing import UNREADABLE, Seen
 
 _DOCUMENTS_A_READ: Final = 1000

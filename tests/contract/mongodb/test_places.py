@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import bson
 import pytest
+from bson.int64 import Int64
+from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS, RawBSONDocument
 from pymongo.collection import Collection
 
 from salmon.errors import ConfigError
@@ -13,6 +16,7 @@ from salmon.model.change import PLACE, TWICE, Op, WriteOp
 from salmon.mongodb.form_store import COLLECTION
 from salmon.mongodb.forms import Move, Record
 from salmon.mongodb.reading.source import MongoSourceTask
+from salmon.mongodb.stored import document_of
 from salmon.mongodb.writing.sink import MongoSinkTask
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
 from salmon.transforms.flow import Flow, Place, Transform
@@ -100,6 +104,27 @@ def test_a_move_is_one_document_with_all_that_is_in_it(mongo: Mongo, sink: Mongo
     assert there(mongo) == {"partners": {**DOCUMENT, "Name": "Globex", "_salmon": {"seq": 9}}}
     assert carried_out(sink).kind is OutcomeKind.APPLIED
     assert there(mongo).keys() == {"partners"}
+
+
+def test_a_move_alters_nothing_that_is_the_applications_own(mongo: Mongo, sink: MongoSinkTask) -> None:
+    """Not even what PyMongo cannot write: types that BSON has given up, text that is not UTF-8, a name that is there twice."""
+    nested = (2).to_bytes(4, "little")
+    odd = (
+        b"\x06u\0"
+        + (b"\x0es\0" + nested + b"x\0")
+        + (b"\x0cp\0" + nested + b"x\0" + b"a" * 12)
+        + (b"\x02t\0" + nested + b"\xff\0")
+        + (b"\x0br\0(?i)a\0m\0" + b"\x10d\0\x01\0\0\0" + b"\x10d\0\x02\0\0\0")
+    )
+    odd += b"\x03sub\0" + document_of(odd)
+    raw = mongo.database.with_options(codec_options=DEFAULT_RAW_BSON_OPTIONS)
+    raw.customers.insert_one(RawBSONDocument(document_of(bson.encode(DOCUMENT)[4:-1] + odd)))
+    assert carried_out(sink).kind is OutcomeKind.APPLIED
+    after = {**DOCUMENT, "Name": "Globex", "_salmon": {"seq": Int64(9)}}
+    moved = raw.partners.find_one({"_id": "a"})
+    assert moved is not None
+    assert moved.raw == document_of(bson.encode(after)[4:-1] + odd)
+    assert raw.customers.find_one({"_id": "a"}) is None
 
 
 def test_a_sink_that_is_killed_in_a_move_has_done_nothing(

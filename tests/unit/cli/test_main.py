@@ -13,7 +13,10 @@ from salmon import __version__
 from salmon.cli import main as command_line
 from salmon.errors import ConfigError, Fenced, SalmonError, Unavailable
 
-HEAVY = ("grpc", "pymongo", "confluent_kafka", "requests", "pydantic", "starlette", "rich.progress")
+HEAVY = (
+    *("grpc", "pymongo", "confluent_kafka", "requests", "pydantic", "starlette", "rich.progress"),
+    *("salmon.model", "salmon.story"),
+)
 
 
 def salmon(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

@@ -17,6 +17,7 @@ from salmon.model.change import MONGODB, SALESFORCE
 from salmon.status.counting import Count
 from salmon.status.overview import Lag, ObjectStatus, Overview
 from salmon.status.scraping import ProcessReport, Samples
+from salmon.status.waiting import InStates
 from salmon.verify.comparing import ObjectVerdict, ParkedFields, Why
 from salmon.verify.verifying import VerifyResult
 
@@ -180,11 +181,16 @@ def test_an_overview_shows_who_is_down_and_what_waits() -> None:
     assert shown["freed"]["held"] == 1
     assert shown["parked"]["misfit"] == 5
     assert "Account: ~3 fields have values that cannot be synced" in text.getvalue()
-    now = replace(account, waiting={"refused": 1, "misfit": 2})
+    there = {"customers": Count(1_500), "partners": Count(500, exact=False)}
+    now = replace(account, in_states=InStates({"refused": 1, "misfit": 2}, there))
     output, exact = console()
     status.show(replace(seen, objects=(now,)), output)
     assert "Account: 2 fields have values that cannot be synced" in exact.getvalue()
     assert (str(now.waits("refused")), str(now.waits("held"))) == ("1", "0")
+    assert "Account: documents in its collections: 1,500 in customers, ~500 in partners." in exact.getvalue()
+    assert "its collections" not in text.getvalue()
+    told = replace(seen, objects=(now,)).as_dict()["objects"]["Account"]["collections"]
+    assert (told, shown["collections"]) == ({"customers": 1_500, "partners": 500}, {})
     for part in (
         "down",
         "No answer (ConnectionError).",

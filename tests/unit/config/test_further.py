@@ -64,6 +64,20 @@ def test_the_sink_of_a_further_side_carries_no_events(tmp_path: Path) -> None:
     assert [len(carried(sync, side)) for side in ("salesforce", "mongodb", "jsonl")] == [1, 1, 0]
 
 
+PUBLISHED = {"direction": "to_salesforce", "object": "Account", "side": "jsonl", "fields": {"A__c": "Phone"}}
+
+
+def test_what_users_of_a_further_side_do_can_be_published_as_events(tmp_path: Path) -> None:
+    """If the side has the object."""
+    assert loaded(tmp_path, events={"Told__e": PUBLISHED}).events["Told__e"].side == "jsonl"
+    with pytest.raises(
+        ConfigError, match=r"events\.Told__e\.side: jsonl does not have Lead\. Name one of sales"
+    ):
+        loaded(tmp_path, events={"Told__e": {**PUBLISHED, "object": "Lead"}})
+    with pytest.raises(ConfigError, match="must be the name of a side: salesforce, mongodb, jsonl"):
+        loaded(tmp_path, events={"Told__e": {**PUBLISHED, "side": "files"}})
+
+
 def test_the_fold_knows_the_sides_of_each_object(tmp_path: Path) -> None:
     """And which of them are guarded, by what the plugin says."""
     sync = loaded(tmp_path, objects=account(initial="jsonl", conflicts={"default": "jsonl", "ties": "jsonl"}))

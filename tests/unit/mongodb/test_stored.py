@@ -1,4 +1,4 @@
-"""An `_id` in a position is the one that the server sent, byte by byte."""
+"""An `_id` in a position is the one that the server sent, byte by byte; and so is each element of a document that is moved."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from bson.int64 import Int64
 from bson.max_key import MaxKey
 from bson.min_key import MinKey
 from bson.objectid import ObjectId
+from bson.regex import Regex
 from bson.timestamp import Timestamp
 
-from salmon.errors import Unavailable
+from salmon.errors import DataError, Unavailable
 from salmon.mongodb.reading.snapshot import Place
-from salmon.mongodb.stored import as_document, stored_id
+from salmon.mongodb.stored import as_document, document_of, elements_of, stored_id
 
 IDS: list[Any] = [
     *(5, 5.5, Int64(5), "x", "", "ä", b"\0", Binary(b"\0" * 16, 4), Binary(b"\1", 2), True, None),
@@ -59,6 +60,21 @@ def test_an_id_of_any_type_is_taken_from_its_document_as_it_is(element: bytes) -
     assert as_document(taken, "$ne").raw == _document(element.replace(b"_id\0", b"$ne\0", 1))
     place = Place(after=taken, read=3, total=9, again=True, signals=(4,), covers=frozenset({"accounts.Name"}))
     assert Place.of(json.loads(json.dumps(place.position()))) == place
+
+
+@pytest.mark.parametrize("element", [*(bson.encode({"_id": one})[4:-1] for one in IDS), *ELEMENTS], ids=repr)
+def test_a_document_is_cut_into_elements_as_it_is_stored(element: bytes) -> None:
+    """Of each type, a pattern among them, whatever follows; put together again they are the document."""
+    pattern = bson.encode({"like": Regex("a.*", "im")})[4:-1]
+    cut = list(elements_of(_document(element + pattern + _MORE)))
+    assert cut == [("_id", element), ("like", pattern), ("Name", _MORE)]
+    assert document_of(b"".join(each for _, each in cut)) == _document(element + pattern + _MORE)
+
+
+def test_an_element_of_an_unknown_type_is_not_guessed_at() -> None:
+    """Where it ends is not known, so nothing is taken of the document."""
+    with pytest.raises(DataError, match="0x7e"):
+        list(elements_of(_document(_MORE + b"\x7ex\0")))
 
 
 def test_a_document_that_does_not_begin_with_its_id_is_an_error() -> None:

@@ -17,7 +17,7 @@ import structlog
 
 from salmon.backoff import Tries
 from salmon.errors import RetriableError
-from salmon.model.change import Change
+from salmon.model.change import SINCE, Change, Op
 from salmon.mongodb.stored import id_from_json, id_to_json
 from salmon.plugin.contract import FIRST_READ, DeadLetter, Position, SnapshotProgress, WaitingObject
 
@@ -65,6 +65,12 @@ class Place:
         """Return the same for an object that has the collections *names* at the cluster time *now*."""
         left = set(self.collections) - set(names)
         return replace(self, collections=names, since=now if left else self.since)
+
+    def told(self, row: Change) -> Change:
+        """Return a row as it is told: what was not found was perhaps in a collection that the object has no longer, see SINCE."""
+        if row.op is not Op.ABSENT or not self.since:
+            return row
+        return replace(row, source={**row.source, SINCE: str(self.since)})
 
     def anew(self, covers: frozenset[str], *signals: int, again: bool = True) -> Place:
         """Return the beginning, which answers *signals* as well."""

@@ -9,9 +9,7 @@ cluster time, and goes into the stream at that time: after all events up to it, 
 is lost, streaming continues at a new one and all collections are read again; until a collection is read, the first event
 of each record is preceded by its row. Records deleted meanwhile are reported only on request: their keys are not known.
 
-A server that was restored from a backup can accept a position, too. So the source looks for the last reported event in the
-server's log, at each start and whenever another server process answers. If it is not there, or all collections were created
-again and the position is lost, the history went back: everything is read again, and each change names its history.
+Whether the server itself went back to an earlier time: see salmon.mongodb.reading.servers.
 """
 
 from __future__ import annotations
@@ -27,7 +25,7 @@ from pymongo import MongoClient
 
 from salmon.calls import Calls, Peer, Probe
 from salmon.errors import ConfigError, HistoryWentBack, PositionLost
-from salmon.model.change import SINCE, Change, Op
+from salmon.model.change import Change
 from salmon.model.schema import ObjectSchema
 from salmon.mongodb.config import MongoConfig, SyncedObject, read_from_mongodb, written_to_mongodb
 from salmon.mongodb.documents import DocumentShape
@@ -46,12 +44,13 @@ from salmon.mongodb.reading.events import (
 from salmon.mongodb.reading.misfits import Misfits
 from salmon.mongodb.reading.requests import Requests, pieces_of
 from salmon.mongodb.reading.rows import RowReader
+from salmon.mongodb.reading.servers import Server
 from salmon.mongodb.reading.snapshot import SNAPSHOT, Place, Rows, Snapshots, beginning
 from salmon.mongodb.reading.subscription import ChangeFeed, Token
 from salmon.mongodb.shapes import shapes_of
 from salmon.mongodb.stored import token_from_json, token_to_json
 from salmon.mongodb.strays import Strays
-from salmon.mongodb.wire.client import Document, border, close, connect, database_of
+from salmon.mongodb.wire.client import Document, close, connect, database_of
 from salmon.plugin.contract import (
     Position,
     Signal,
@@ -68,7 +67,6 @@ log = structlog.get_logger(__name__)
 # "seen": token of the last event, "collections": {name: UUID}, "history": see Change}
 STREAM: Final = "stream"
 _EVENTS_MAX: Final = 1_000  # in one batch
-_LOOK_AT_SERVER_S: Final = 10.0
 _IDLE_POSITION_S: Final = 10.0  # how often a position is reported if there is nothing else to report
 
 
@@ -117,8 +115,7 @@ class MongoSourceTask:
         self._seen: Token | None = None  # the last event ever taken
         self._ids: dict[str, str] = {}  # collection -> its UUID, if the collection exists
         self._history = ""
-        self._server: object = None  # which server process answers
-        self._looked_at_s = self._clock()
+        self._server = Server(self._clock)
         self._given_stream: Position | None = None  # the position that the worker got last, and when
         self._given_at_s = self._clock()
         self._waiting: list[Rows] = []  # rows that are read, but the stream has not passed their cluster time
@@ -210,11 +207,7 @@ class MongoSourceTask:
         log.info("source_started", objects=self._streamed, resumed=stream is not None)
 
     def _covers(self, name: str) -> frozenset[str]:
-        by_path = name not in self._written
-        covers = [covers_of(each, self._shapes[name], by_path=by_path) for each in self._collections[name]]
-        # A reading of several collections counts how many of them it has read: their order counts, too.
-        order = {" > ".join(self._collections[name])} if self._shapes[name].placed else frozenset()
-        return frozenset().union(*covers, order)
+        return covers_of(self._collections[name], self._shapes[name], by_path=name not in self._written)
 
     def poll(self, timeout_s: float) -> SourceBatch:
         """Return what arrived within *timeout_s*; an empty batch is a normal answer."""
@@ -273,7 +266,8 @@ class MongoSourceTask:
     # One batch: take events, read what they and the signals ask for, and put both in order.
 
     def _next_batch(self, timeout_s: float) -> SourceBatch:
-        self._look_at_server()
+        if self._server.has_changed(self._database.client, self.dates):
+            self._close_feed()
         feed = self._feed or self._open(self._token)
         self._waiting += self._reading.advance()
         self._moves.advance()
@@ -343,11 +337,8 @@ class MongoSourceTask:
         draft.answered |= rows.answered
 
     def _row(self, name: str, key: str, row: Change) -> SourceRecord:
-        """What was not found was perhaps in a collection that the object has no longer: see SINCE."""
         place = self._reading.places.get(name)  # the target of a one-way object has none
-        if row.op is Op.ABSENT and place is not None and place.since:
-            row = replace(row, source={**row.source, SINCE: str(place.since)})
-        return SourceRecord(name, key, row)
+        return SourceRecord(name, key, row if place is None else place.told(row))
 
     def _batch(self, draft: Draft) -> SourceBatch:
         """Make the batch: the draft, and the positions after it."""
@@ -433,21 +424,6 @@ class MongoSourceTask:
         self._note = WENT_BACK
         log.error("history_went_back", reason=why, objects=self._streamed, mend=self._note)
         return True
-
-    def _look_at_server(self) -> None:
-        """Reopen the stream if another server process answers: PyMongo would continue, even if its files were replaced."""
-        now_s = self._clock()
-        if self._server is not None and now_s - self._looked_at_s < _LOOK_AT_SERVER_S:
-            return
-        self._looked_at_s = now_s
-        with border("asking the server for its identity"):
-            answer = self._database.client.admin.command("hello")
-        self.dates.look(self._database.client, now_s)
-        server = answer.get("me"), (answer.get("topologyVersion") or {}).get("processId")
-        if self._server not in (None, server):
-            log.info("server_changed", server=answer.get("me"))
-            self._close_feed()
-        self._server = server
 
     def _after_loss(self, event: Document) -> None:
         """A collection was dropped, or another one has its name now. Read it again to report what it holds."""

@@ -19,11 +19,12 @@ reads says where it is.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import bson
 from bson.errors import BSONError
+from bson.raw_bson import RawBSONDocument
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.errors import PyMongoError, WriteError
@@ -34,9 +35,10 @@ from salmon.model.change import PLACE, TWICE, Write, WriteOp
 from salmon.model.rules import SEQ_MAX
 from salmon.mongodb.documents import SEQ_PATH, DocumentShape, twice_in
 from salmon.mongodb.keys import id_of
-from salmon.mongodb.paths import MARKER, put
-from salmon.mongodb.wire.client import Document, translated, whole
+from salmon.mongodb.paths import MARKER
+from salmon.mongodb.wire.client import CODEC, Document, translated
 from salmon.mongodb.writing.blocked import CHANGED
+from salmon.mongodb.writing.copying import copied
 from salmon.mongodb.writing.delivery import (
     APPLIED,
     EXISTS,
@@ -53,6 +55,7 @@ from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
 from salmon.plugin.guard import changes_in
 
 _AGAIN_S: Final = 5.0
+_AS_STORED: Final = CODEC.with_options(document_class=RawBSONDocument)
 _NO_PLACE: Final = Outcome(
     OutcomeKind.RETRY_LATER,
     code="NoSuchPlace",
@@ -216,26 +219,11 @@ def _moved(
     update: Document,
     session: ClientSession,
 ) -> bool:
-    document = old.find_one(guarded, session=session)
+    document = old.with_options(codec_options=_AS_STORED).find_one(guarded, session=session)
     if document is None:
         return False
     seen: Any = document.get(MARKER)
     marker = seen.get("seq") if isinstance(seen, Mapping) else None
-    new.insert_one(_updated(whole(document), update), session=session)
-    left = old.delete_one({"_id": document["_id"], SEQ_PATH: {"$eq": marker}}, session=session)
+    new.insert_one(copied(bson.encode(document), update), session=session)
+    left = old.delete_one({"_id": guarded["_id"], SEQ_PATH: {"$eq": marker}}, session=session)
     return bool(left.deleted_count)
-
-
-def _updated(document: Document, update: Document) -> Document:
-    """The document after *update*, as the server would make it: what the update does not name stays."""
-    document = copy.deepcopy(dict(document))
-    for path in update.get("$unset", ()):
-        *parents, name = path.split(".")
-        holder: Any = document
-        for parent in parents:
-            holder = holder.get(parent) if isinstance(holder, dict) else None
-        if isinstance(holder, dict):
-            holder.pop(name, None)
-    for path, value in update["$set"].items():
-        put(document, path, value)
-    return document

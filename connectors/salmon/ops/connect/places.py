@@ -241,21 +241,30 @@ def _event_of(offset: Offset) -> str:
 
 
 def _place_of(offset: Offset) -> Place:
-    topic, number = offset.partition.get(_TOPIC), offset.partition.get(_PARTITION)
-    is_whole = isinstance(number, int) or (isinstance(number, str) and number.isascii() and number.isdigit())
-    if set(offset.partition) - {_EVENT} != {_TOPIC, _PARTITION} or not isinstance(topic, str) or not is_whole:
+    topic, number = offset.partition.get(_TOPIC), _whole(offset.partition.get(_PARTITION))
+    if (
+        set(offset.partition) - {_EVENT} != {_TOPIC, _PARTITION}
+        or not isinstance(topic, str)
+        or number is None
+    ):
         raise Refused(400, f'partition: must be {{"{_TOPIC}": TOPIC, "{_PARTITION}": NUMBER}}.')
-    return topic, int(number or 0)
+    return topic, number
 
 
 def _offset_of(offset: Offset) -> int | None:
     if offset.offset is None:
         return None
-    value = offset.offset.get(OFFSET)
-    is_whole = isinstance(value, int) or (isinstance(value, str) and value.isascii() and value.isdigit())
-    if set(offset.offset) != {OFFSET} or not is_whole:
+    value = _whole(offset.offset.get(OFFSET))
+    if set(offset.offset) != {OFFSET} or value is None:
         raise Refused(400, f'offset: must be {{"{OFFSET}": NUMBER}}, or null for the beginning.')
-    return int(value or 0)
+    return value
+
+
+def _whole(value: Any) -> int | None:
+    """A whole number, also as text, as some tools send it; None: it is something else."""
+    if type(value) is int:  # true is none, although Python takes it for 1
+        return value
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else None
 
 
 def _only_reset(part: str) -> str:

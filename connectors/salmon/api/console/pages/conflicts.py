@@ -147,5 +147,5 @@ def said_of(resolved: Resolved) -> str:
     if not resolved.done:
         return f"{record}: recorded, but edited again since."
     if decision.lives is not None:
-        return f"{record}: {'is kept, and created again where it is missing' if decision.lives else 'is deleted on both sides'}."
+        return f"{record}: {'is kept, and created again where it is missing' if decision.lives else 'is deleted on every side'}."
     return f"{record}: {', '.join(decision.fields)} is agreed. All sides get it."
