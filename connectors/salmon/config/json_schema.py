@@ -13,9 +13,11 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from salmon.config.models import SHORT_FORMS, SyncConfig
+from salmon.config.reports import FIELD_PATTERN
 from salmon.config.together import SOBJECT
 from salmon.errors import ConfigError
 from salmon.kafka.properties import OWN_PROPERTIES
+from salmon.mongodb.reports.report import COUNT
 from salmon.runtime import discovery
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -38,6 +40,7 @@ def json_schema() -> dict[str, Any]:
         whole = definitions["ObjectConfig"]["properties"][name]
         mode = definitions[whole["$ref"].rpartition("/")[2]]["properties"]["mode"]
         definitions["ObjectConfig"]["properties"][name] = {"anyOf": [mode, {"$ref": whole["$ref"]}]}
+    _shorten(definitions)
     for name in ("objects", "events", "transforms"):
         made["properties"][name]["propertyNames"] = {"pattern": f"^{SOBJECT.pattern}$"}
     made["properties"]["kafka"] |= {
@@ -55,6 +58,18 @@ def json_schema() -> dict[str, Any]:
     # Either of them, and not both.
     opened["$defs"]["ObjectConfig"]["oneOf"] = [{"required": [key]} for key in ("collection", "collections")]
     return {"$schema": DIALECT, "title": "A sync of Salmon", **opened}
+
+
+def _shorten(definitions: dict[str, Any]) -> None:
+    """Let a plain word stand where the models take one for a mapping."""
+    report = definitions["ReportConfig"]["properties"]
+    word, whole = {"type": "string", "pattern": FIELD_PATTERN}, {"$ref": "#/$defs/GroupConfig"}
+    several = {**report["by"], "items": {"anyOf": [word, whole]}}
+    meaning = several.pop("description")
+    report["by"] = {"description": meaning, "anyOf": [word, whole, several]}
+    measures = report["measures"]
+    measures["additionalProperties"] = {"anyOf": [{"const": COUNT}, {"$ref": "#/$defs/MeasureConfig"}]}
+    definitions["MeasureConfig"] |= {"minProperties": 1, "maxProperties": 1}
 
 
 def _of_sides() -> Iterator[tuple[str, type[BaseModel]]]:

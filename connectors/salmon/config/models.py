@@ -48,6 +48,7 @@ from salmon.config.further import FURTHER_SIDES, Sided, SidedObject, SideName
 from salmon.config.logs import LogConfig
 from salmon.config.matching import MatchConfig
 from salmon.config.refresh import RefreshConfig
+from salmon.config.reports import REPORTS_MAX, ReportConfig, ReportName, faults_of_reports
 from salmon.config.rest import RestConfig
 from salmon.config.saving import SavingConfig
 from salmon.config.schema_registry import SchemaRegistryConfig
@@ -325,6 +326,11 @@ class SyncConfig(Sided[ObjectConfig]):
         description="What happens to records on their way to a side, in order: sObject -> list of filters, masks, constants, and "
         "transforms of Kafka Connect's.",
     )
+    reports: dict[ReportName, ReportConfig] = Field(
+        default_factory=dict,
+        max_length=REPORTS_MAX,
+        description="Reports on the records in MongoDB, served by the API and drawn by the console: name -> settings.",
+    )
     errors: ErrorsConfig = ErrorsConfig()
     log: LogConfig = LogConfig()
     merge: MergeConfig = MergeConfig()
@@ -399,6 +405,15 @@ class SyncConfig(Sided[ObjectConfig]):
                 self.objects[name] = whole.model_copy(update={"fields": fields})
         return self
 
+    @field_validator("reports")
+    @classmethod
+    def _reports_fit(cls, reports: dict[str, ReportConfig], info: ValidationInfo) -> dict[str, ReportConfig]:
+        objects: dict[str, ObjectConfig] | None = info.data.get("objects")
+        fields = None if objects is None else {name: each.fields for name, each in objects.items()}
+        if fields is not None and (faults := list(faults_of_reports(reports, fields))):
+            raise ValueError("; ".join(f"{'.'.join(key)} {said.rstrip('.')}" for key, said in faults))
+        return reports
+
     @field_validator("events")
     @classmethod
     def _events_fit(cls, events: dict[str, EventConfig], info: ValidationInfo) -> dict[str, EventConfig]:
@@ -434,7 +449,13 @@ def checked_raw(
     return checking.checked_raw(read, SyncConfig, env=env, folder=folder)
 
 
-_NAMED: Final = {"objects": "<sObject>", "events": "<event>", "transforms": "<sObject>", "api.keys": "<name>"}
+_NAMED: Final = {
+    "objects": "<sObject>",
+    "events": "<event>",
+    "transforms": "<sObject>",
+    "reports": "<name>",
+    "api.keys": "<name>",
+}
 
 
 def settings_table() -> str:

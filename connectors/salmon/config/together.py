@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from salmon.config.collections import faults_of_collections
 from salmon.config.events import EventConfig, event_faults
+from salmon.config.reports import report_faults
 from salmon.config.transforming import faults_of_flows, mapping
 from salmon.salesforce.config import missing_for
 
@@ -47,6 +48,8 @@ def faults_together(raw: Mapping[Any, Any]) -> Iterator[tuple[KeyPath, str]]:
     events = dict(_events(mapping(raw.get("events"))))
     synced = {str(name): collections.get(str(name), []) for name in objects}
     yield from ((("events", *key), sentence) for key, sentence in event_faults(events, synced))
+    for key, sentence in report_faults(mapping(raw.get("reports")), objects):
+        yield ("reports", *key), sentence
     yield from faults_of_flows(raw)
     auth = mapping(mapping(raw.get("salesforce")).get("auth"))
     if missing := missing_for(auth):
