@@ -6,17 +6,13 @@ A handle is made for one state of the schemas. If a schema changes, a new handle
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from threading import BoundedSemaphore, Event
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import structlog
-from anyio import CapacityLimiter
-from anyio.to_thread import run_sync
 from pydantic import BaseModel
 from pymongo.collection import Collection as Documents
 from pymongo.database import Database
@@ -37,8 +33,6 @@ from salmon.ops.api_metrics import ApiMetrics
 from salmon.story.lookup import Lookup
 
 log = structlog.get_logger(__name__)
-
-T = TypeVar("T")
 
 # Each opens a client of Kafka's.
 LOOKUPS_MAX: Final = 4
@@ -150,14 +144,3 @@ def objects_of(
         )
         for name, shape in shapes.items()
     }
-
-
-async def in_thread(call: Callable[..., T], *args: Any, limiter: CapacityLimiter | None = None) -> T:
-    """
-    Call what blocks (MongoDB, Kafka) in a thread, and see it through even if the client goes away meanwhile.
-
-    Args:
-        limiter: Of how many threads it is one; None: of those of all requests.
-    """
-    running = asyncio.ensure_future(run_sync(partial(call, *args), limiter=limiter))
-    return await asyncio.shield(running)
