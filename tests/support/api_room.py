@@ -11,6 +11,8 @@ from fastapi.testclient import TestClient
 from salmon.api.access import Access
 from salmon.api.application import Section, application
 from salmon.api.handle import Api, objects_of
+from salmon.api.records.asking import bound_ms
+from salmon.api.reports.opening import opened
 from salmon.api.settling import Settling
 from salmon.config.api import ApiConfig
 from salmon.config.models import SyncConfig
@@ -121,6 +123,7 @@ def api_of(
     database: Any = None,
     access: Callable[[Callable[[], ApiConfig]], Access] = Access,
     objects: Mapping[str, Any] | None = None,
+    reports: Mapping[str, Any] | None = None,
     **keys: Any,
 ) -> Api:
     """
@@ -130,10 +133,20 @@ def api_of(
         database: Where the records are; None for tests that read none.
         access: Makes the authentication; it gets the settings.
         objects: Settings of objects beside their collections.
+        reports: As in the configuration.
         keys: Of the section `api`.
     """
-    said = {name: {"collection": name.lower(), **(objects or {}).get(name, {})} for name in names}
-    config = SyncConfig.model_validate(sync_config(objects=said, api=keys))
+    own = objects or {}
+    said = {name: {"collection": name.lower(), **own.get(name, {})} for name in names}
+    for each in said.values():
+        if "collections" in each:  # several, in place of one
+            del each["collection"]
+    config = SyncConfig.model_validate(sync_config(objects=said, api=keys, reports=reports or {}))
+    schemas = {
+        name: schema_of_describe(_describe(name), decimals=each.numbers == "decimal")
+        for name, each in config.objects.items()
+    }
+    described_all = {name: described(_describe(name)) for name in names}
 
     def live() -> SyncConfig:
         return config
@@ -144,7 +157,8 @@ def api_of(
         access=access(lambda: config.api or ApiConfig()),
         metrics=ApiMetrics("api"),
         settling=Settling(nowhere, ()),
-        objects=objects_of(config, schemas_of(*names), {name: described(_describe(name)) for name in names}),
+        reports=opened(config, schemas, described_all, database, lambda: bound_ms(config.api or ApiConfig())),
+        objects=objects_of(config, schemas, described_all),
     )
 
 

@@ -19,6 +19,7 @@ from pymongo.database import Database
 
 from salmon.api.access import Access
 from salmon.api.problems import Problem
+from salmon.api.reports.opening import Reports
 from salmon.api.settling import Settling
 from salmon.config.api import ApiConfig
 from salmon.config.models import ObjectConfig, SyncConfig
@@ -88,6 +89,7 @@ class Api:
         access: Who may do what.
         objects: Object -> what is known of it.
         settling: Where the sync is with each record.
+        reports: Those of the configuration.
         models: What routes refer to in the description of the API; a section adds its own.
         closing: Is set when the process stops; streams end then.
     """
@@ -98,6 +100,7 @@ class Api:
     metrics: ApiMetrics
     objects: Mapping[str, ApiObject]
     settling: Settling
+    reports: Reports
     closing: Event = field(default_factory=Event)
     models: list[type[BaseModel]] = field(default_factory=list)
     _lookups: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(LOOKUPS_MAX))

@@ -6,16 +6,18 @@ What a report may name is checked here, against the schema, once for all who nee
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, NoReturn, TypeVar
 
 from salmon.errors import ConfigError
 from salmon.model.schema import FieldSchema, Kind
 from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.reports.conditions import Condition, condition_of
 from salmon.transforms.nearest import nearest
+
+T = TypeVar("T")
 
 COUNT: Final = "count"
 HOWS: Final = (COUNT, "sum", "avg", "min", "max")
@@ -199,45 +201,53 @@ class _Binding:
 
     def report(self) -> BoundReport | None:
         report, shape = self._report, self._of.shape
-        condition = Condition()
-        if report.filter is not None:
-            try:
-                condition = condition_of(report.filter, shape)
-            except ConfigError as error:
-                self._fault("filter", str(error))
-            for name in sorted(condition.fields.intersection(self._of.hidden)):
-                self._fault("filter", _masked(name))
-        groups = [self._group(n, each) for n, each in enumerate(report.groups)]
-        measures = [self._measure(each) for each in report.measures]
+        condition = self._collected(self._condition)
+        groups = [self._collected(self._group, n, each) for n, each in enumerate(report.groups)]
+        measures = [self._collected(self._measure, each) for each in report.measures]
         found = tuple(each for each in measures if each is not None)
-        if not self.faults and report.chart != TABLE and not any(each.is_number for each in found):
-            self._fault(
-                "chart",
-                f"is {report.chart}, but no measure is a number. Use table, or add e.g. records: count",
-            )
-        if report.archived is not None and (marker := shape.schema.by_name.get(report.archived)) is not None:
-            condition = condition.without(shape.path[marker.name])
-        if self.faults:
+        if not self.faults:
+            self._collected(self._drawn, found)
+        if self.faults or condition is None:
             return None
+        if report.archived is not None and report.archived in shape.schema.by_name:
+            condition = condition.without(shape.path[report.archived])
         return BoundReport(
             report, shape, tuple(each for each in groups if each is not None), found, condition
         )
 
-    def _group(self, number: int, group: Group) -> BoundGroup | None:
+    def _condition(self) -> Condition:
+        text = self._report.filter
+        if text is None:
+            return Condition()
+        try:
+            found = condition_of(text, self._of.shape)
+        except ConfigError as error:
+            self._fault("filter", str(error))
+        for name in sorted(found.fields.intersection(self._of.hidden)):
+            self._fault("filter", _masked(name))
+        return found
+
+    def _drawn(self, measures: Sequence[BoundMeasure]) -> None:
+        chart = self._report.chart
+        if chart != TABLE and not any(each.is_number for each in measures):
+            self._fault(
+                "chart", f"is {chart}, but no measure is a number. Use table, or add e.g. records: count"
+            )
+
+    def _group(self, number: int, group: Group) -> BoundGroup:
         key = "by" if len(self._report.groups) == 1 else f"by.{number}"
-        if (field := self._field(key, group.field)) is None:
-            return None
+        field = self._field(key, group.field)
         if field.kind is Kind.STRINGS:
-            return self._fault(
+            self._fault(
                 key, f"groups by {field.name}, a multi-select picklist: a record would be in several groups"
             )
         if group.every and field.kind not in _DATES:
-            return self._fault(
+            self._fault(
                 key,
                 f"has every: {group.every} for {field.name}, which is a {field.type} and no date. Remove `every`",
             )
         if not group.every and field.kind is Kind.DATETIME:
-            return self._fault(
+            self._fault(
                 key,
                 f"groups by {field.name}, which has a time of day. Write {{field: {field.name}, every: day}}, or a longer time",
             )
@@ -256,44 +266,51 @@ class _Binding:
         column = f"{field.relationship or field.reference_to[0]}.{_NAME}"
         return Label(column, field.reference_to[0], target.shape.path[_NAME], target.collections)
 
-    def _measure(self, measure: Measure) -> BoundMeasure | None:
+    def _measure(self, measure: Measure) -> BoundMeasure:
         if measure.how == COUNT:
             return BoundMeasure(measure.name, COUNT)
         key = f"measures.{measure.name}"
-        if (field := self._field(key, measure.field)) is None:
-            return None
+        field = self._field(key, measure.field)
         if measure.how in {"sum", "avg"} and field.kind not in NUMBERS:
-            return self._fault(
+            self._fault(
                 key,
                 f"is the {measure.how} of {field.name}, which is a {field.type} and no number. Use count, or name a number",
             )
         if field.kind in {Kind.STRINGS, Kind.BOOLEAN} or field.reference_to:
-            return self._fault(
+            self._fault(
                 key, f"is the {measure.how} of {field.name}, but a {field.type} is neither less nor more"
             )
         return BoundMeasure(measure.name, measure.how, field)
 
-    def _field(self, key: str, name: str) -> FieldSchema | None:
+    def _field(self, key: str, name: str) -> FieldSchema:
         """A field that may be shown, and whose documents hold it in its own type."""
         shape = self._of.shape
         field = shape.schema.by_name.get(name)
         if field is None:
-            return self._fault(
+            self._fault(
                 key,
                 f"names {name}, but {self._report.object} has no field {name} that is synced"
                 f"{nearest(name, shape.schema.by_name)}. Correct the name, or sync the field",
             )
         if name in self._of.hidden:
-            return self._fault(key, _masked(name))
+            self._fault(key, _masked(name))
         if name in shape.flow.forms:
-            return self._fault(
+            self._fault(
                 key,
                 f"names {name}, to which `transforms` give another type in documents: MongoDB cannot calculate with that. Name another field",
             )
         return field
 
-    def _fault(self, key: str, sentence: str) -> Any:
-        self.faults.append(f"reports.{self._report.name}.{key}: {sentence}.")
+    def _fault(self, key: str, sentence: str) -> NoReturn:
+        raise ConfigError(f"reports.{self._report.name}.{key}: {sentence}.")
+
+    def _collected(self, call: Callable[..., T], *args: Any) -> T | None:
+        """What *call* returns; None where it found a fault."""
+        try:
+            return call(*args)
+        except ConfigError as error:
+            self.faults.append(str(error))
+            return None
 
 
 def _masked(name: str) -> str:

@@ -91,10 +91,12 @@ def _number(field: FieldSchema, how: str, found: int | float | Decimal) -> Any:
         return None  # a sum beyond the range of doubles
     if how == "avg":
         return round(float(found), field.scale + _PLACES)
-    if isinstance(found, float):
+    if field.kind is Kind.DECIMAL:
+        return to_json(field, Decimal(found))
+    if field.kind is Kind.DOUBLE and not isinstance(found, int):
         # The sum of amounts with two places has two places.
-        return round(found, field.scale) if field.precision else found
-    return to_json(field, found) if isinstance(found, Decimal) else int(found)
+        return round(float(found), field.scale) if field.precision else float(found)
+    return int(found)
 
 
 # The order.

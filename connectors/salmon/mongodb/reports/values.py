@@ -6,6 +6,7 @@ value of another type, an empty text, what is no finite number, and a date that 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -26,6 +27,7 @@ _LAST: Final = datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)
 def held(shape: DocumentShape, field: FieldSchema) -> Expr:
     """The value of a field."""
     path = f"${shape.path[field.name]}"
+    types: Sequence[str]
     if field.is_polymorphic:
         types = ("object", *_KEYS)
     elif field.name in shape.links:
