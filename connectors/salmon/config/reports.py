@@ -99,9 +99,9 @@ class ReportConfig(BaseModel):
         min_length=1,
         description="The records that count, as in a filter of `transforms`, e.g. `IsClosed == false`.",
     )
+    # Pydantic counts those entries alone that are right, so the number is checked by ourselves.
     by: tuple[GroupConfig, ...] = Field(
-        min_length=1,
-        max_length=GROUPS_MAX,
+        json_schema_extra={"minItems": 1, "maxItems": GROUPS_MAX},
         description="A field, or {field: CloseDate, every: day, week, month, quarter or year}; or a list of two of them: the second one makes "
         "the series of the chart.",
     )
@@ -130,7 +130,11 @@ class ReportConfig(BaseModel):
     @classmethod
     def _short(cls, value: Any) -> Any:
         several = value if isinstance(value, list | tuple) else (value,)
-        return tuple({"field": each} if isinstance(each, str) else each for each in several)
+        if not 1 <= len(several) <= GROUPS_MAX:
+            raise ValueError(
+                f"is {type_named(value)} with {len(several)} entries, but must have 1 or {GROUPS_MAX}"
+            )
+        return [{"field": each} if isinstance(each, str) else each for each in several]
 
     @field_validator("by")
     @classmethod

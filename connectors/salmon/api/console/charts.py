@@ -21,6 +21,7 @@ _VALUES: Final = 76.0  # for their numbers on the right
 _BAR, _GAP = 18.0, 10.0
 _HEIGHT, _TOP, _BOTTOM, _LEFT, _RIGHT = 260.0, 14.0, 34.0, 66.0, 14.0
 _TICKS: Final = 4
+_SPAN_MIN: Final = 1e-9  # all below counts as nothing
 _DATES_MAX: Final = 8
 _NAME_MAX: Final = 26  # characters of a name that are drawn
 _SAID_MAX: Final = 12  # values that the chart's sentence has
@@ -209,7 +210,7 @@ def _bars(drawn: _Drawn, kind: str, says: str, legend: tuple[str, ...], left_out
     flat = [value for values in drawn.values for value in values if value is not None]
     least, most = min(0.0, *flat, 0.0), max(0.0, *flat, 0.0)
     room = _WIDTH - _LABELS - _VALUES
-    scale = room / ((most - least) or 1.0)
+    scale = room / (most - least if most - least > _SPAN_MIN else 1.0)
     zero = _LABELS - least * scale
     each = _BAR * len(drawn.series)
     bars: list[Bar] = []
@@ -265,7 +266,7 @@ def _lines(drawn: _Drawn, says: str, legend: tuple[str, ...], left_out: str) -> 
 
 def ticks_of(low: float, high: float) -> list[float]:
     """Round numbers from at most *low* to at least *high*."""
-    span = (high - low) or 1.0
+    span = high - low if high - low > _SPAN_MIN else 1.0
     size = 10.0 ** math.floor(math.log10(span / _TICKS))
     step = next(each * size for each in (1, 2, 5, 10) if span / (each * size) <= _TICKS)
     first, last = math.floor(low / step), math.ceil(high / step)

@@ -56,8 +56,7 @@ class Objects:
         asked = Listing.of(self.api, self.of, request, caller)
         prefers = Prefers.of(request)
         documents, count = await in_thread(asked.read, prefers.count)
-        more = len(documents) > asked.limit
-        documents = documents[: asked.limit]
+        more, documents = len(documents) > asked.limit, documents[: asked.limit]
         headers: dict[str, str] = {}
         if more and (cursor := cursor_of(asked.order, documents[-1])) is not None:
             others = [(n, v) for n, v in request.query_params.multi_items() if n != "cursor"]
