@@ -40,7 +40,7 @@ from salmon.config.collections import (
     places_of,
     usable_collection,
 )
-from salmon.config.deletions import DeletesConfig
+from salmon.config.deletions import DeleteGuardConfig, DeletesConfig
 from salmon.config.events import EventConfig, faults_of_events
 from salmon.config.failures import ErrorsConfig
 from salmon.config.fields import FieldsConfig, chosen
@@ -59,7 +59,6 @@ from salmon.config.verifying import VerifyConfig
 from salmon.kafka.topics import Topics
 from salmon.model.schema import FieldSchema, ObjectSchema
 from salmon.mongodb.config import MongoConfig
-from salmon.plugin.marks import LIVE
 from salmon.runtime import policies
 from salmon.salesforce.config import SalesforceConfig
 from salmon.transforms.flow import Flow
@@ -133,45 +132,6 @@ class BreakerConfig(BaseModel):
         gt=0,
         le=86_400,
         description="Sliding window. The first edit after this long without edits is synced again.",
-    )
-
-
-class DeleteGuardConfig(BaseModel):
-    """When to stop believing deletes: a broken script looks exactly like a user who deletes everything."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    deletes_max: int = Field(
-        default=500,
-        ge=1,
-        description="Most deletes of this object on one side within window_s, before the guard acts.",
-        json_schema_extra=LIVE,
-    )
-    window_s: float = Field(
-        default=600,
-        gt=0,
-        le=86_400,
-        description="Sliding window, by the time of the deletion on the other side.",
-        json_schema_extra=LIVE,
-    )
-    share_max: float = Field(
-        default=0.1,
-        gt=0,
-        le=1,
-        description="The guard also acts when more than this share of the object's records is deleted within window_s.",
-        json_schema_extra=LIVE,
-    )
-    share_floor: int = Field(
-        default=20,
-        ge=0,
-        description="This many deletes are always allowed, however few records there are (share_max only).",
-        json_schema_extra=LIVE,
-    )
-    beyond: Literal["pause", "alert", "allow"] = Field(
-        default="pause",
-        description="What the guard does. pause: further deletes of the object wait for `salmon guard approve` or "
-        "`discard`. alert: they are carried out and reported. allow: the guard is off.",
-        json_schema_extra=LIVE,
     )
 
 
