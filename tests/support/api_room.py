@@ -109,13 +109,14 @@ CAR: Final[dict[str, Any]] = {
 }
 
 
-def _describe(name: str) -> dict[str, Any]:
+def describe_of(name: str) -> dict[str, Any]:
+    """What the org says of an object of the package, or of CAR."""
     return CAR if name == CAR["name"] else describe(name)
 
 
 def schemas_of(*names: str) -> dict[str, ObjectSchema]:
     """The schemas of objects of the package's org, and of CAR."""
-    return {name: schema_of_describe(_describe(name)) for name in names}
+    return {name: schema_of_describe(describe_of(name)) for name in names}
 
 
 def api_of(
@@ -143,10 +144,10 @@ def api_of(
             del each["collection"]
     config = SyncConfig.model_validate(sync_config(objects=said, api=keys, reports=reports or {}))
     schemas = {
-        name: schema_of_describe(_describe(name), decimals=each.numbers == "decimal")
+        name: schema_of_describe(describe_of(name), decimals=each.numbers == "decimal")
         for name, each in config.objects.items()
     }
-    described_all = {name: described(_describe(name)) for name in names}
+    described_all = {name: described(describe_of(name)) for name in names}
 
     def live() -> SyncConfig:
         return config

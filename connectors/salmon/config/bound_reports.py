@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from salmon.config.models import SyncConfig
-from salmon.errors import ConfigError
-from salmon.model.schema import ObjectSchema
+from salmon.errors import ConfigError, RequestRejected
+from salmon.model.schema import ObjectSchema, schema_of_describe
 from salmon.mongodb.reports.report import BoundReport, Known, bound
 from salmon.mongodb.shapes import shape_of
+from salmon.salesforce.marker_fields import apart_in
 
 Choices = Mapping[str, Mapping[str, Sequence[str]]]  # object -> picklist -> its values in the org's order
 
@@ -26,12 +28,51 @@ class BoundReports:
     faults: Mapping[str, str]
 
 
-def bound_reports(
-    config: SyncConfig, schemas: Mapping[str, ObjectSchema], choices: Choices | None = None
-) -> BoundReports:
-    """Bind each report of the configuration. *schemas*: of those objects that have one."""
-    known: dict[str, Known] = {}
+def bound_to_org(config: SyncConfig, describe: Callable[[str], Mapping[str, Any]]) -> BoundReports:
+    """
+    Bind each report to the fields that the org has now, before the sync has registered any schema.
+
+    Args:
+        describe: Returns the org's describe of an object. Raises RequestRejected: it has none, or hides it.
+    """
+    schemas: dict[str, ObjectSchema] = {}
     troubles: dict[str, str] = {}
+    for name in sorted({each.object for each in config.reports.values()}):
+        settings = config.objects[name]
+        try:
+            schema = schema_of_describe(
+                describe(name),
+                include=settings.fields.include,
+                exclude=settings.fields.exclude,
+                decimals=settings.numbers == "decimal",
+                markers=settings.markers.names,
+                apart=apart_in(config.objects),
+            )
+            schemas[name] = schema.with_computed(settings.computed(schema))
+        except RequestRejected as error:
+            troubles[name] = (
+                f"The org has no object {name}, or hides it from the integration user ({error.code})."
+            )
+        except ConfigError as error:
+            troubles[name] = str(error)
+    return bound_reports(config, schemas, troubles=troubles)
+
+
+def bound_reports(
+    config: SyncConfig,
+    schemas: Mapping[str, ObjectSchema],
+    choices: Choices | None = None,
+    troubles: Mapping[str, str] | None = None,
+) -> BoundReports:
+    """
+    Bind each report of the configuration.
+
+    Args:
+        schemas: Of those objects that have one.
+        troubles: Object -> why it has none.
+    """
+    known: dict[str, Known] = {}
+    troubles = dict(troubles or {})
     for name, schema in schemas.items():
         if (settings := config.objects.get(name)) is None:
             continue
