@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import math
+import re
 import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -33,6 +34,7 @@ from salmon.api.streams import OF_ONE_MAX
 from salmon.errors import Unavailable
 from salmon.mongodb.reports.report import BoundReport
 from support.api_room import api_of, client_of
+from support.console_room import console_of
 
 WITHIN_S: Final = 30.0
 MAKES: Final = ("Audi", "Fiat")  # the org's order
@@ -468,3 +470,55 @@ def test_viewers_are_shown_the_truth_after_the_stream_broke(
 
     asyncio.run(play())
     assert broken == [True]
+
+
+# The console
+
+
+def test_the_console_draws_a_report_and_has_its_numbers_beneath(database: Any, made: list[Api]) -> None:
+    """In words for those who do not see the chart, and as a file. No value is a program, and nothing is inline."""
+    tag = "<script>alert(1)</script>"
+    database["car__c"].insert_many(
+        [{"Name": tag, "Make__c": "Audi", "Price__c": 1250.5}, {"Make__c": "Fiat"}]
+    )
+    reports = {
+        "makes": {"by": "Make__c", "measures": MEASURES, "chart": "funnel", "title": "By make"},
+        "names": {"by": "Name", "chart": "bar"},
+        "days": {"by": {"field": "Built__c", "every": "month"}, "chart": "line"},
+        "broken": {"by": "Nam"},
+    }
+    whole = {
+        name: {"object": "Car__c", "measures": {"cars": "count"}, **each} for name, each in reports.items()
+    }
+    api = api_of("Car__c", database=database, reports=whole)
+    made.append(api)
+    console, _ = console_of(api)
+    listed = console.get("/console/reports").text
+    assert ">By make</a>" in listed
+    assert "broken does not fit its object: reports.broken.by: names Nam" in listed
+    for name in ("makes", "names", "days"):
+        page = console.get(f"/console/reports/{name}")
+        assert page.status_code == 200, page.text
+        assert tag not in page.text
+        assert not re.search(r"<script(?! src=)|<style|\sstyle=|\son[a-z]+=", page.text)
+        assert f'sse-connect="/console/reports/{name}/live"' in page.text
+    makes = console.get("/console/reports/makes").text
+    assert "By make, as a funnel: Audi 1, Fiat 1. The table has all values." in makes
+    assert '<td class="number">1,250.5</td>' in makes
+    file = console.get("/console/reports/makes/csv")
+    assert file.headers["content-disposition"] == 'attachment; filename="makes.csv"'
+    assert file.text.splitlines()[1].startswith("Audi,1,1250.5,")
+    assert console.get("/console/reports/nothing").status_code == 404
+    assert "There is no such report." in console.get("/console/reports/nothing/live").text
+
+
+def test_a_key_without_a_role_sees_no_report_in_the_console(database: Any, made: list[Api]) -> None:
+    """As with every page of it."""
+    key = "salmon_" + "x" * 40
+    keys = {"app": {"hash": hash_of(key), "scopes": ["Car__c:read"]}}
+    report = {"object": "Car__c", "by": "Name", "measures": {"cars": "count"}}
+    api = api_of("Car__c", database=database, reports={"names": report}, keys=keys)
+    made.append(api)
+    console, _ = console_of(api)
+    for path in ("reports", "reports/names", "reports/names/live", "reports/names/csv"):
+        assert console.get(f"/console/{path}", headers={"X-API-Key": key}).status_code == 403, path
