@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -59,7 +60,7 @@ def add(config: Path) -> None:
 
 
 class Dashboard:
-    """Looks at a report, in a thread of its own, until it is closed."""
+    """Looks at a report, in a thread of its own, until it is left."""
 
     def __init__(self, address: str, report: str, within_s: float) -> None:
         self._session = requests.Session()
@@ -67,13 +68,13 @@ class Dashboard:
         url = f"{address}/api/v1/reports/{report}/live"
         self._answer = self._session.get(url, stream=True, timeout=(_CONNECT_S, within_s))
         self._answer.raise_for_status()
-        self._came = threading.Condition()
+        self._came, self._left = threading.Condition(), threading.Event()
         self._seen: list[tuple[float, Mapping[str, Any]]] = []
         threading.Thread(target=self._look, name="dashboard", daemon=True).start()
 
-    def close(self) -> None:
-        self._answer.close()
-        self._session.close()
+    def leave(self) -> None:
+        """The thread ends with the next event. Nobody waits for it: closing what it reads would."""
+        self._left.set()
 
     def until(
         self, what: str, look: Callable[[Mapping[str, Any]], bool], within_s: float
@@ -88,20 +89,14 @@ class Dashboard:
         return found
 
     def _look(self) -> None:
-        for body in _events(self._answer):
-            with self._came:
-                self._seen.append((time.monotonic(), body))
-                self._came.notify_all()
-
-
-def _events(answer: requests.Response) -> Iterator[Mapping[str, Any]]:
-    """What the events say, until the answer is closed."""
-    try:
-        for line in answer.iter_lines(chunk_size=None):
-            if line.startswith(b"data: "):
-                yield json.loads(line.removeprefix(b"data: "))
-    except (requests.RequestException, AttributeError, ValueError):
-        return  # closed while it was read
+        with self._session, self._answer, suppress(requests.RequestException):
+            for line in self._answer.iter_lines(chunk_size=None):
+                if self._left.is_set():
+                    return
+                if line.startswith(b"data: "):
+                    with self._came:
+                        self._seen.append((time.monotonic(), json.loads(line.removeprefix(b"data: "))))
+                        self._came.notify_all()
 
 
 def report_moves(scene: Scene) -> str:
@@ -125,7 +120,7 @@ def report_moves(scene: Scene) -> str:
             f"is {_amount(after):,.0f} instead of {before:,.0f}"
         )
     finally:
-        dashboard.close()
+        dashboard.leave()
 
 
 def _looking(scene: Scene) -> Dashboard | None:
