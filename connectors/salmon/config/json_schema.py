@@ -40,7 +40,7 @@ def json_schema() -> dict[str, Any]:
         whole = definitions["ObjectConfig"]["properties"][name]
         mode = definitions[whole["$ref"].rpartition("/")[2]]["properties"]["mode"]
         definitions["ObjectConfig"]["properties"][name] = {"anyOf": [mode, {"$ref": whole["$ref"]}]}
-    _shorten(definitions)
+    _shorten(made["properties"]["reports"], definitions)
     for name in ("objects", "events", "transforms"):
         made["properties"][name]["propertyNames"] = {"pattern": f"^{SOBJECT.pattern}$"}
     made["properties"]["kafka"] |= {
@@ -60,15 +60,17 @@ def json_schema() -> dict[str, Any]:
     return {"$schema": DIALECT, "title": "A sync of Salmon", **opened}
 
 
-def _shorten(definitions: dict[str, Any]) -> None:
-    """Let a plain word stand where the models take one for a mapping."""
+def _shorten(reports: dict[str, Any], definitions: dict[str, Any]) -> None:
+    """Let a plain word stand where the models of reports take one for a mapping, and refuse names that they refuse."""
     report = definitions["ReportConfig"]["properties"]
     word, whole = {"type": "string", "pattern": FIELD_PATTERN}, {"$ref": "#/$defs/GroupConfig"}
     several = {**report["by"], "items": {"anyOf": [word, whole]}}
-    meaning = several.pop("description")
-    report["by"] = {"description": meaning, "anyOf": [word, whole, several]}
-    measures = report["measures"]
-    measures["additionalProperties"] = {"anyOf": [{"const": COUNT}, {"$ref": "#/$defs/MeasureConfig"}]}
+    report["by"] = {"description": several.pop("description"), "anyOf": [word, whole, several]}
+    for names in (reports, report["measures"]):
+        ((pattern, value),) = names.pop("patternProperties").items()
+        names |= {"propertyNames": {"pattern": pattern}, "additionalProperties": value}
+    measure = report["measures"]["additionalProperties"]
+    report["measures"]["additionalProperties"] = {"anyOf": [{"const": COUNT}, measure]}
     definitions["MeasureConfig"] |= {"minProperties": 1, "maxProperties": 1}
 
 
