@@ -226,16 +226,54 @@ def test_only_the_greatest_are_shown_and_it_is_said(serve_reports: Serve, databa
     assert ([row["Name"] for row in body["rows"]], body["more"]) == (["d", "c", "b", "a"], False)
 
 
+def test_records_without_a_value_come_last_and_hide_no_others(serve_reports: Serve, database: Any) -> None:
+    """However many there are, and by whatever the rows are sorted."""
+    database["car__c"].insert_many(
+        [{"Notes__c": f"{n}"} for n in range(9)] + [{"Name": "a", "Doors__c": 1}, {"Name": "b"}]
+    )
+    by = {"by": ["Name", "Notes__c"], "measures": {"cars": "count", "doors": {"max": "Doors__c"}}, "limit": 2}
+    client = serve_reports(
+        {"names": by, "doors": {**by, "sort": "doors"}, "least": {**by, "sort": "Name.desc"}}
+    )
+    assert [row["Name"] for row in rows_of(client, "names")] == ["a", "b"]
+    assert [row["Name"] for row in rows_of(client, "doors")] == ["a", "b"]
+    assert [row["Name"] for row in rows_of(client, "least")] == ["b", "a"]
+
+
 def test_a_lookup_has_the_name_of_its_record(serve_reports: Serve, database: Any) -> None:
     """Those with most come first. Who may not read the target, gets the key alone."""
-    truck, bus = ObjectId(), "a01000000000001AAA"
-    database["car__c"].insert_many([{"_id": truck, "Name": "Truck"}, {"_id": bus, "Name": "Bus"}])
-    database["car__c"].insert_many([{"Pulled_By__c": each} for each in (bus, truck, truck)])
+    truck, bus, odd = ObjectId(), "a01000000000001AAA", Decimal128("0.1")
+    database["car__c"].insert_many(
+        [{"_id": truck, "Name": "Truck"}, {"_id": bus, "Name": "Bus"}, {"_id": odd, "Name": "Odd"}]
+    )
+    database["car__c"].insert_many([{"Pulled_By__c": each} for each in (bus, bus, truck, truck, truck, odd)])
     client = serve_reports({"pulled": {"by": "Pulled_By__c", "filter": "has(Pulled_By__c)"}})
     assert rows_of(client, "pulled") == [
-        {"Pulled_By__c": f"$oid:{truck}", "Pulled_By__r.Name": "Truck", "cars": 2},
-        {"Pulled_By__c": bus, "Pulled_By__r.Name": "Bus", "cars": 1},
+        {"Pulled_By__c": f"$oid:{truck}", "Pulled_By__r.Name": "Truck", "cars": 3},
+        {"Pulled_By__c": bus, "Pulled_By__r.Name": "Bus", "cars": 2},
+        {"Pulled_By__c": "$dec:0.1", "Pulled_By__r.Name": "Odd", "cars": 1},
     ]
+
+
+def test_the_names_of_records_are_for_those_who_may_read_them(database: Any, made: list[Api]) -> None:
+    """Contacts by account, for a key that reads contacts alone: the account's key, and not its name."""
+    key = "salmon_" + "x" * 40
+    keys = {
+        "some": {"hash": hash_of(key), "scopes": ["Contact:read"]},
+        "all": {"hash": hash_of(f"{key}all"), "scopes": ["*:read"]},
+    }
+    report = {"object": "Contact", "by": "AccountId", "measures": {"contacts": "count"}}
+    api = api_of("Account", "Contact", database=database, reports={"contacts": report}, keys=keys)
+    made.append(api)
+    database["account"].insert_one({"_id": "001000000000001AAA", "Name": "Acme"})
+    database["contact"].insert_one({"AccountId": "001000000000001AAA"})
+    client = client_of(api, routes.router)
+    whole = {"AccountId": "001000000000001AAA", "Account.Name": "Acme", "contacts": 1}
+    for secret, row in ((f"{key}all", whole), (key, {k: v for k, v in whole.items() if k != "Account.Name"})):
+        headers = {"X-API-Key": secret}
+        assert client.get("/api/v1/reports/contacts", headers=headers).json()["rows"] == [row]
+        file = client.get("/api/v1/reports/contacts?format=csv", headers=headers).text
+        assert ("Acme" in file) is ("Account.Name" in row)
 
 
 def test_several_collections_are_one_object(serve_reports: Serve, database: Any) -> None:

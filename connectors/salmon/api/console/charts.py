@@ -116,7 +116,7 @@ def named(
     value = row.groups[n]
     if value is None:
         return EMPTY
-    if group.label is not None and (name := result.names[group.label.column].get(row.sources[n])):
+    if group.label is not None and (name := result.names[group.label.column].get(value)):
         return str(name)
     if group.every:
         return bucket_named(value, group.every)

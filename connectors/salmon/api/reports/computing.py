@@ -17,6 +17,7 @@ from pymongo.database import Database
 
 from salmon.api.problems import Problem
 from salmon.config.bound_reports import BoundReports
+from salmon.mongodb.keys import key_of
 from salmon.mongodb.paths import at
 from salmon.mongodb.reports.pipeline import pipeline_of
 from salmon.mongodb.reports.report import BoundReport, Label
@@ -34,7 +35,7 @@ class Result:
     A report as it was at one moment.
 
     Args:
-        names: Column of a label -> what documents hold of a lookup -> the Name of the record that it points to.
+        names: Column of a label -> record key -> the Name of that record.
         more: Whether there are more rows than the report's limit.
         at_s: When it was asked for, since 1970.
         began: The same, by the clock that only goes forward.
@@ -42,7 +43,7 @@ class Result:
 
     bound: BoundReport
     rows: Sequence[Row]
-    names: Mapping[str, Mapping[Any, Any]]
+    names: Mapping[str, Mapping[str, str]]
     more: bool
     at_s: float
     began: float
@@ -112,19 +113,21 @@ class Computing:
             )
             rows, more = rows_of(bound, answer)
             names = {
-                each.label.column: self._names(each.label, {row.sources[n] for row in rows} - {None})
+                each.label.column: self._names(
+                    each.label, {row.groups[n]: row.sources[n] for row in rows if row.groups[n] is not None}
+                )
                 for n, each in enumerate(bound.groups)
                 if each.label is not None
             }
         return Result(bound, rows, names, more, at_s, began)
 
-    def _names(self, label: Label, ids: set[Any]) -> Mapping[Any, Any]:
-        """The names of the records with these `_id`s."""
-        found: dict[Any, Any] = {}
+    def _names(self, label: Label, ids: Mapping[str, Any]) -> Mapping[str, str]:
+        """The names of records. *ids*: record key -> `_id`."""
+        found: dict[str, str] = {}
         for name in label.collections if ids else ():
-            documents = self._database[name].find({"_id": {"$in": list(ids)}}, {label.path: 1})
+            documents = self._database[name].find({"_id": {"$in": list(ids.values())}}, {label.path: 1})
             for each in documents.max_time_ms(self._time_bound_ms()):
                 said = at(each, label.path)
                 if isinstance(said, str) and said:
-                    found[each["_id"]] = said
+                    found[key_of(each["_id"])] = said
         return found

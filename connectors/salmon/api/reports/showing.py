@@ -60,8 +60,7 @@ def cells_of(result: Result, row: Row, columns: Sequence[Column]) -> Iterator[An
         elif each.role == "group":
             yield row.groups[each.place]
         else:
-            source = row.sources[each.place]
-            yield None if source is None else result.names[each.name].get(source)
+            yield result.names[each.name].get(row.groups[each.place])
 
 
 def about_dict(bound: BoundReport, caller: Caller | None) -> dict[str, Any]:

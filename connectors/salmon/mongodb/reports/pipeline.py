@@ -54,10 +54,14 @@ def _ordered(bound: BoundReport) -> list[Document]:
     if name in names and any(each.choices for each in bound.groups):
         return [{"$limit": GROUPS_MAX + 1}]
     first = f"_id.{key(names.index(name))}" if name in names else _slot_of(bound, name)
-    rest = {f"_id.{key(n)}": 1 for n in range(len(names))}
-    rest.pop(first, None)
-    # One more shows that there are more; null comes first here and last in the report.
-    return [{"$sort": {first: -1 if descending else 1, **rest}}, {"$limit": bound.report.limit + 2}]
+    rest = [path for n in range(len(names)) if (path := f"_id.{key(n)}") != first]
+    # MongoDB has null first, a report has it last.
+    empty = {f"empty{n}": {"$eq": [f"${path}", None]} for n, path in enumerate([first, *rest])}
+    order = {"empty0": 1, first: -1 if descending else 1}
+    for n, path in enumerate(rest, start=1):
+        order |= {f"empty{n}": 1, path: 1}
+    # One more shows that there are more.
+    return [{"$set": empty}, {"$sort": order}, {"$limit": bound.report.limit + 1}]
 
 
 def _slot_of(bound: BoundReport, name: str) -> str:
