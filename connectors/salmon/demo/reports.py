@@ -102,6 +102,7 @@ class Dashboard:
 def report_moves(scene: Scene) -> str:
     """An edit in the org changes a report that somebody looks at."""
     dashboard = scene.until("the API serves", lambda: _looking(scene))
+    assert dashboard is not None, "until() returns something true"
     try:
         before = _amount(dashboard.until("the report", lambda _: True, scene.within_s)[1])
         key = scene.another("Opportunity")
