@@ -12,6 +12,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
+from threading import Event
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -509,6 +510,57 @@ def test_viewers_are_shown_the_truth_after_the_stream_broke(
 
     asyncio.run(play())
     assert broken == [True]
+
+
+def test_a_stream_ends_when_others_follow_the_reports(database: Any, made: list[Api]) -> None:
+    """A schema has changed: the viewer comes back, and is shown the report by the new one, and not the old one for ever."""
+    api = api_of(
+        "Car__c",
+        database=database,
+        reports={"names": {"object": "Car__c", "by": "Name", "measures": {"cars": "count"}}},
+    )
+    made.append(api)
+
+    async def play() -> list[Any]:
+        viewer = looks(api, "names", "one")
+        first = [await anext(viewer)]
+        await asyncio.to_thread(api.reports.close)
+        return first + [each async for each in viewer]
+
+    assert asyncio.run(asyncio.wait_for(play(), WITHIN_S)) == [[]]
+
+
+def test_a_slow_report_does_not_keep_the_others_back(
+    database: Any, made: list[Api], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One hangs in MongoDB; who looks at the other one sees it move."""
+    hangs, whole = Event(), Computing._computed
+    slow = {"object": "Car__c", "by": "Make__c", "measures": {"cars": "count"}}
+    api = api_of("Car__c", database=database, reports={"slow": slow, "quick": {**slow, "by": "Name"}})
+    made.append(api)
+    began: list[str] = []
+
+    def computed(self: Computing, bound: BoundReport) -> Result:
+        began.append(bound.name)
+        if began.count("slow") > 1 and bound.name == "slow":
+            assert hangs.wait(WITHIN_S)
+        return whole(self, bound)
+
+    monkeypatch.setattr(Computing, "_computed", computed)
+
+    async def play() -> None:
+        waiting, viewer = looks(api, "slow", "one"), looks(api, "quick", "two")
+        assert await anext(waiting) == []
+        await until_all_see([viewer], [])
+        for count in (1, 2):
+            await asyncio.to_thread(database["car__c"].insert_one, {"Name": "a"})
+            await until_all_see([viewer], [{"Name": "a", "cars": count}])
+        hangs.set()
+        await until_all_see([waiting], [{"Make__c": None, "cars": 2}])
+        for each in (waiting, viewer):
+            await each.aclose()  # type: ignore[attr-defined]
+
+    asyncio.run(play())
 
 
 # The console

@@ -27,6 +27,7 @@ log = structlog.get_logger(__name__)
 
 SETTLES_S: Final = 0.1  # after a change, until the report is worked out
 PAUSE_S: Final = 0.25  # between two answers
+WORKERS: Final = 2  # so that one slow report does not keep the others back
 _SHARE: Final = 2.0  # so many times as long as an answer takes, it is not worked out again
 _AWAIT_MS: Final = 200
 _AGAIN: Final = Backoff(first_s=0.5, max_s=15.0)
@@ -67,8 +68,14 @@ class Following:
         self._viewers: dict[str, set[Viewer]] = {}
         self._due: dict[str, float] = {}  # report -> when it is worked out
         self._not_before: dict[str, float] = {}
+        self._busy: set[str] = set()  # those that are worked out
         self._threads: list[Thread] = []
         self._closing = False
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nobody is shown anything any more, e.g. because a schema has changed and others follow the reports now."""
+        return self._closing
 
     @contextmanager
     def looking(self, report: str) -> Iterator[Viewer]:
@@ -98,10 +105,8 @@ class Following:
 
     def _start(self) -> None:
         if not self._threads and not self._closing:
-            self._threads = [
-                Thread(target=self._follow, name="reports-changes", daemon=True),
-                Thread(target=self._work, name="reports-answers", daemon=True),
-            ]
+            work = [self._follow, *[self._work] * WORKERS]
+            self._threads = [Thread(target=each, name="reports", daemon=True) for each in work]
             for each in self._threads:
                 each.start()
 
@@ -159,47 +164,49 @@ class Following:
                     self._due[name] = now + SETTLES_S
                     self._changed.notify_all()
 
-    # The thread that has reports worked out.
+    # The threads that have reports worked out.
 
     def _work(self) -> None:
         while (name := self._next_due()) is not None:
             began = time.monotonic()
-            try:
-                result = self._computing.result(name)
-            except (SalmonError, Problem) as error:
-                log.warning("report_not_renewed", report=name, error=type(error).__name__, reason=str(error))
-                self._once_more(name)
-                continue
-            except Exception:
-                log.exception("report_failed_unexpectedly", report=name)
-                self._once_more(name)
-                continue
-            self._pause(name, max(PAUSE_S, _SHARE * (time.monotonic() - began)))
+            result = self._renewed(name)
+            took_s = time.monotonic() - began
             with self._changed:
+                pause_s = max(PAUSE_S, _SHARE * took_s) if result is not None else _AGAIN_AFTER_S
+                self._not_before[name] = time.monotonic() + pause_s
+                self._busy.discard(name)
+                if result is None and name in self._viewers:
+                    self._due.setdefault(name, 0.0)
                 viewers = list(self._viewers.get(name, ()))
-            for viewer in viewers:
-                viewer.show(result)
+                self._changed.notify_all()
+            if result is not None:
+                for viewer in viewers:
+                    viewer.show(result)
+
+    def _renewed(self, name: str) -> Result | None:
+        """The report as it is now; None if it cannot be worked out."""
+        try:
+            return self._computing.result(name)
+        except (SalmonError, Problem) as error:
+            log.warning("report_not_renewed", report=name, error=type(error).__name__, reason=str(error))
+        except Exception:  # one report that is at fault must not stop the others
+            log.exception("report_failed_unexpectedly", report=name)
+        return None
 
     def _next_due(self) -> str | None:
         """The report whose turn it is, when it is; None in the end."""
         with self._changed:
             while not self._closing:
                 now = time.monotonic()
-                turns = {name: max(due, self._not_before.get(name, 0.0)) for name, due in self._due.items()}
+                turns = {
+                    each: max(due, self._not_before.get(each, 0.0))
+                    for each, due in self._due.items()
+                    if each not in self._busy
+                }
                 name = min(turns, key=turns.__getitem__, default=None)
                 if name is not None and turns[name] <= now:
                     del self._due[name]
+                    self._busy.add(name)
                     return name
                 self._changed.wait(None if name is None else turns[name] - now)
             return None
-
-    def _once_more(self, name: str) -> None:
-        """It could not be worked out."""
-        self._pause(name, _AGAIN_AFTER_S)
-        with self._changed:
-            if name in self._viewers:
-                self._due.setdefault(name, 0.0)
-
-    def _pause(self, name: str, seconds: float) -> None:
-        with self._changed:
-            self._not_before[name] = time.monotonic() + seconds

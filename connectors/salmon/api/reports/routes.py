@@ -169,7 +169,7 @@ async def stream_of(
     async def events() -> AsyncIterator[str]:
         may_go_on, last, spoke_at = lasting(), first, time.monotonic()
         yield "retry: 2000\n\n" + _event(await streams.in_thread(shown, last))
-        while may_go_on() and not is_over():
+        while may_go_on() and not (is_over() or reports.following.is_closed):
             newest = await viewer.next(_LOOK_S)
             if newest is not None and newest.began > last.began and not newest.says_the_same(last):
                 last = newest
