@@ -572,7 +572,7 @@ def test_the_console_draws_a_report_and_has_its_numbers_beneath(database: Any, m
     database["car__c"].insert_many(
         [{"Name": tag, "Make__c": "Audi", "Price__c": 1250.5}, {"Make__c": "Fiat"}]
     )
-    reports = {
+    reports: dict[str, dict[str, Any]] = {
         "makes": {"by": "Make__c", "measures": MEASURES, "chart": "funnel", "title": "By make"},
         "names": {"by": "Name", "chart": "bar"},
         "days": {"by": {"field": "Built__c", "every": "month"}, "chart": "line"},
