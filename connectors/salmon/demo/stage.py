@@ -29,7 +29,7 @@ from salmon.salesforce.wire.rest import Rest
 from salmon.setup.reports import report_steps
 from salmon.status.scraping import Owner, ProcessReport, ask
 
-_START_MAX_S: Final = 60.0
+_START_MAX_S: Final = 120.0  # six processes, on two cores that may have other work
 _STOP_GRACE_S: Final = 35.0  # the connectors drain for 25 s at most
 
 
