@@ -84,7 +84,9 @@ def atoms() -> st.SearchStrategy[str]:
             "-Price__c",
         ]
     )
-    days = st.sampled_from(["Built__c", 'date("2000-01-01")', 'date("2000-06-30")', "null"])
+    days = st.sampled_from(
+        ["Built__c", 'date("2000-01-01")', 'date("2000-06-30")', 'date("9999-12-31")', "null"]
+    )
     moments = st.sampled_from(["Seen__c", 'timestamp("2000-01-01T12:00:00Z")', "null"])
     parts = st.sampled_from(["year(Built__c)", "month(Seen__c)", "day(Built__c)", "2000", "6", "Doors__c"])
     compared = [
@@ -181,6 +183,9 @@ def test_decimals_are_compared_exactly(cars: Any, held: list[Any], sign: str, nu
         ('Pulled_By__c.contains("a")', "lookup Pulled_By__c"),
         ("Pulled_By__c == OwnerId", "a key in quotation marks"),
         ("Colours__c == Colours__c", "a multi-select picklist"),
+        (f"Price__c < 1{'0' * 400}", "beyond all numbers"),
+        (f"Doors__c < 1{'0' * 40}1", "more than 34 digits"),
+        ('Seen__c < timestamp("9999-12-31T23:59:59Z") && Built__c < date("10000-01-01")', "date"),
     ],
 )  # fmt: skip
 def test_what_mongodb_would_judge_otherwise_is_refused(text: str, said: str) -> None:

@@ -30,6 +30,7 @@ Query = dict[str, Any]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY: Final = timedelta(days=1)
+_LAST_DAY: Final = datetime(9999, 12, 31, tzinfo=UTC)
 _INT64_MAX: Final = 2**63 - 1
 _COMPARES: Final[Mapping[str, str]] = {"<": "$lt", "<=": "$lte", ">": "$gt", ">=": "$gte"}
 _TURNED: Final[Mapping[str, str]] = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
@@ -274,7 +275,7 @@ class _Index:
         path = self._shape.path[item.name]
         if self._kind(item) is Kind.DATE:
             if len(given) == 1:  # with any time of day
-                yield path, {path: {"$gte": given[0], "$lt": given[0] + _DAY}}, False
+                yield path, {path: {"$gte": given[0], **_until(given[0])}}, False
             return
         yield path, {path: {"$in": given}}, True
 
@@ -284,8 +285,11 @@ class _Index:
             return
         path = self._shape.path[item.name]
         if self._kind(item) is Kind.DATE and sign in {"<=", ">"}:
-            sign, given = {"<=": "<", ">": ">="}[sign], given + _DAY
-        yield path, {path: {_COMPARES[sign]: given}}, False
+            bound = _until(given) if sign == "<=" else {"$gte": given}
+        else:
+            bound = {_COMPARES[sign]: given}
+        if bound:
+            yield path, {path: bound}, False
 
     def _kind(self, item: Name) -> Kind:
         return self._shape.schema.by_name[item.name].kind
@@ -314,12 +318,20 @@ class _Index:
         )
 
 
+def _until(day: datetime) -> Query:
+    """The end of a day, as a bound; none for the last day of the calendar."""
+    return {"$lt": day + _DAY} if day < _LAST_DAY else {}
+
+
 def number_of(value: Any, at: int, *, double: bool) -> Any:
     """A value that is written in an expression, for MongoDB. *double*: as it stands beside one."""
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         return value
     if double:
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise fault_at(at, "has a number that is beyond all numbers") from None
     if isinstance(value, int) and value <= _INT64_MAX:
         return Int64(value)
     context = create_decimal128_context()
