@@ -55,7 +55,7 @@ site: $(READY)
 
 # The pictures of the console in deploy/screenshots, made beside a sync at work.
 screenshots: $(READY) tools
-	SALMON_SCREENSHOTS=deploy/screenshots $(BIN)/pytest tests/integration/test_console.py
+	SALMON_SCREENSHOTS=deploy/screenshots $(BIN)/pytest tests/integration/test_console.py tests/integration/test_reporting.py
 
 format: $(READY)
 	$(BIN)/ruff format .

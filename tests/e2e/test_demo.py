@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -44,7 +45,10 @@ def test_the_demo_proves_what_it_promises_and_leaves_nothing_behind(tmp_path: Pa
         "deletes",
         "event_to_document",
         "document_to_event",
+        "report_moves",
     ]
+    moved = next(act["detail"] for act in told["acts"] if act["name"] == "report_moves")
+    assert re.match(r"an edit in Salesforce changed the report Pipeline by stage in [\d,]+ ms", moved)
     assert told["verify"]["equal"] is True
     assert told["conflicts"] == 1
     for direction in ("to_mongodb", "to_salesforce"):

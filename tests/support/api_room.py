@@ -11,6 +11,8 @@ from fastapi.testclient import TestClient
 from salmon.api.access import Access
 from salmon.api.application import Section, application
 from salmon.api.handle import Api, objects_of
+from salmon.api.records.asking import bound_ms
+from salmon.api.reports.opening import opened
 from salmon.api.settling import Settling
 from salmon.config.api import ApiConfig
 from salmon.config.models import SyncConfig
@@ -107,13 +109,14 @@ CAR: Final[dict[str, Any]] = {
 }
 
 
-def _describe(name: str) -> dict[str, Any]:
+def describe_of(name: str) -> dict[str, Any]:
+    """What the org says of an object of the package, or of CAR."""
     return CAR if name == CAR["name"] else describe(name)
 
 
 def schemas_of(*names: str) -> dict[str, ObjectSchema]:
     """The schemas of objects of the package's org, and of CAR."""
-    return {name: schema_of_describe(_describe(name)) for name in names}
+    return {name: schema_of_describe(describe_of(name)) for name in names}
 
 
 def api_of(
@@ -121,6 +124,7 @@ def api_of(
     database: Any = None,
     access: Callable[[Callable[[], ApiConfig]], Access] = Access,
     objects: Mapping[str, Any] | None = None,
+    reports: Mapping[str, Any] | None = None,
     **keys: Any,
 ) -> Api:
     """
@@ -130,10 +134,20 @@ def api_of(
         database: Where the records are; None for tests that read none.
         access: Makes the authentication; it gets the settings.
         objects: Settings of objects beside their collections.
+        reports: As in the configuration.
         keys: Of the section `api`.
     """
-    said = {name: {"collection": name.lower(), **(objects or {}).get(name, {})} for name in names}
-    config = SyncConfig.model_validate(sync_config(objects=said, api=keys))
+    own = objects or {}
+    said = {name: {"collection": name.lower(), **own.get(name, {})} for name in names}
+    for each in said.values():
+        if "collections" in each:  # several, in place of one
+            del each["collection"]
+    config = SyncConfig.model_validate(sync_config(objects=said, api=keys, reports=reports or {}))
+    schemas = {
+        name: schema_of_describe(describe_of(name), decimals=each.numbers == "decimal")
+        for name, each in config.objects.items()
+    }
+    described_all = {name: described(describe_of(name)) for name in names}
 
     def live() -> SyncConfig:
         return config
@@ -144,7 +158,8 @@ def api_of(
         access=access(lambda: config.api or ApiConfig()),
         metrics=ApiMetrics("api"),
         settling=Settling(nowhere, ()),
-        objects=objects_of(config, schemas_of(*names), {name: described(_describe(name)) for name in names}),
+        reports=opened(config, schemas, described_all, database, lambda: bound_ms(config.api or ApiConfig())),
+        objects=objects_of(config, schemas, described_all),
     )
 
 

@@ -6,23 +6,20 @@ A handle is made for one state of the schemas. If a schema changes, a new handle
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from threading import BoundedSemaphore, Event
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import structlog
-from anyio import CapacityLimiter
-from anyio.to_thread import run_sync
 from pydantic import BaseModel
 from pymongo.collection import Collection as Documents
 from pymongo.database import Database
 
 from salmon.api.access import Access
 from salmon.api.problems import Problem
+from salmon.api.reports.opening import Reports
 from salmon.api.settling import Settling
 from salmon.config.api import ApiConfig
 from salmon.config.models import ObjectConfig, SyncConfig
@@ -37,8 +34,6 @@ from salmon.ops.api_metrics import ApiMetrics
 from salmon.story.lookup import Lookup
 
 log = structlog.get_logger(__name__)
-
-T = TypeVar("T")
 
 # Each opens a client of Kafka's.
 LOOKUPS_MAX: Final = 4
@@ -94,6 +89,7 @@ class Api:
         access: Who may do what.
         objects: Object -> what is known of it.
         settling: Where the sync is with each record.
+        reports: Those of the configuration.
         models: What routes refer to in the description of the API; a section adds its own.
         closing: Is set when the process stops; streams end then.
     """
@@ -104,6 +100,7 @@ class Api:
     metrics: ApiMetrics
     objects: Mapping[str, ApiObject]
     settling: Settling
+    reports: Reports
     closing: Event = field(default_factory=Event)
     models: list[type[BaseModel]] = field(default_factory=list)
     _lookups: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(LOOKUPS_MAX))
@@ -150,14 +147,3 @@ def objects_of(
         )
         for name, shape in shapes.items()
     }
-
-
-async def in_thread(call: Callable[..., T], *args: Any, limiter: CapacityLimiter | None = None) -> T:
-    """
-    Call what blocks (MongoDB, Kafka) in a thread, and see it through even if the client goes away meanwhile.
-
-    Args:
-        limiter: Of how many threads it is one; None: of those of all requests.
-    """
-    running = asyncio.ensure_future(run_sync(partial(call, *args), limiter=limiter))
-    return await asyncio.shield(running)

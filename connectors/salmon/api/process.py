@@ -29,6 +29,10 @@ from salmon.api.handle import Api, objects_of
 from salmon.api.keys import KEYS_MAX, StoredKeys
 from salmon.api.oidc import Provider, fetched
 from salmon.api.records import changes, idempotency, routes
+from salmon.api.records.asking import bound_ms
+from salmon.api.reports import opening
+from salmon.api.reports import routes as report_routes
+from salmon.api.reports.opening import Reports
 from salmon.api.settling import Settling
 from salmon.app.ending import EXIT_OK, report_end
 from salmon.app.live import Live
@@ -62,8 +66,8 @@ from salmon.story.lookup import Lookup
 log = structlog.get_logger(__name__)
 
 NAME: Final = "api"
-# What is served, in order, beside the console. The reports are a further section.
-SECTIONS: Final[Sequence[Section]] = (routes.router, changes.router)
+# What is served, in order, beside the console.
+SECTIONS: Final[Sequence[Section]] = (routes.router, changes.router, report_routes.router)
 LOOK_EVERY_S: Final = 2.0
 _DRAIN_S: Final = 10
 
@@ -187,6 +191,7 @@ class Serving:
         self._health, self._probes = served.health, Probes(served.health.calls)
         self._was_reached = os.environ.pop(REACHED_VARIABLE, "") == "1"
         self._settling: Settling | None = None
+        self._reports: Reports | None = None
 
     def run(self) -> None:
         """Serve until stop()."""
@@ -206,8 +211,9 @@ class Serving:
             self._console.close()
             self._probes.close()
             registry.close()
-            if self._settling is not None:
-                self._settling.close()
+            for part in (self._settling, self._reports):
+                if part is not None:
+                    part.close()
             if client is not None:
                 close(client)
         self._health.ended()
@@ -273,6 +279,9 @@ class Serving:
         config = self._live.config
         # The states are read by the schemas: those of before would not do.
         settling = Settling(lambda: Lookup(config), tuple(known.schemas))
+        reports = opening.opened(
+            config, known.schemas, known.described, database, lambda: bound_ms(settings_of(self._live.config))
+        )
         api = Api(
             live=lambda: self._live.config,
             database=database,
@@ -280,13 +289,16 @@ class Serving:
             metrics=self._metrics,
             objects=objects_of(config, known.schemas, known.described),
             settling=settling,
+            reports=reports,
             closing=self._stop,
         )
         self._switch.app = application(api, self._served, SECTIONS, {CONSOLE: self._console.application})
-        former, self._settling = self._settling, settling
+        former = (self._settling, self._reports)
+        self._settling, self._reports = settling, reports
         settling.start()
-        if former is not None:
-            former.close()
+        for part in former:
+            if part is not None:
+                part.close()
 
     def _access(self, client: MongoClient[Document]) -> Access:
         config, settings = self._live.config, settings_of(self._live.config)

@@ -17,8 +17,8 @@ from anyio import CapacityLimiter
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from salmon.api.handle import in_thread
 from salmon.api.problems import Problem
+from salmon.api.threads import in_thread
 
 T = TypeVar("T")
 
@@ -59,7 +59,7 @@ class Streams:
             self._of += Counter()  # forgets those who have none
 
     async def in_thread(self, call: Callable[..., T], *args: Any) -> T:
-        """As handle.in_thread(), in a thread of the streams' own."""
+        """As threads.in_thread(), in a thread of the streams' own."""
         if self._threads is None:
             self._threads = CapacityLimiter(STREAMS_MAX)
         return await in_thread(call, *args, limiter=self._threads)

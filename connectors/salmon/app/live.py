@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
+from salmon.config.deletions import DeleteGuardConfig
 from salmon.config.live import with_live_of
-from salmon.config.models import DeleteGuardConfig, SyncConfig
+from salmon.config.models import SyncConfig
 from salmon.plugin.contract import HasBudgets
 from salmon.plugin.marks import TakesSettings
 

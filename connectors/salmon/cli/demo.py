@@ -54,7 +54,7 @@ def demo(
 
     quiet_logs()
     records = {name: max(_RECORDS_MIN, round(count * scale)) for name, count in DEMO_RECORDS.items()}
-    with _closing(Stage(folder, records, with_api=keep)) as stage, audience_of(as_json=as_json) as audience:
+    with _closing(Stage(folder, records)) as stage, audience_of(as_json=as_json) as audience:
         result = Play(stage, Options(records, seconds, rate), audience).run()
         if keep:
             stage.keep()
@@ -85,12 +85,13 @@ def look(stage: Stage) -> dict[str, Any]:
         "logs": str(stage.log_file),
     }
     shown |= {name: f"{url}/metrics" for name, url in stage.addresses().items()}
-    if (api := stage.api_address) is not None:
-        shown |= {
-            "console": f"{api}/console/",
-            "API": f"{api}/docs",
-            "an example": f"curl '{api}/api/v1/Account?select=Name,Contacts(LastName)&limit=3'",
-        }
+    api = stage.api_address
+    shown |= {
+        "console": f"{api}/console/",
+        "reports": f"{api}/console/reports",
+        "API": f"{api}/docs",
+        "an example": f"curl '{api}/api/v1/Account?select=Name,Contacts(LastName)&limit=3'",
+    }
     config_path, salmon = stage.stack["config"], typed()
     shown["status"] = f"{salmon} status -c {config_path}"
     shown["conflicts"] = f"{salmon} conflicts list -c {config_path}"

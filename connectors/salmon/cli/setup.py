@@ -40,7 +40,8 @@ def setup(
     Make in the Salesforce org what the sync needs and the org lacks.
 
     For each synced object: the fields Salmon_Seq__c and Salmon_Id__c (or as `objects.<sObject>.markers` names them), the permission for the integration user to edit them (a
-    permission set Salmon_Sync that is assigned to this user), and the selection for Change Data Capture. What is there stays as it
+    permission set Salmon_Sync that is assigned to this user), and the selection for Change Data Capture. With a section `reports`: the
+    indexes in MongoDB that their filters need; those that no report needs any more are dropped. What is there stays as it
     is, and nothing is ever changed that this command did not make. It may be run again at any time.
 
     Exit code 0: everything is there, or was made.

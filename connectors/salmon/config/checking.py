@@ -143,7 +143,7 @@ def checked_raw(
 
 def _is_said_below(key: KeyPath, faults: Mapping[KeyPath, str]) -> bool:
     """Whether faults_together() has said it already, with the very key. A group of settings is checked as a whole by its model."""
-    is_group = key in {("objects",), ("events",)} or (key[:1] == ("objects",) and len(key) == 2)
+    is_group = key in {("objects",), ("events",), ("reports",)} or (key[:1] == ("objects",) and len(key) == 2)
     return is_group and any(known[: len(key)] == key and len(known) > len(key) for known in faults)
 
 

@@ -1,4 +1,4 @@
-"""What happens to the other side's record when one is deleted."""
+"""What happens to the other side's record when one is deleted, and when many are."""
 
 from __future__ import annotations
 
@@ -48,3 +48,42 @@ class DeletesConfig(BaseModel):
                 else "has `field`, which is for mode archive only: remove it, or set the mode"
             )
         return self
+
+
+class DeleteGuardConfig(BaseModel):
+    """When to stop believing deletes: a broken script looks exactly like a user who deletes everything."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    deletes_max: int = Field(
+        default=500,
+        ge=1,
+        description="Most deletes of this object on one side within window_s, before the guard acts.",
+        json_schema_extra=LIVE,
+    )
+    window_s: float = Field(
+        default=600,
+        gt=0,
+        le=86_400,
+        description="Sliding window, by the time of the deletion on the other side.",
+        json_schema_extra=LIVE,
+    )
+    share_max: float = Field(
+        default=0.1,
+        gt=0,
+        le=1,
+        description="The guard also acts when more than this share of the object's records is deleted within window_s.",
+        json_schema_extra=LIVE,
+    )
+    share_floor: int = Field(
+        default=20,
+        ge=0,
+        description="This many deletes are always allowed, however few records there are (share_max only).",
+        json_schema_extra=LIVE,
+    )
+    beyond: Literal["pause", "alert", "allow"] = Field(
+        default="pause",
+        description="What the guard does. pause: further deletes of the object wait for `salmon guard approve` or "
+        "`discard`. alert: they are carried out and reported. allow: the guard is off.",
+        json_schema_extra=LIVE,
+    )

@@ -13,9 +13,11 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from salmon.config.models import SHORT_FORMS, SyncConfig
+from salmon.config.reports import FIELD_PATTERN
 from salmon.config.together import SOBJECT
 from salmon.errors import ConfigError
 from salmon.kafka.properties import OWN_PROPERTIES
+from salmon.mongodb.reports.report import COUNT
 from salmon.runtime import discovery
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -38,6 +40,7 @@ def json_schema() -> dict[str, Any]:
         whole = definitions["ObjectConfig"]["properties"][name]
         mode = definitions[whole["$ref"].rpartition("/")[2]]["properties"]["mode"]
         definitions["ObjectConfig"]["properties"][name] = {"anyOf": [mode, {"$ref": whole["$ref"]}]}
+    _shorten(made["properties"]["reports"], definitions)
     for name in ("objects", "events", "transforms"):
         made["properties"][name]["propertyNames"] = {"pattern": f"^{SOBJECT.pattern}$"}
     made["properties"]["kafka"] |= {
@@ -55,6 +58,20 @@ def json_schema() -> dict[str, Any]:
     # Either of them, and not both.
     opened["$defs"]["ObjectConfig"]["oneOf"] = [{"required": [key]} for key in ("collection", "collections")]
     return {"$schema": DIALECT, "title": "A sync of Salmon", **opened}
+
+
+def _shorten(reports: dict[str, Any], definitions: dict[str, Any]) -> None:
+    """Let a plain word stand where the models of reports take one for a mapping, and refuse names that they refuse."""
+    report = definitions["ReportConfig"]["properties"]
+    word, whole = {"type": "string", "pattern": FIELD_PATTERN}, {"$ref": "#/$defs/GroupConfig"}
+    several = {**report["by"], "items": {"anyOf": [word, whole]}}
+    report["by"] = {"description": several.pop("description"), "anyOf": [word, whole, several]}
+    for names in (reports, report["measures"]):
+        ((pattern, value),) = names.pop("patternProperties").items()
+        names |= {"propertyNames": {"pattern": pattern}, "additionalProperties": value}
+    measure = report["measures"]["additionalProperties"]
+    report["measures"]["additionalProperties"] = {"anyOf": [{"const": COUNT}, measure]}
+    definitions["MeasureConfig"] |= {"minProperties": 1, "maxProperties": 1}
 
 
 def _of_sides() -> Iterator[tuple[str, type[BaseModel]]]:

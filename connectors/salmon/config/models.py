@@ -40,7 +40,7 @@ from salmon.config.collections import (
     places_of,
     usable_collection,
 )
-from salmon.config.deletions import DeletesConfig
+from salmon.config.deletions import DeleteGuardConfig, DeletesConfig
 from salmon.config.events import EventConfig, faults_of_events
 from salmon.config.failures import ErrorsConfig
 from salmon.config.fields import FieldsConfig, chosen
@@ -48,6 +48,7 @@ from salmon.config.further import FURTHER_SIDES, Sided, SidedObject, SideName, r
 from salmon.config.logs import LogConfig
 from salmon.config.matching import MatchConfig
 from salmon.config.refresh import RefreshConfig
+from salmon.config.reports import REPORTS_MAX, ReportConfig, ReportName, faults_of_reports
 from salmon.config.rest import RestConfig
 from salmon.config.saving import SavingConfig
 from salmon.config.schema_registry import SchemaRegistryConfig
@@ -58,7 +59,6 @@ from salmon.config.verifying import VerifyConfig
 from salmon.kafka.topics import Topics
 from salmon.model.schema import FieldSchema, ObjectSchema
 from salmon.mongodb.config import MongoConfig
-from salmon.plugin.marks import LIVE
 from salmon.runtime import policies
 from salmon.salesforce.config import SalesforceConfig
 from salmon.transforms.flow import Flow
@@ -132,45 +132,6 @@ class BreakerConfig(BaseModel):
         gt=0,
         le=86_400,
         description="Sliding window. The first edit after this long without edits is synced again.",
-    )
-
-
-class DeleteGuardConfig(BaseModel):
-    """When to stop believing deletes: a broken script looks exactly like a user who deletes everything."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    deletes_max: int = Field(
-        default=500,
-        ge=1,
-        description="Most deletes of this object on one side within window_s, before the guard acts.",
-        json_schema_extra=LIVE,
-    )
-    window_s: float = Field(
-        default=600,
-        gt=0,
-        le=86_400,
-        description="Sliding window, by the time of the deletion on the other side.",
-        json_schema_extra=LIVE,
-    )
-    share_max: float = Field(
-        default=0.1,
-        gt=0,
-        le=1,
-        description="The guard also acts when more than this share of the object's records is deleted within window_s.",
-        json_schema_extra=LIVE,
-    )
-    share_floor: int = Field(
-        default=20,
-        ge=0,
-        description="This many deletes are always allowed, however few records there are (share_max only).",
-        json_schema_extra=LIVE,
-    )
-    beyond: Literal["pause", "alert", "allow"] = Field(
-        default="pause",
-        description="What the guard does. pause: further deletes of the object wait for `salmon guard approve` or "
-        "`discard`. alert: they are carried out and reported. allow: the guard is off.",
-        json_schema_extra=LIVE,
     )
 
 
@@ -325,6 +286,11 @@ class SyncConfig(Sided[ObjectConfig]):
         description="What happens to records on their way to a side, in order: sObject -> list of filters, masks, constants, and "
         "transforms of Kafka Connect's.",
     )
+    reports: dict[ReportName, ReportConfig] = Field(
+        default_factory=dict,
+        max_length=REPORTS_MAX,
+        description="Reports on the records in MongoDB, served by the API and drawn by the console: name -> settings.",
+    )
     errors: ErrorsConfig = ErrorsConfig()
     log: LogConfig = LogConfig()
     merge: MergeConfig = MergeConfig()
@@ -399,6 +365,15 @@ class SyncConfig(Sided[ObjectConfig]):
                 self.objects[name] = whole.model_copy(update={"fields": fields})
         return self
 
+    @field_validator("reports")
+    @classmethod
+    def _reports_fit(cls, reports: dict[str, ReportConfig], info: ValidationInfo) -> dict[str, ReportConfig]:
+        objects: dict[str, ObjectConfig] | None = info.data.get("objects")
+        fields = None if objects is None else {name: each.fields for name, each in objects.items()}
+        if fields is not None and (faults := list(faults_of_reports(reports, fields))):
+            raise ValueError("; ".join(f"{'.'.join(key)} {said.rstrip('.')}" for key, said in faults))
+        return reports
+
     @field_validator("events")
     @classmethod
     def _events_fit(cls, events: dict[str, EventConfig], info: ValidationInfo) -> dict[str, EventConfig]:
@@ -435,7 +410,13 @@ def checked_raw(
     return checking.checked_raw(read, SyncConfig, env=env, folder=folder)
 
 
-_NAMED: Final = {"objects": "<sObject>", "events": "<event>", "transforms": "<sObject>", "api.keys": "<name>"}
+_NAMED: Final = {
+    "objects": "<sObject>",
+    "events": "<event>",
+    "transforms": "<sObject>",
+    "reports": "<name>",
+    "api.keys": "<name>",
+}
 
 
 def settings_table() -> str:

@@ -50,6 +50,8 @@ def _part(parsed: Any, key: str) -> Any:
     if isinstance(parsed, BaseModel):
         return getattr(parsed, key, None)
     if isinstance(parsed, tuple):
+        if not key.isdecimal():  # a list of one may be written as the one
+            return _part(parsed[0], key) if parsed else None
         return parsed[int(key)] if int(key) < len(parsed) else None
     return parsed.get(key) if isinstance(parsed, Mapping) else None
 

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from salmon.config.collections import faults_of_collections
 from salmon.config.events import EventConfig, event_faults
+from salmon.config.reports import report_faults
 from salmon.config.transforming import faults_of_flows, mapping, sides_of
 from salmon.salesforce.config import missing_for
 
@@ -48,6 +49,8 @@ def faults_together(raw: Mapping[Any, Any]) -> Iterator[tuple[KeyPath, str]]:
     synced = {str(name): collections.get(str(name), []) for name in objects}
     sides = {str(name): sides_of(mapping(each), raw) for name, each in objects.items()}
     yield from ((("events", *key), sentence) for key, sentence in event_faults(events, synced, sides))
+    for key, sentence in report_faults(mapping(raw.get("reports")), objects):
+        yield ("reports", *key), sentence
     yield from faults_of_flows(raw)
     auth = mapping(mapping(raw.get("salesforce")).get("auth"))
     if missing := missing_for(auth):

@@ -54,6 +54,7 @@ class Scene:
     control_url: str
     opened: Subscriber  # to Account_Opened__e
     records: Mapping[str, list[str]]
+    api_address: str = ""
     within_s: float = WITHIN_S
 
     def another(self, name: str) -> str:

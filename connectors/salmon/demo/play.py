@@ -23,6 +23,7 @@ from salmon.demo.conflicts import Conflicts
 from salmon.demo.crowd import Crowd
 from salmon.demo.events import OPENED, Subscriber
 from salmon.demo.people import Application, Person
+from salmon.demo.reports import ACT as REPORT_MOVES
 from salmon.demo.stage import Stage
 from salmon.demo.watching import DocumentObserver, Observer, OrgObserver, Watch
 from salmon.errors import SetupError
@@ -33,6 +34,7 @@ from salmon.model.sides import OWN
 from salmon.status.counting import counts
 from salmon.verify.verifying import Watcher, verify
 
+_ACTS: Final = (*ACTS, REPORT_MOVES)
 _LOOK_S: Final = 0.25
 _BOARD_S: Final = 0.5
 _STANDSTILL_MAX_S: Final = 60.0
@@ -89,7 +91,7 @@ class Play:
         """
         self.audience.scene("Starting Kafka, the schema registry, MongoDB and a simulated Salesforce org")
         self.stage.start_servers()
-        self.audience.scene("Starting the five connectors")
+        self.audience.scene("Starting the five connectors, and the API")
         self.stage.start_connectors()
         with ExitStack() as stack:
             application = Application(self.stage.config)
@@ -184,6 +186,7 @@ class Play:
             self.stage.org["control_url"],
             opened,
             {name: some[:_RESERVED] for name, some in ids.items()},
+            self.stage.api_address,
         )
         self.audience.scene(f"Edits on both sides at once, for {self.options.seconds:.0f} s")
         began = time.monotonic()
@@ -201,8 +204,8 @@ class Play:
         acts: list[Act] = []
 
         def play_all() -> None:
-            for number, (name, title, play) in enumerate(ACTS):
-                starts_at = began + self.options.seconds * (number + 0.5) / (len(ACTS) + 1)
+            for number, (name, title, play) in enumerate(_ACTS):
+                starts_at = began + self.options.seconds * (number + 0.5) / (len(_ACTS) + 1)
                 time.sleep(max(0.0, starts_at - time.monotonic()))
                 act = played(scene, name, title, play)
                 acts.append(act)

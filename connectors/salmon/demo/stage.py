@@ -9,22 +9,27 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from collections import deque
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
 from salmon.closing import Closing
 from salmon.config import models as configuration
 from salmon.config.models import SyncConfig
-from salmon.demo import events
+from salmon.demo import events, reports
 from salmon.devstack.processes import Background, last_line
 from salmon.devstack.stack import DevOptions, DevStack
 from salmon.errors import SetupError
 from salmon.kafka.topics import CONNECTORS
 from salmon.runtime.program import command
+from salmon.salesforce.wire.http import Https
+from salmon.salesforce.wire.rest import Rest
+from salmon.setup.reports import report_steps
 from salmon.status.scraping import Owner, ProcessReport, ask
 
-_START_MAX_S: Final = 60.0
+_START_MAX_S: Final = 120.0  # six processes, on two cores that may have other work
 _STOP_GRACE_S: Final = 35.0  # the connectors drain for 25 s at most
 
 
@@ -38,17 +43,13 @@ class Stage(Closing):
         config: The sync's configuration.
     """
 
-    def __init__(self, folder: Path | None, records: Mapping[str, int], *, with_api: bool = False) -> None:
-        """
-        Args:
-            folder: None for a temporary one, which is removed in the end.
-            with_api: Whether the API is served, too.
-        """
+    def __init__(self, folder: Path | None, records: Mapping[str, int]) -> None:
+        """*folder*: None for a temporary one, which is removed in the end."""
         self._is_temporary = folder is None
         self.folder = Path(tempfile.mkdtemp(prefix="salmon-demo-")) if folder is None else folder.absolute()
         self._dev = DevStack(self.folder, DevOptions(records=dict(records)))
         self._connectors = Background("salmon run all", self.log_file)
-        self._kept, self._with_api = False, with_api
+        self._kept = False
         self.stack: dict[str, Any] = {}
 
     # From start to end.
@@ -62,13 +63,14 @@ class Stage(Closing):
             )
         self.stack = self._dev.up()
         events.define(self.org["control_url"], Path(self.stack["config"]))
-        if self._with_api:
-            with Path(self.stack["config"]).open("a", encoding="utf-8") as file:
-                file.write("api: {}\n")
+        reports.add(Path(self.stack["config"]))
         self.config: SyncConfig = configuration.load(self.stack["config"])
+        salesforce = self.config.salesforce
+        with closing(Rest(salesforce, https=Https(salesforce.ca_file))) as rest:
+            deque(report_steps(self.config, rest.describe, dry=False), maxlen=0)
 
     def start_connectors(self) -> None:
-        """Start the five processes. Raises SetupError if one of them ends."""
+        """Start the five processes and the API. Raises SetupError if one of them ends."""
         self._connectors.start(
             command(
                 "run", "all", "-c", self.stack["config"], "--port", "0",
@@ -126,13 +128,9 @@ class Stage(Closing):
         return {name: found[name]["url"] for name in CONNECTORS}
 
     @property
-    def api_address(self) -> str | None:
-        """Base address of the API, if it is served."""
-        return (
-            str(json.loads(self.ports_file.read_text(encoding="utf-8"))["api"]["url"])
-            if self._with_api
-            else None
-        )
+    def api_address(self) -> str:
+        """Base address of the API."""
+        return str(json.loads(self.ports_file.read_text(encoding="utf-8"))["api"]["url"])
 
     def reports(self, *names: str) -> list[ProcessReport]:
         """Return what the connectors with these names report about themselves; all of them by default."""

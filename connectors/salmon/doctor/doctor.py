@@ -13,6 +13,7 @@ from salmon.config.models import SyncConfig
 from salmon.doctor.checks import Check, Line, Outcome, examine
 from salmon.doctor.events import EventChecks
 from salmon.doctor.objects import ObjectChecks
+from salmon.doctor.reports import ReportChecks
 from salmon.doctor.salesforce import OrgChecks
 from salmon.doctor.servers import KafkaChecks, MongoChecks
 from salmon.doctor.sides import SideChecks
@@ -66,6 +67,7 @@ def checks_of(config: SyncConfig) -> Iterator[Sequence[Check]]:
             ),
             *KafkaChecks(sync).checks(),
             *MongoChecks(config).checks(),
+            *ReportChecks(config, rest.describe).checks(),
             *(check for side in config.sides for check in SideChecks(config, side).checks()),
         )
 

@@ -16,12 +16,13 @@ from salmon.salesforce.wire.auth import GivenSession
 from salmon.salesforce.wire.http import Https
 from salmon.salesforce.wire.rest import Rest
 from salmon.setup.org import OrgSetup
+from salmon.setup.reports import report_steps
 from salmon.setup.steps import Became, Step
 
 
 def set_up(config: SyncConfig, *, dry: bool, admin_token: str | None = None) -> Iterator[Step]:
     """
-    Make in the org what the sync needs and the org lacks, and return the steps as they are taken.
+    Make in the org what the sync needs and the org lacks, and in MongoDB the indexes of reports; return the steps as they are taken.
 
     Args:
         config: The sync.
@@ -57,6 +58,7 @@ def set_up(config: SyncConfig, *, dry: bool, admin_token: str | None = None) -> 
                 markers=markers,
                 channel=config.salesforce.pubsub.channel.rpartition("/")[2],
             ).steps()
+            yield from report_steps(config, rest.describe, dry=dry)
         except (RetriableError, LoginChanged) as error:
             raise SetupError(
                 f"{error} What was made so far stays: run `salmon setup` again to make the rest."

@@ -93,6 +93,11 @@ def expression(text: str, schema: ObjectSchema | None = None) -> Expression:
     return Expression(text, typed.type, frozenset(reader.named), typed.evaluate)
 
 
+def type_of(node: Node, schema: ObjectSchema) -> str:
+    """The type of a part of an expression that was checked."""
+    return _Checker(schema).typed(node).type
+
+
 class _Checker:
     def __init__(self, schema: ObjectSchema | None) -> None:
         self._schema = schema

@@ -102,3 +102,19 @@ def test_who_may_use_the_server_follows_from_the_file(file: Path) -> None:
     access = access_of(configuration.load(file, env={"SECRET": "env"}))
     assert (access.username, access.password, access.token) == ("ops", "rest-pass-4", "xenv")
     assert access.has_credentials
+
+
+def test_a_list_of_one_may_be_written_as_the_one(file: Path) -> None:
+    """The group of a report: its keys are shown as they are in the file."""
+    report = (
+        "reports: {r: {object: Account, by: {field: CreatedDate, every: day}, measures: {accounts: count}}}\n"
+    )
+    file.write_text(f"{FILE}{report}")
+    shown = config_of("merge", configuration.load(file, env={"SECRET": "env-pass-6"}), file)
+    named = {key: value for key, value in shown.items() if key.startswith("reports.")}
+    assert named == {
+        "reports.r.object": "Account",
+        "reports.r.by.field": "CreatedDate",
+        "reports.r.by.every": "day",
+        "reports.r.measures.accounts": "count",
+    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from salmon.config.models import DeleteGuardConfig
+from salmon.config.deletions import DeleteGuardConfig
 from salmon.errors import SetupError, Unavailable
 from salmon.kafka.offsets import OffsetStore
 from salmon.plugin.contract import Signal, SignalKind

@@ -29,6 +29,7 @@ MENU: Final = (
     ("/conflicts", "Conflicts"),
     ("/refused", "Refused"),
     ("/objects", "Objects"),
+    ("/reports", "Reports"),
     ("/guard", "Guard"),
     ("/flows", "Flows"),
     ("/doctor", "Doctor"),
@@ -54,7 +55,14 @@ class Rendering:
         )
         self._environment.globals.update(sync=sync, base=path, menu=MENU, version=__version__)
         self._environment.filters.update(
-            side=side_named, when=when, span=span, count=_count, seconds=_seconds, value=_value, clock=_clock
+            side=side_named,
+            when=when,
+            span=span,
+            count=_count,
+            seconds=_seconds,
+            value=_value,
+            clock=_clock,
+            measure=_measure,
         )
 
     def text(self, template: str, **facts: Any) -> str:
@@ -81,6 +89,13 @@ def _seconds(seconds: float | None) -> str:
 
 def _clock(at_s: float) -> str:
     return datetime.fromtimestamp(at_s, UTC).strftime("%H:%M:%S UTC")
+
+
+def _measure(value: Any) -> str:
+    """A number with its thousands apart; what is none as it is."""
+    if isinstance(value, int | float):
+        return f"{value:,}"
+    return "–" if value is None else str(value)
 
 
 def _value(value: Any) -> str:

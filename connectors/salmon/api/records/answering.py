@@ -14,7 +14,7 @@ from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
 from salmon.api.grants import Caller
-from salmon.api.handle import Api, ApiObject, in_thread
+from salmon.api.handle import Api, ApiObject
 from salmon.api.problems import Fault, Problem, at_fault
 from salmon.api.records import checking, idempotency, writing
 from salmon.api.records.asking import SYNCED, Listing, Prefers, bounded, time_bound_ms
@@ -25,6 +25,7 @@ from salmon.api.records.selecting import Selection, selection_of
 from salmon.api.records.showing import etag_of, key_shown, shown
 from salmon.api.records.writing import Conditions
 from salmon.api.settling import IN_STEP, REFUSED, Settled, Waiter
+from salmon.api.threads import in_thread
 from salmon.errors import RetriableError
 from salmon.mongodb.wire.client import Document, border
 
@@ -55,8 +56,7 @@ class Objects:
         asked = Listing.of(self.api, self.of, request, caller)
         prefers = Prefers.of(request)
         documents, count = await in_thread(asked.read, prefers.count)
-        more = len(documents) > asked.limit
-        documents = documents[: asked.limit]
+        more, documents = len(documents) > asked.limit, documents[: asked.limit]
         headers: dict[str, str] = {}
         if more and (cursor := cursor_of(asked.order, documents[-1])) is not None:
             others = [(n, v) for n, v in request.query_params.multi_items() if n != "cursor"]

@@ -17,6 +17,7 @@ from salmon.api.records.filters import filters_of
 from salmon.api.records.matching import query_of
 from salmon.api.records.paging import Order, after, order_of, sort_of
 from salmon.api.records.selecting import Selection, selection_of
+from salmon.config.api import ApiConfig
 from salmon.mongodb.wire.client import Document, border
 
 RESERVED: Final = frozenset({"select", "order", "limit", "cursor"})
@@ -134,7 +135,12 @@ def _both(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
 
 
 def time_bound_ms(api: Api) -> int:
-    return max(1, round(api.settings.query_max_s * 1000))
+    return bound_ms(api.settings)
+
+
+def bound_ms(settings: ApiConfig) -> int:
+    """After how long MongoDB gives up a query."""
+    return max(1, round(settings.query_max_s * 1000))
 
 
 def _limit(text: str | None, api: Api) -> int:

@@ -9,12 +9,13 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from salmon.api.grants import Caller
-from salmon.api.handle import Api, ApiObject, in_thread
+from salmon.api.handle import Api, ApiObject
 from salmon.api.problems import Problem, at_fault, described
 from salmon.api.records import writing
 from salmon.api.records.answering import Objects
 from salmon.api.records.bodies import Models, models_of
 from salmon.api.records.showing import key_shown
+from salmon.api.threads import in_thread
 from salmon.model.change import MONGODB
 from salmon.model.schema import Kind
 from salmon.story.reading import Story, story_of

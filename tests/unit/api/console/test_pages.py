@@ -27,6 +27,7 @@ PAGES = (
     "/console/flows",
     "/console/doctor",
     "/console/verify",
+    "/console/reports",
 )
 
 

@@ -17,6 +17,7 @@ from salmon.api.console.pages import (
     overview,
     records,
     refused,
+    reports,
     verify,
 )
 from salmon.api.console.parts import Parts
@@ -28,6 +29,7 @@ PAGES: Final[Sequence[Callable[[Parts], APIRouter]]] = (
     refused.routes,
     letters.routes,
     objects.routes,
+    reports.routes,
     guard.routes,
     flows.routes,
     doctor.routes,

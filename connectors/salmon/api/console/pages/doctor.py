@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from salmon.api.console.parts import Parts
-from salmon.api.handle import in_thread
+from salmon.api.threads import in_thread
 from salmon.doctor.checks import Outcome
 
 

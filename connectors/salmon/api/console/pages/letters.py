@@ -11,8 +11,8 @@ from starlette.responses import Response
 
 from salmon.api.console.parts import REASON_MAX, Parts, Question, note
 from salmon.api.console.visitors import Visitor
-from salmon.api.handle import in_thread
 from salmon.api.problems import Problem
+from salmon.api.threads import in_thread
 from salmon.dlq.letters import LetterFilter, StoredLetter
 from salmon.dlq.replaying import DealtWith, Mend
 from salmon.story.formatting import MASKED

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from salmon.api.console.pages.overview import waiting_of
 from salmon.api.console.parts import Parts
-from salmon.api.handle import in_thread
+from salmon.api.threads import in_thread
 from salmon.mongodb.wire.client import border
 from salmon.verify.comparing import ObjectVerdict
 

@@ -12,8 +12,8 @@ from starlette.responses import Response
 from salmon.api.console.pages.ring import ring_of
 from salmon.api.console.parts import Parts
 from salmon.api.console.watching import Seen
-from salmon.api.handle import in_thread
 from salmon.api.streams import Streamed, lasting
+from salmon.api.threads import in_thread
 from salmon.status.overview import ObjectStatus, budgets_of
 
 _EVERY_S: Final = 2.0

@@ -14,7 +14,8 @@ from starlette.responses import RedirectResponse, Response
 
 from salmon.api.console.parts import REASON_MAX, Parts, Question, note
 from salmon.api.console.visitors import Visitor
-from salmon.api.handle import Api, in_thread
+from salmon.api.handle import Api
+from salmon.api.threads import in_thread
 from salmon.model.policies import EXISTENCE
 from salmon.model.state import Park
 from salmon.mongodb.keys import ids_of, key_of, keys_of_untyped

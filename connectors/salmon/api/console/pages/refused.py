@@ -12,7 +12,7 @@ from starlette.responses import Response
 from salmon.api.console.pages.letters import groups_of as letter_groups
 from salmon.api.console.parts import REASON_MAX, Parts, Question, note
 from salmon.api.console.visitors import Visitor
-from salmon.api.handle import in_thread
+from salmon.api.threads import in_thread
 from salmon.dlq.letters import LetterFilter
 from salmon.story.formatting import side_named
 from salmon.story.retrying import RefusalFilter, RefusedWrite
