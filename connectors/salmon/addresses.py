@@ -1,4 +1,7 @@
-"""Which addresses of servers can be used at all; said when the configuration is read, and not by a client in its own words."""
+"""
+Which addresses of servers can be used at all; said when the configuration is read, and not by a client in its own words. And which one a
+request names.
+"""
 
 from __future__ import annotations
 
@@ -35,6 +38,18 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def host_of(header: str) -> str | None:
+    """The host that a request's Host header names; empty: it names none. None: the header is malformed."""
+    try:
+        parts = urlsplit(f"//{header}")
+        _ = parts.port  # reading it checks it
+    except ValueError:
+        return None
+    host = parts.hostname or ""
+    is_one = parts.netloc == header and header.isascii() and "@" not in header
+    return host if is_one and (not host or is_host(host)) else None
 
 
 def is_broker(text: str) -> bool:

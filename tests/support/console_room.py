@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from fastapi.testclient import TestClient
 
-from salmon.api.application import application
+from salmon.api.application import Section, application
 from salmon.api.console.application import PATH, Console
 from salmon.api.console.operations import Operations
 from salmon.api.console.watching import Seen, Watching
@@ -168,13 +168,15 @@ class FakeOperations(Operations):
         return True
 
 
-def console_of(api: Api, *, seen: Overview | None = None) -> tuple[TestClient, FakeOperations]:
-    """A client of the console, and what it works with."""
+def console_of(
+    api: Api, *sections: Section, seen: Overview | None = None
+) -> tuple[TestClient, FakeOperations]:
+    """A client of the console beside these sections, and what it works with."""
     console = Console(
         api.live, Path("sync.yaml"), operations=(operations := FakeOperations()), watching=FakeWatching(seen)
     )
     served = Served(Described("api", "api", {}, worker_id="", sync="crm", ordinal=0), Health(), api.metrics)
-    app = application(api, served, (), {PATH: console.application})
+    app = application(api, served, sections, {PATH: console.application})
     client = TestClient(
         app, base_url=LOCAL, raise_server_exceptions=False, follow_redirects=False, client=CLIENT
     )

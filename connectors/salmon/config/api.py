@@ -150,14 +150,14 @@ class ApiConfig(BaseModel):
         default=50,
         gt=0,
         le=100_000,
-        description="Requests a second that each key or user may make in the long run.",
+        description="Requests a second that each key or user may make in the long run. In a list to write, each record counts.",
         json_schema_extra=LIVE,
     )
     rate_burst: int = Field(
         default=100,
         ge=1,
         le=1_000_000,
-        description="Requests that it may make at once.",
+        description="Requests that it may make at once. A longer list to write needs all of them.",
         json_schema_extra=LIVE,
     )
     body_bytes_max: int = Field(

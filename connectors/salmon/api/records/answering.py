@@ -223,7 +223,7 @@ class Objects:
         """Change several records, each named by its `_key` or `Id`."""
         self._require_writable()
         given = parsed(await request.body(), request.headers.get("content-type", ""))
-        self._require_list(given)
+        self._require_list(given, caller)
 
         def one(each: Any) -> dict[str, Any]:
             if not isinstance(each, dict) or not isinstance(
@@ -247,7 +247,7 @@ class Objects:
         self, request: Request, caller: Caller, given: Sequence[Any], once: idempotency.Once | None
     ) -> Response:
         self._require_writable()
-        self._require_list(given)
+        self._require_list(given, caller)
 
         def work() -> list[dict[str, Any]]:
             results: list[dict[str, Any]] = [{} for _ in given]
@@ -302,7 +302,7 @@ class Objects:
                 found, wrong = checking.values_of(self.of, body)
             if not wrong:
                 record = {} if held is None else writing.held_by(self.of, held)
-                wrong = checking.dependents(self.of, found, record)
+                wrong = checking.dependents(self.of, found, record, reads=self._shows(caller))
             values.append({} if wrong else found)
             faults.append(wrong)
         unknown = checking.references(self.api, self.of, values, caller)
@@ -394,10 +394,11 @@ class Objects:
                 f"{self.of.name} is only synced from Salesforce to MongoDB: edit it in Salesforce.",
             )
 
-    def _require_list(self, given: Any) -> None:
+    def _require_list(self, given: Any, caller: Caller) -> None:
         most = self.api.settings.bulk_max
         if not isinstance(given, list) or not 0 < len(given) <= most:
             raise at_fault("body", "not-a-list", f"must be a list of 1 to {most} records (api.bulk_max)")
+        self.api.access.count_records(caller, len(given))
 
 
 def _conditions(request: Request) -> Conditions:
