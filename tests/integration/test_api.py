@@ -19,6 +19,7 @@ from support.waiting import until
 pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("embedded")]
 
 SYNCED: Final = {"Prefer": "wait=synced"}
+WORDS: Final = "Nothing is built in Rome: ask the head of rivers."
 
 
 @dataclass
@@ -43,7 +44,9 @@ class Api:
 @pytest.fixture(scope="module")
 def api(embedded_stack: Stack) -> Iterator[Api]:
     """A sync whose five processes run, and the API's."""
-    with running_ring(embedded_stack, "api", records={"Account": 10, "Contact": 5, "Opportunity": 5}) as ring:
+    records = {"Account": 10, "Contact": 5, "Opportunity": 5}
+    objects = {"Contact": {"on_reject": "revert"}}
+    with running_ring(embedded_stack, "api", records=records, objects=objects) as ring:
         ring.start()
         ring.wait_equal()
         (port,) = free_ports(1)
@@ -81,22 +84,39 @@ def test_an_edit_and_a_deletion_are_answered_when_salesforce_has_them(api: Api) 
     assert api.ring.wait_query(f"SELECT Id FROM Account WHERE Id = '{record['Id']}'", 0) == []
 
 
-def test_a_refusal_has_the_orgs_own_code_and_field(api: Api) -> None:
-    """Of a validation rule; the record says so afterwards, too, until somebody corrects it. The org's text may quote values: it is not told."""
+def test_a_refusal_has_the_orgs_own_code_field_and_words(api: Api) -> None:
+    """Of a validation rule, whose text is for people. The record says so afterwards, too, until somebody corrects it; it keeps no words."""
     record = api.created("Account", Name="To be refused")
-    with api.ring.trigger(object="Account", when={"field": "Site"}, refuse=True):
+    rule = {"object": "Account", "when": "Site = 'Rome'", "message": WORDS, "field": "Site"}
+    with api.ring.rule(**rule):
         refused = api.ask("PATCH", f"/Account/{record['Id']}", json={"Site": "Rome"}, headers=SYNCED)
         assert refused.status_code == 422, refused.text
         problem = refused.json()
         assert problem["code"] == "refused-by-salesforce"
-        (fault,) = problem["errors"]
-        assert (fault["field"], fault["code"]) == ("Site", "FIELD_CUSTOM_VALIDATION_EXCEPTION")
-        assert fault["reason"] == "Salesforce refused it for Site"
+        assert problem["errors"] == [
+            {"field": "Site", "code": "FIELD_CUSTOM_VALIDATION_EXCEPTION", "reason": WORDS}
+        ]
+        assert WORDS.rstrip(".") in problem["detail"]
+        other = api.ask("PATCH", f"/Account/{record['Id']}", json={"Fax": "1"}, headers=SYNCED)
+        assert (other.status_code, other.json()["_sync"]["state"]) == (200, "refused"), "the fax was not"
     shown = until(lambda: refused_now(api, record["Id"]), "the record says that it was refused")
     assert shown is not None
     assert "FIELD_CUSTOM_VALIDATION_EXCEPTION" in shown["reason"]
+    assert WORDS not in shown["reason"]
     mended = api.ask("PATCH", f"/Account/{record['Id']}", json={"Site": None}, headers=SYNCED)
     assert (mended.status_code, mended.json()["_sync"]["state"]) == (200, "in_step")
+
+
+def test_what_is_set_back_after_a_refusal_was_refused(api: Api) -> None:
+    """With on_reject: revert both sides are in step again, with the old value: that is no yes."""
+    record = api.created("Contact", LastName="To be set back")
+    rule = {"object": "Contact", "when": "Title = 'Rome'", "message": WORDS, "field": "Title"}
+    with api.ring.rule(**rule):
+        refused = api.ask("PATCH", f"/Contact/{record['Id']}", json={"Title": "Rome"}, headers=SYNCED)
+    assert refused.status_code == 422, refused.text
+    assert refused.json()["errors"][0]["reason"] == WORDS
+    assert refused.json()["detail"].endswith("It was set back in MongoDB, as on_reject says.")
+    assert api.ask("GET", f"/Contact/{record['Id']}").json()["Title"] is None
 
 
 def refused_now(api: Api, native_id: str) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse, Response
 from salmon.api.grants import Caller
 from salmon.api.handle import Api, ApiObject, in_thread
 from salmon.api.problems import Fault, Problem, at_fault
-from salmon.api.records import checking, idempotency, writing
+from salmon.api.records import checking, idempotency, refusing, writing
 from salmon.api.records.asking import SYNCED, Listing, Prefers, bounded, time_bound_ms
 from salmon.api.records.bodies import Models, faults_in, parsed
 from salmon.api.records.matching import RECORD_ID, RECORD_KEY
@@ -32,7 +32,6 @@ log = structlog.get_logger(__name__)
 
 UNCHANGED: Final = -1
 FAULTS_MAX: Final = 50  # of one record
-_REFUSED: Final = "refused-by-salesforce"
 _READ: Final = frozenset({"record", "etag"})  # of a result: only for those who may read
 _REPLAYED: Final = {"Idempotency-Replayed": "true"}
 
@@ -114,7 +113,7 @@ class Objects:
         try:
             answer = await self._posted(request, caller, body, once)
         except Problem as problem:
-            answer, changed = problem.response(), problem.code == _REFUSED
+            answer, changed = problem.response(), problem.code == refusing.CODE
         except BaseException:
             await in_thread(once.release)
             raise
@@ -135,6 +134,8 @@ class Objects:
                 kept = [{n: v for n, v in each.items() if n not in _READ} for each in results]
                 return JSONResponse(kept, answer.status, {**headers, **_REPLAYED})
             body = b""
+        if answer.status == 422 and not self._shows(caller):
+            body = refusing.without_words(body)
         return Response(body, answer.status, {**headers, **_REPLAYED})
 
     async def _posted(
@@ -333,14 +334,24 @@ class Objects:
         headers = {"Preference-Applied": SYNCED} if settled is not None else {}
         if status == 201:
             headers["Location"] = f"{self.path}/{quote(record[1], safe='')}"
-        if settled is not None and settled.state == REFUSED:
-            raise _refused(settled, record[1], headers)
-        if prefers.synced and (settled is None or settled.state != IN_STEP):
-            status = 202
+        again = document if settled is None else await in_thread(self._again, document)
+        if settled is not None:
+            faults = await refusing.faults_of(
+                self.api,
+                self.of,
+                record[1],
+                settled,
+                clock,
+                undone=self._is_undone(verb, settled, document, again),
+                words=self._shows(caller) and not self.of.hidden,
+            )
+            if faults:
+                raise refusing.problem_of(self.of, faults, record[1], headers)
+        if prefers.synced and (settled is None or settled.state not in {IN_STEP, REFUSED}):
+            status = 202  # REFUSED: an earlier write; this one was confirmed
         if verb == "delete":
             return Response(status_code=status, headers=headers)
-        if settled is not None:
-            document = await in_thread(self._again, document)
+        document = again or document
         if self._shows(caller):
             headers["ETag"] = etag_of(self.of, document)
         if prefers.minimal or not self._shows(caller):
@@ -353,8 +364,17 @@ class Objects:
         most = self.api.settings.wait_max_s
         return await waiter.wait(most if prefers.seconds is None else min(most, prefers.seconds))
 
-    def _again(self, document: Document) -> Document:
-        return writing.found_by_id(self.api, self.of, document["_id"]) or document
+    def _again(self, document: Document) -> Document | None:
+        return writing.found_by_id(self.api, self.of, document["_id"])
+
+    def _is_undone(self, verb: str, settled: Settled, written: Document, again: Document | None) -> bool:
+        """Whether MongoDB has not what was written any more, and Salesforce's refusal may be why (on_reject: revert)."""
+        if settled.state != IN_STEP or self.of.settings.on_reject != "revert":
+            return False
+        if verb == "delete" or again is None:
+            return verb == "delete" and again is not None
+        now, then = writing.held_by(self.of, again), writing.held_by(self.of, written)
+        return any(now.get(name) != then.get(name) for name in self.of.settable(creating=False))
 
     def _note(
         self, caller: Caller, verb: str, document: Document, clock: int, given: Mapping[str, Any]
@@ -425,20 +445,6 @@ def _unfit(faults: Sequence[Fault]) -> Problem:
         faults = [*faults[:FAULTS_MAX], Fault("body", "more-faults", f"has {more} more faults")]
     detail = "; ".join(f"{fault.field}: {fault.reason}" for fault in faults)
     return Problem(422, "does-not-fit", detail, faults=faults)
-
-
-def _refused(settled: Settled, key: str, headers: Mapping[str, str]) -> Problem:
-    faults = [Fault(each.field, each.code, each.reason) for each in settled.refusals]
-    first = settled.refusals[0]
-    return Problem(
-        422,
-        _REFUSED,
-        f"Salesforce has refused it: {first.code}: {first.reason}".rstrip(": ")
-        + ". The record is kept in MongoDB as it was sent; correct it there.",
-        faults=faults,
-        headers=headers,
-        more={"key": key},
-    )
 
 
 def _outcome(work: Any, each: Any) -> dict[str, Any]:
