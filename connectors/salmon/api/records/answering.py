@@ -53,23 +53,23 @@ class Objects:
     async def read_all(self, request: Request, caller: Caller) -> Response:
         asked = Listing.of(self.api, self.of, request, caller)
         prefers = Prefers.of(request)
-        documents, count = await in_thread(asked.read, prefers.count)
-        more = len(documents) > asked.limit
-        documents = documents[: asked.limit]
-        headers: dict[str, str] = {}
-        if more and (cursor := cursor_of(asked.order, documents[-1])) is not None:
-            others = [(n, v) for n, v in request.query_params.multi_items() if n != "cursor"]
-            following = urlencode([*others, ("cursor", cursor)])
-            headers["Link"] = f'<{self.path}?{following}>; rel="next"'
-        if count is not None:
-            headers["Content-Range"] = f"items */{count}"
-            headers["Preference-Applied"] = f"count={prefers.count}"
 
         def work() -> Response:
+            # Both in one thread: a page of thousands takes its time, in which the event loop would serve nobody.
+            documents, count = asked.read(prefers.count)
+            more = len(documents) > asked.limit
+            documents = documents[: asked.limit]
+            headers: dict[str, str] = {}
+            if more and (cursor := cursor_of(asked.order, documents[-1])) is not None:
+                others = [(n, v) for n, v in request.query_params.multi_items() if n != "cursor"]
+                following = urlencode([*others, ("cursor", cursor)])
+                headers["Link"] = f'<{self.path}?{following}>; rel="next"'
+            if count is not None:
+                headers["Content-Range"] = f"items */{count}"
+                headers["Preference-Applied"] = f"count={prefers.count}"
             records = [shown(asked.selection, document, self.api.settling.waits) for document in documents]
             return JSONResponse(records, headers=headers)
 
-        # A page of thousands takes its time, in which the event loop would serve nobody.
         return await in_thread(work)
 
     async def read(self, request: Request, key: str, caller: Caller) -> Response:
@@ -77,12 +77,13 @@ class Objects:
             if name != "select":
                 raise at_fault(ascii(name[:80])[1:-1], "unknown-parameter", "one record takes `select` alone")
         selection = selection_of(self.api, self.of, request.query_params.get("select"), caller)
-        document, embedding = await in_thread(self._read_one, key, selection)
-        etag = etag_of(self.of, document)
-        if etag in _etags(request.headers.get("if-none-match", "")):
-            return Response(status_code=304, headers={"ETag": etag})
+        known = _etags(request.headers.get("if-none-match", ""))
 
         def work() -> Response:
+            document, embedding = self._read_one(key, selection)
+            etag = etag_of(self.of, document)
+            if etag in known:
+                return Response(status_code=304, headers={"ETag": etag})
             record = shown(selection, embedding, self.api.settling.waits)
             return JSONResponse(record, headers={"ETag": etag})
 

@@ -118,7 +118,7 @@ def bounded(batches: Iterable[Any], options: CodecOptions[Document], selection: 
         if size > BYTES_MAX:
             raise _too_much(f"has more than {BYTES_MAX // 1_000_000} MB")
         documents = bson.decode_all(batch, options)
-        records += sum(selection.count(each) for each in documents)
+        records += sum(selection.count(each) for each in documents) if selection.embedded else len(documents)
         if records > RECORDS_MAX:
             raise _too_much(f"has more than {RECORDS_MAX} records, with those that are embedded")
         found += documents

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
 
 import bson
@@ -13,19 +14,17 @@ from salmon.api.handle import ApiObject
 from salmon.api.records.matching import RECORD_ID, RECORD_KEY
 from salmon.api.records.selecting import Selection
 from salmon.api.settling import IN_STEP, ON_ITS_WAY, REFUSED
-from salmon.errors import BadRecordKey
+from salmon.errors import BadRecordKey, DataError
 from salmon.model.change import ERROR, SALESFORCE_ID
 from salmon.model.convert import to_json
 from salmon.model.schema import Kind
-from salmon.mongodb.documents import marker_of, owned_of
+from salmon.mongodb.documents import DocumentShape, as_it_is, marker_of, owned_of
 from salmon.mongodb.keys import key_of, shown_id
-from salmon.mongodb.paths import MARKER
+from salmon.mongodb.paths import MARKER, at
 from salmon.mongodb.wire.client import CODEC, Document
 from salmon.salesforce.ids import id18
 
 SYNC: Final = "_sync"
-# Kinds whose values JSON shows as they are. Most fields are of them, and a page has thousands.
-_AS_IT_IS: Final = frozenset({Kind.STRING, Kind.BOOLEAN, Kind.INT, Kind.LONG, Kind.DOUBLE})
 
 
 def shown(selection: Selection, document: Document, waits: Mapping[tuple[str, str], str]) -> dict[str, Any]:
@@ -36,37 +35,58 @@ def shown(selection: Selection, document: Document, waits: Mapping[tuple[str, st
         waits: (object, key) -> the state of those records that are known not to be in step.
     """
     of, shape = selection.of, selection.of.shape
-    reading = shape.reading(document)
-    key = key_shown(document["_id"])
+    key, marker = key_shown(document["_id"]), owned_of(document.get(MARKER))
+    native_id = _native_id(document, marker)
     record: dict[str, Any] = {RECORD_KEY: key}
-    if (native_id := native_id_of(document)) is not None:
+    if native_id is not None:
         record[RECORD_ID] = native_id
-    by_name, fields = shape.schema.by_name, reading.fields
+    settled = shape.settled(document)
+    unfit: list[str] = []
+    path, plain = shape.path, shape.plain
     for name in selection.names:
-        value = fields.get(name)
-        record[name] = (
-            value if value is None or by_name[name].kind in _AS_IT_IS else to_json(by_name[name], value)
-        )
-    record[SYNC] = sync_of(of, document, key, waits)
-    if reading.misfits:
-        record[SYNC]["unfit"] = sorted(reading.misfits.keys() & set(selection.names))
+        # Most fields are plain, and a page has thousands: these lines are most of what a page costs.
+        kind = plain.get(name)
+        if kind is not None:
+            held = settled.get(path[name])
+            if held is None or as_it_is(held, kind):
+                record[name] = held
+                continue
+        try:
+            record[name] = _value(shape, settled, name)
+        except DataError:
+            record[name] = None
+            unfit.append(name)
+    state = waits.get((of.name, key), IN_STEP)
+    record[SYNC] = _sync_of(of, document, native_id, marker[ERROR], state)
+    if unfit:
+        record[SYNC]["unfit"] = sorted(unfit)
     for each in selection.embedded:
         found = [shown(each.wanted, below, waits) for below in document.get(each.slot, ())]
         record[each.name] = found if each.many else (found[0] if found else None)
     return record
 
 
-def sync_of(
-    of: ApiObject, document: Document, key: str, waits: Mapping[tuple[str, str], str]
+def _value(shape: DocumentShape, document: Mapping[str, Any], name: str) -> Any:
+    path = shape.path[name]
+    held = at(document, path) if "." in path else document.get(path)
+    field = shape.schema.by_name[name]
+    if type(held) is datetime and field.kind is Kind.DATETIME and name not in shape.flow.forms:
+        # BSON's are UTC. The same as by way of the value, in a tenth of the time.
+        return held.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+    value = shape.value_in(document, name, held)
+    return None if value is None else to_json(field, value)
+
+
+def _sync_of(
+    of: ApiObject, document: Document, native_id: str | None, error: Any, state: str
 ) -> dict[str, Any]:
-    """Where the sync is with a record."""
-    owned = owned_of(document.get(MARKER))
-    found: dict[str, Any] = {"state": waits.get((of.name, key), IN_STEP)}
-    if (error := owned[ERROR]) is not None:
+    """Where the sync is with a record. *state*: as far as is known of it beside the document."""
+    found: dict[str, Any] = {"state": state}
+    if error is not None:
         if found["state"] == IN_STEP:
             found["state"] = REFUSED
         found["reason"] = error
-    elif found["state"] == IN_STEP and of.is_writable and native_id_of(document) is None:
+    elif found["state"] == IN_STEP and of.is_writable and native_id is None:
         found["state"] = ON_ITS_WAY  # it was created here, and Salesforce has not confirmed it
     if (seq := marker_of(document)) is not None:
         found["seq"] = seq
@@ -81,13 +101,13 @@ def key_shown(document_id: Any) -> str:
         return shown_id(document_id)
 
 
-def native_id_of(document: Mapping[str, Any]) -> str | None:
+def _native_id(document: Mapping[str, Any], marker: Mapping[str, Any]) -> str | None:
     """The record's Id in Salesforce, if it is known."""
-    held = owned_of(document.get(MARKER))[SALESFORCE_ID]
+    held = marker[SALESFORCE_ID]
     if isinstance(held, str):
         return held
     document_id = document["_id"]
-    born_there = marker_of(document) is not None and isinstance(document_id, str)
+    born_there = isinstance(document_id, str) and marker_of(document) is not None
     return document_id if born_there and id18(document_id) == document_id else None
 
 
