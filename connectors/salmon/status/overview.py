@@ -11,7 +11,8 @@ import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, Self
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -29,7 +30,7 @@ from salmon.model.sides import Roster
 from salmon.plugin.contract import Position
 from salmon.sink.delete_guard import PREFIX as GUARD_PREFIX
 from salmon.status.counting import NONE, Count, committed, counts
-from salmon.status.scraping import Owner, ProcessReport, ask
+from salmon.status.scraping import Owner, ProcessReport, addresses, ask
 from salmon.status.waiting import WHY, parked, undealt
 
 _CONNECT_S: Final = 10.0
@@ -182,7 +183,7 @@ class Look:
     Looks at everything: first the processes, and then Kafka, which may be away.
 
     Args:
-        addresses: Connector -> base address of its REST port. A missing one is unknown.
+        addresses: Process -> base address of its port. That of a connector which is missing is unknown.
     """
 
     def __init__(self, config: SyncConfig, addresses: Mapping[str, str]) -> None:
@@ -198,15 +199,45 @@ class Look:
         self._thread.start()
         self._processes: tuple[ProcessReport, ...] | None = None
 
+    @classmethod
+    def at(cls, config: SyncConfig, config_file: Path, ports_file: Path | None = None) -> Self:
+        """
+        Look where the processes of this configuration are.
+
+        Args:
+            ports_file: As addresses() takes it.
+
+        Raises:
+            ConfigError: *ports_file* cannot be read.
+        """
+        rest = config.rest
+        where = addresses(
+            config_file=config_file,
+            ports_file=ports_file,
+            host=rest.host if rest.tls is None else rest.reached_at,
+            port=rest.port,
+            secure=rest.tls is not None,
+            connectors=config.roster.connectors,
+            api=None if config.api is None else config.api.reached_at,
+        )
+        return cls(config, where)
+
     @property
     def processes(self) -> tuple[ProcessReport, ...]:
         """Return what each process reports, within a bounded time, whatever hangs."""
         if self._processes is None:
             owner = Owner(self._sync.config.name, lambda: self._cluster_id)
-            tls = self._sync.config.rest.tls
-            found = ask(owner, self._addresses, ca_file=None if tls is None else tls.ca_file)
+            config = self._sync.config
+            tls, api_tls = config.rest.tls, None if config.api is None else config.api.tls
+            found = ask(
+                owner,
+                self._addresses,
+                ca_file=None if tls is None else tls.ca_file,
+                api_ca_file=None if api_tls is None else api_tls.ca_file,
+            )
             reports = {each.connector: each for each in found}
-            self._processes = tuple(reports.get(name) or _unknown(name) for name in self._roster.connectors)
+            names = dict.fromkeys((*self._roster.connectors, *self._addresses))
+            self._processes = tuple(reports.get(name) or _unknown(name) for name in names)
         return self._processes
 
     def overview(self) -> Overview:
