@@ -46,6 +46,7 @@ def status(
     """
     from salmon.errors import ConfigError, SalmonError
     from salmon.status.overview import Look
+    from salmon.status.scraping import places_of
 
     try:
         settings = configured(config)
@@ -54,7 +55,7 @@ def status(
             raise
         _show_without_configuration(config, ports_file, fault, as_json=as_json)
         raise
-    look = Look.at(settings, config, ports_file)
+    look = Look(settings, places_of(settings, config, ports_file))
     if not as_json:
         show_processes(look.processes, out())
     try:

@@ -19,7 +19,6 @@ that is null and one that is missing are the same.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -47,6 +46,7 @@ from salmon.mongodb.paths import (
     require_distinct,
     tops_of,
 )
+from salmon.mongodb.plain import PLAIN_TYPES
 from salmon.mongodb.targets import shown_target, target_shown
 from salmon.mongodb.wire.client import Document
 from salmon.transforms.flow import NOTHING, Bound
@@ -170,14 +170,14 @@ class DocumentShape:
     @cached_property
     def plain(self) -> Mapping[str, type]:
         """
-        Fields of the document's own whose values need no conversion if they are exactly of this type: see as_it_is(). A reader of
+        Fields of the document's own whose values need no conversion if salmon.mongodb.plain.as_it_is() says so of this type. A reader of
         thousands of documents takes them without value_in().
         """
         apart = self.links | self.flow.forms.keys()
         return {
             field.name: kind
             for field in self.schema.fields
-            if (kind := _PLAIN_TYPES.get(field.kind)) is not None
+            if (kind := PLAIN_TYPES.get(field.kind)) is not None
             and not field.is_polymorphic
             and field.name not in apart
             and "." not in self.path[field.name]
@@ -380,24 +380,6 @@ class DocumentShape:
         ordered = [field.name for field in self.schema.fields if field.name in given]
         ordered += [name for name in given if name not in self.schema.by_name]
         return {self.path.get(name, name): self.shown(name, given[name]) for name in ordered}
-
-
-# An int of BSON that needs more than 32 bits is an Int64.
-_PLAIN_TYPES: Final[Mapping[Kind, type]] = {
-    Kind.STRING: str,
-    Kind.BOOLEAN: bool,
-    Kind.INT: int,
-    Kind.LONG: int,
-    Kind.DOUBLE: float,
-}
-
-
-def as_it_is(shown: Any, kind: type) -> bool:
-    """Whether what a document shows for a plain field is its value: it is of this type, and nothing must be looked into more closely."""
-    is_kind: bool = type(shown) is kind
-    if kind is str:
-        return is_kind and shown != "" and shown.isascii()
-    return is_kind and (kind is not float or math.isfinite(shown))
 
 
 def marker_of(document: Mapping[str, Any]) -> int | None:

@@ -11,8 +11,7 @@ import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -30,7 +29,7 @@ from salmon.model.sides import Roster
 from salmon.plugin.contract import Position
 from salmon.sink.delete_guard import PREFIX as GUARD_PREFIX
 from salmon.status.counting import NONE, Count, committed, counts
-from salmon.status.scraping import Owner, ProcessReport, addresses, ask
+from salmon.status.scraping import Owner, ProcessReport, ask
 from salmon.status.waiting import WHY, parked, undealt
 
 _CONNECT_S: Final = 10.0
@@ -198,29 +197,6 @@ class Look:
         self._thread = threading.Thread(target=self._connect, name="kafka", daemon=True)
         self._thread.start()
         self._processes: tuple[ProcessReport, ...] | None = None
-
-    @classmethod
-    def at(cls, config: SyncConfig, config_file: Path, ports_file: Path | None = None) -> Self:
-        """
-        Look where the processes of this configuration are.
-
-        Args:
-            ports_file: As addresses() takes it.
-
-        Raises:
-            ConfigError: *ports_file* cannot be read.
-        """
-        rest = config.rest
-        where = addresses(
-            config_file=config_file,
-            ports_file=ports_file,
-            host=rest.host if rest.tls is None else rest.reached_at,
-            port=rest.port,
-            secure=rest.tls is not None,
-            connectors=config.roster.connectors,
-            api=None if config.api is None else config.api.reached_at,
-        )
-        return cls(config, where)
 
     @property
     def processes(self) -> tuple[ProcessReport, ...]:

@@ -18,6 +18,7 @@ from typing import Any, Final
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
+from salmon.config.models import SyncConfig
 from salmon.errors import ConfigError
 from salmon.kafka.topics import CONNECTORS
 from salmon.ports import url_of
@@ -244,6 +245,25 @@ def _object(answer: requests.Response | None) -> dict[str, Any] | None:
     except ValueError:
         return None
     return body if isinstance(body, dict) else None
+
+
+def places_of(config: SyncConfig, config_file: Path, ports_file: Path | None = None) -> Mapping[str, str]:
+    """
+    Return where the processes of a configuration are, as addresses() does.
+
+    Raises:
+        ConfigError: *ports_file* cannot be read.
+    """
+    rest = config.rest
+    return addresses(
+        config_file=config_file,
+        ports_file=ports_file,
+        host=rest.host if rest.tls is None else rest.reached_at,
+        port=rest.port,
+        secure=rest.tls is not None,
+        connectors=config.roster.connectors,
+        api=None if config.api is None else config.api.reached_at,
+    )
 
 
 def addresses(

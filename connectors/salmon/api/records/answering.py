@@ -17,7 +17,7 @@ from salmon.api.grants import Caller
 from salmon.api.handle import Api, ApiObject, in_thread
 from salmon.api.problems import Fault, Problem, at_fault
 from salmon.api.records import checking, idempotency, refusing, writing
-from salmon.api.records.asking import SYNCED, Listing, Prefers, bounded, time_bound_ms
+from salmon.api.records.asking import SYNCED, Listing, Prefers, bounded, gathered, time_bound_ms
 from salmon.api.records.bodies import Models, faults_in, parsed
 from salmon.api.records.matching import RECORD_ID, RECORD_KEY
 from salmon.api.records.paging import cursor_of
@@ -93,11 +93,12 @@ class Objects:
         document = writing.require_found(writing.found(self.api, self.of, key))
         if not selection.embedded:
             return document, document
-        pipeline = [{"$match": {"_id": document["_id"]}}, *selection.stages(self.api)]
+        pipeline = gathered(self.of.settings.places, {"_id": document["_id"]}, {"_id": 1}, 1)
+        pipeline += selection.stages(self.api)
         with border("reading a record"):
-            collection = self.api.collection(self.of.name)
-            batches = collection.aggregate_raw_batches(pipeline, maxTimeMS=time_bound_ms(self.api))
-            found = bounded(batches, collection.codec_options, selection)
+            first = self.api.collections(self.of.name)[0]
+            batches = first.aggregate_raw_batches(pipeline, maxTimeMS=time_bound_ms(self.api))
+            found = bounded(batches, first.codec_options, selection)
         return document, found[0] if found else writing.require_found(None)
 
     # Writing.
@@ -343,7 +344,7 @@ class Objects:
                 record[1],
                 settled,
                 clock,
-                undone=self._is_undone(verb, settled, document, again),
+                undone=refusing.is_undone(self.of, verb, settled, document, again),
                 words=self._shows(caller) and not self.of.hidden,
             )
             if faults:
@@ -367,15 +368,6 @@ class Objects:
 
     def _again(self, document: Document) -> Document | None:
         return writing.found_by_id(self.api, self.of, document["_id"])
-
-    def _is_undone(self, verb: str, settled: Settled, written: Document, again: Document | None) -> bool:
-        """Whether MongoDB has not what was written any more, and Salesforce's refusal may be why (on_reject: revert)."""
-        if settled.state != IN_STEP or self.of.settings.on_reject != "revert":
-            return False
-        if verb == "delete" or again is None:
-            return verb == "delete" and again is not None
-        now, then = writing.held_by(self.of, again), writing.held_by(self.of, written)
-        return any(now.get(name) != then.get(name) for name in self.of.settable(creating=False))
 
     def _note(
         self, caller: Caller, verb: str, document: Document, clock: int, given: Mapping[str, Any]

@@ -6,6 +6,7 @@ exist. Everything that is wrong is reported at once.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any, Final
 
 from salmon.api.grants import Caller
@@ -148,8 +149,8 @@ def _known(api: Api, name: str, keys: set[str]) -> dict[str, str]:
     query = {"$or": [{"_id": {"$in": ids}}, {NATIVE_ID: {"$in": list(natives)}}]}
     found: dict[str, str] = {}
     with border("looking for referenced records"):
-        documents = api.collection(name).find(query, {NATIVE_ID: 1}).max_time_ms(time_bound_ms(api))
-        for document in documents:
+        finds = (each.find(query, {NATIVE_ID: 1}) for each in api.collections(name))
+        for document in chain.from_iterable(each.max_time_ms(time_bound_ms(api)) for each in finds):
             key = key_of(document["_id"])
             found[key] = key
             native = (document.get("_salmon") or {}).get("salesforce_id")

@@ -15,8 +15,10 @@ import structlog
 
 from salmon.api.handle import Api, ApiObject, in_thread
 from salmon.api.problems import Fault, Problem
-from salmon.api.settling import REFUSED, Settled
+from salmon.api.records.writing import held_by
+from salmon.api.settling import IN_STEP, REFUSED, Settled
 from salmon.errors import SalmonError
+from salmon.mongodb.wire.client import Document
 from salmon.story.reading import latest_changes
 from salmon.story.refusals import RefusedEdit, refusals_after
 
@@ -52,6 +54,16 @@ async def faults_of(
         for each in reversed(found)
         for name in [name for name in each.fields if name in of.schema.by_name] or [""]
     )
+
+
+def is_undone(of: ApiObject, verb: str, settled: Settled, written: Document, again: Document | None) -> bool:
+    """Whether MongoDB has not what was written any more, and Salesforce's refusal may be why (on_reject: revert)."""
+    if settled.state != IN_STEP or of.settings.on_reject != "revert":
+        return False
+    if verb == "delete" or again is None:
+        return verb == "delete" and again is not None
+    now, then = held_by(of, again), held_by(of, written)
+    return any(now.get(name) != then.get(name) for name in of.settable(creating=False))
 
 
 async def _read(api: Api, of: ApiObject, key: str, after: int) -> Sequence[RefusedEdit] | None:

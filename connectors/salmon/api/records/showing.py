@@ -18,9 +18,10 @@ from salmon.errors import BadRecordKey, DataError
 from salmon.model.change import ERROR, SALESFORCE_ID
 from salmon.model.convert import to_json
 from salmon.model.schema import Kind
-from salmon.mongodb.documents import DocumentShape, as_it_is, marker_of, owned_of
+from salmon.mongodb.documents import DocumentShape, marker_of, owned_of
 from salmon.mongodb.keys import key_of, shown_id
 from salmon.mongodb.paths import MARKER, at
+from salmon.mongodb.plain import as_it_is
 from salmon.mongodb.wire.client import CODEC, Document
 from salmon.salesforce.ids import id18
 
