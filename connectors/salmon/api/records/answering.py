@@ -22,7 +22,7 @@ from salmon.api.records.bodies import Models, faults_in, parsed
 from salmon.api.records.matching import RECORD_ID, RECORD_KEY
 from salmon.api.records.paging import cursor_of
 from salmon.api.records.selecting import Selection, selection_of
-from salmon.api.records.showing import etag_of, key_shown, shown
+from salmon.api.records.showing import all_shown, etag_of, key_shown, shown
 from salmon.api.records.writing import Conditions
 from salmon.api.settling import IN_STEP, REFUSED, Settled, Waiter
 from salmon.errors import RetriableError
@@ -67,7 +67,7 @@ class Objects:
             if count is not None:
                 headers["Content-Range"] = f"items */{count}"
                 headers["Preference-Applied"] = f"count={prefers.count}"
-            records = [shown(asked.selection, document, self.api.settling.waits) for document in documents]
+            records = all_shown(asked.selection, documents, self.api.settling.waits)
             return JSONResponse(records, headers=headers)
 
         return await in_thread(work)

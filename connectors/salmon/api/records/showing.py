@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -28,52 +28,75 @@ from salmon.salesforce.ids import id18
 SYNC: Final = "_sync"
 
 
-def shown(selection: Selection, document: Document, waits: Mapping[tuple[str, str], str]) -> dict[str, Any]:
+Waits = Mapping[tuple[str, str], str]
+
+
+def shown(selection: Selection, document: Document, waits: Waits) -> dict[str, Any]:
     """
     One record.
 
     Args:
         waits: (object, key) -> the state of those records that are known not to be in step.
     """
+    return all_shown(selection, [document], waits)[0]
+
+
+def all_shown(selection: Selection, documents: Iterable[Document], waits: Waits) -> list[dict[str, Any]]:
+    """The same for several. A page has thousands of values: this and _fields() are most of what it costs."""
     of, shape = selection.of, selection.of.shape
-    key, marker = key_shown(document["_id"]), owned_of(document.get(MARKER))
-    native_id = _native_id(document, marker)
-    record: dict[str, Any] = {RECORD_KEY: key}
-    if native_id is not None:
-        record[RECORD_ID] = native_id
-    settled = shape.settled(document)
+    columns = [(name, shape.path[name], shape.plain.get(name)) for name in selection.names]
+    found: list[dict[str, Any]] = []
+    for document in documents:
+        key, marker = key_shown(document["_id"]), owned_of(document.get(MARKER))
+        record: dict[str, Any] = {RECORD_KEY: key}
+        if (native_id := _native_id(document, marker)) is not None:
+            record[RECORD_ID] = native_id
+        unfit = _fields(shape, columns, shape.settled(document), record)
+        state = waits.get((of.name, key), IN_STEP)
+        record[SYNC] = _sync_of(of, document, native_id, marker[ERROR], state)
+        if unfit:
+            record[SYNC]["unfit"] = sorted(unfit)
+        for each in selection.embedded:
+            below = all_shown(each.wanted, document.get(each.slot, ()), waits)
+            record[each.name] = below if each.many else (below[0] if below else None)
+        found.append(record)
+    return found
+
+
+def _fields(
+    shape: DocumentShape,
+    columns: Sequence[tuple[str, str, type | None]],
+    document: Mapping[str, Any],
+    record: dict[str, Any],
+) -> list[str]:
+    """Put the fields of a document into a record. Returns those whose values do not fit."""
     unfit: list[str] = []
-    path, plain = shape.path, shape.plain
-    for name in selection.names:
-        # Most fields are plain, and a page has thousands: these lines are most of what a page costs.
-        kind = plain.get(name)
+    for name, path, kind in columns:
         if kind is not None:
-            held = settled.get(path[name])
+            held = document.get(path)
             if held is None or as_it_is(held, kind):
                 record[name] = held
                 continue
         try:
-            record[name] = _value(shape, settled, name)
+            record[name] = _value(shape, document, name)
         except DataError:
             record[name] = None
             unfit.append(name)
-    state = waits.get((of.name, key), IN_STEP)
-    record[SYNC] = _sync_of(of, document, native_id, marker[ERROR], state)
-    if unfit:
-        record[SYNC]["unfit"] = sorted(unfit)
-    for each in selection.embedded:
-        found = [shown(each.wanted, below, waits) for below in document.get(each.slot, ())]
-        record[each.name] = found if each.many else (found[0] if found else None)
-    return record
+    return unfit
 
 
 def _value(shape: DocumentShape, document: Mapping[str, Any], name: str) -> Any:
     path = shape.path[name]
     held = at(document, path) if "." in path else document.get(path)
     field = shape.schema.by_name[name]
-    if type(held) is datetime and field.kind is Kind.DATETIME and name not in shape.flow.forms:
-        # BSON's are UTC. The same as by way of the value, in a tenth of the time.
-        return held.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+    # Two short cuts for what most documents have. The result is the same.
+    if type(held) is datetime and name not in shape.flow.forms:
+        if field.kind is Kind.DATETIME:
+            return held.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"  # BSON's are UTC
+        if field.kind is Kind.DATE:
+            return held.date().isoformat()
+    elif type(held) is str and held and name in shape.links and not field.is_polymorphic:
+        return key_of(held)
     value = shape.value_in(document, name, held)
     return None if value is None else to_json(field, value)
 
