@@ -70,8 +70,10 @@ def measure(uri: str, folder: Path, chosen: argparse.Namespace) -> None:
                     address = f"{root}/{path}" if path else f"{root}?limit={PAGE}"
                     found.setdefault(what, {})[who] = asked(process, number, address, chosen)
     ratios = {
-        what: round(each["salmon"]["reads_a_second"] / each["bare"]["reads_a_second"], 2)
-        for what, each in found.items()
+        f"ratio_of_{measure}": {
+            what: round(each["salmon"][measure] / each["bare"][measure], 2) for what, each in found.items()
+        }
+        for measure in ("reads_a_second", "reads_a_cpu_second")
     }
     save(
         "api",
@@ -84,7 +86,7 @@ def measure(uri: str, folder: Path, chosen: argparse.Namespace) -> None:
             "clients": chosen.clients,
             "page": PAGE,
             "reads": found,
-            "ratio_of_reads_a_second": ratios,
+            **ratios,
         },
     )
 

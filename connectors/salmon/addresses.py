@@ -1,8 +1,12 @@
-"""Which addresses of servers can be used at all; said when the configuration is read, and not by a client in its own words."""
+"""
+Which addresses of servers can be used at all; said when the configuration is read, and not by a client in its own words. And which one a
+request names.
+"""
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import Annotated, Final
 from urllib.parse import urlsplit
@@ -11,6 +15,7 @@ from pydantic import AfterValidator
 
 # What is left of a name of any alphabet as the name service has it. Names of containers may have underscores.
 _HOST: Final = re.compile(r"[A-Za-z0-9_.-]+")
+_KEPT: Final = 256  # answers about what each request names
 _BROKER: Final = re.compile(
     r"(?:[A-Za-z_]+://)?(?:\[(?P<ip>[^\[\]]*)\]|(?P<host>[^:\[\]]*))(?::(?P<port>[0-9]{1,5}))?"
 )
@@ -27,6 +32,7 @@ def is_host(host: str) -> bool:
         return False
 
 
+@lru_cache(_KEPT)
 def is_loopback(host: str) -> bool:
     """Whether only this machine reaches the address."""
     if host == "localhost":
@@ -35,6 +41,19 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+@lru_cache(_KEPT)
+def host_of(header: str) -> str | None:
+    """The host that a request's Host header names; empty: it names none. None: the header is malformed."""
+    try:
+        parts = urlsplit(f"//{header}")
+        _ = parts.port  # reading it checks it
+    except ValueError:
+        return None
+    host = parts.hostname or ""
+    is_one = parts.netloc == header and header.isascii() and "@" not in header
+    return host if is_one and (not host or is_host(host)) else None
 
 
 def is_broker(text: str) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+import requests
 
 from salmon.devstack.processes import ProcessId
 from support.waiting import until
@@ -78,6 +79,53 @@ def test_ctrl_c_ends_everything_that_the_demo_started(tmp_path: Path) -> None:
     assert demo.returncode == 130, said
     assert "Traceback" not in said
     assert [process for process in started if process.is_alive] == []
+
+
+def test_what_is_kept_can_be_looked_at_in_a_browser_and_ended_as_it_says(tmp_path: Path) -> None:
+    """--keep serves the API and the console and prints where; each command that it prints works, the last one ends everything."""
+    folder = tmp_path / "demo"
+    kept = [*DEMO, "--keep", "--json", "--dir", str(folder)]
+    ended = subprocess.run(
+        kept, capture_output=True, text=True, timeout=WITHIN_S, check=False, stdin=subprocess.DEVNULL
+    )
+    assert ended.stdout, ended.stderr
+    look: dict[str, str] = json.loads(ended.stdout)["look"]
+    ports = json.loads((folder / "ports.json").read_text())
+    note = json.loads((folder / "stack.json").read_text())
+    started = [ProcessId(**each) for each in note["processes"]]
+    started += [ProcessId.of(each["pid"]) for each in ports.values()]
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+
+    def typed(command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command,
+            shell=True,
+            capture_output=True,
+            text=True,
+            timeout=WITHIN_S,
+            check=False,
+            env={**os.environ, "PATH": path},
+        )
+
+    try:
+        assert ended.returncode == 0, ended.stderr
+        console = requests.get(look["console"], timeout=30)
+        assert (console.status_code, "Overview" in console.text) == (200, True)
+        assert requests.get(look["API"], timeout=30).status_code == 200
+        accounts = json.loads(typed(look["an example"]).stdout)
+        assert len(accounts) == 3
+        assert all("LastName" in contact for each in accounts for contact in each["Contacts"])
+        status = typed(f"{look['status']} --json")
+        assert json.loads(status.stdout)["processes"]["api"]["status"] == "healthy", status.stderr
+        assert status.returncode == 0
+    finally:
+        gone = typed(look["to end it"])
+        left = [process for process in started if process.is_alive]
+        for process in left:
+            process.end(grace_s=5)
+    assert gone.returncode == 0, gone.stderr
+    assert left == []
+    assert not (folder / "stack.json").exists(), "and the data of the servers is gone"
 
 
 def test_a_folder_that_holds_something_is_not_overwritten(tmp_path: Path) -> None:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
 import requests
+import yaml
 from hypothesis import HealthCheck, given, settings, strategies
 
 from salmon.ports import free_ports
+from support.certificates import Authority
 from support.ring import Document, Ring, running_ring
 from support.stacks import Stack
 from support.waiting import until
@@ -19,6 +27,7 @@ from support.waiting import until
 pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("embedded")]
 
 SYNCED: Final = {"Prefer": "wait=synced"}
+WORDS: Final = "Nothing is built in Rome: ask the head of rivers."
 
 
 @dataclass
@@ -43,7 +52,9 @@ class Api:
 @pytest.fixture(scope="module")
 def api(embedded_stack: Stack) -> Iterator[Api]:
     """A sync whose five processes run, and the API's."""
-    with running_ring(embedded_stack, "api", records={"Account": 10, "Contact": 5, "Opportunity": 5}) as ring:
+    records = {"Account": 10, "Contact": 5, "Opportunity": 5}
+    objects = {"Contact": {"on_reject": "revert"}}
+    with running_ring(embedded_stack, "api", records=records, objects=objects) as ring:
         ring.start()
         ring.wait_equal()
         (port,) = free_ports(1)
@@ -81,22 +92,39 @@ def test_an_edit_and_a_deletion_are_answered_when_salesforce_has_them(api: Api) 
     assert api.ring.wait_query(f"SELECT Id FROM Account WHERE Id = '{record['Id']}'", 0) == []
 
 
-def test_a_refusal_has_the_orgs_own_code_and_field(api: Api) -> None:
-    """Of a validation rule; the record says so afterwards, too, until somebody corrects it. The org's text may quote values: it is not told."""
+def test_a_refusal_has_the_orgs_own_code_field_and_words(api: Api) -> None:
+    """Of a validation rule, whose text is for people. The record says so afterwards, too, until somebody corrects it; it keeps no words."""
     record = api.created("Account", Name="To be refused")
-    with api.ring.trigger(object="Account", when={"field": "Site"}, refuse=True):
+    rule = {"object": "Account", "when": "Site = 'Rome'", "message": WORDS, "field": "Site"}
+    with api.ring.rule(**rule):
         refused = api.ask("PATCH", f"/Account/{record['Id']}", json={"Site": "Rome"}, headers=SYNCED)
         assert refused.status_code == 422, refused.text
         problem = refused.json()
         assert problem["code"] == "refused-by-salesforce"
-        (fault,) = problem["errors"]
-        assert (fault["field"], fault["code"]) == ("Site", "FIELD_CUSTOM_VALIDATION_EXCEPTION")
-        assert fault["reason"] == "Salesforce refused it for Site"
+        assert problem["errors"] == [
+            {"field": "Site", "code": "FIELD_CUSTOM_VALIDATION_EXCEPTION", "reason": WORDS}
+        ]
+        assert WORDS.rstrip(".") in problem["detail"]
+        other = api.ask("PATCH", f"/Account/{record['Id']}", json={"Fax": "1"}, headers=SYNCED)
+        assert (other.status_code, other.json()["_sync"]["state"]) == (200, "refused"), "the fax was not"
     shown = until(lambda: refused_now(api, record["Id"]), "the record says that it was refused")
     assert shown is not None
     assert "FIELD_CUSTOM_VALIDATION_EXCEPTION" in shown["reason"]
+    assert WORDS not in shown["reason"]
     mended = api.ask("PATCH", f"/Account/{record['Id']}", json={"Site": None}, headers=SYNCED)
     assert (mended.status_code, mended.json()["_sync"]["state"]) == (200, "in_step")
+
+
+def test_what_is_set_back_after_a_refusal_was_refused(api: Api) -> None:
+    """With on_reject: revert both sides are in step again, with the old value: that is no yes."""
+    record = api.created("Contact", LastName="To be set back")
+    rule = {"object": "Contact", "when": "Title = 'Rome'", "message": WORDS, "field": "Title"}
+    with api.ring.rule(**rule):
+        refused = api.ask("PATCH", f"/Contact/{record['Id']}", json={"Title": "Rome"}, headers=SYNCED)
+    assert refused.status_code == 422, refused.text
+    assert refused.json()["errors"][0]["reason"] == WORDS
+    assert refused.json()["detail"].endswith("It was set back in MongoDB, as on_reject says.")
+    assert api.ask("GET", f"/Contact/{record['Id']}").json()["Title"] is None
 
 
 def refused_now(api: Api, native_id: str) -> dict[str, Any] | None:
@@ -266,3 +294,113 @@ def test_its_page_comes_from_the_process_alone(api: Api) -> None:
     for name in ("swagger-ui-bundle.js", "swagger-ui.css", "start.js"):
         assert api.http.get(f"{api.url}/docs/{name}", timeout=10).status_code == 200
     assert api.http.get(f"{api.url}/openapi.json", timeout=10).json()["openapi"].startswith("3.1")
+
+
+def test_over_tls_the_api_is_reached_by_https_alone_and_status_lists_it(api: Api, tmp_path: Path) -> None:
+    """A process with a certificate of its own CA: whoever does not know the CA, or speaks http, learns nothing."""
+    authority = Authority(tmp_path)
+    files = authority.gives()
+    (port,) = free_ports(1)
+    written = yaml.safe_load(api.ring.config_path.read_text(encoding="utf-8"))
+    tls = {
+        "certificate_file": files.certificate_file,
+        "key_file": files.key_file,
+        "ca_file": authority.ca_file,
+    }
+    config = tmp_path / "sync.yaml"
+    config.write_text(yaml.safe_dump({**written, "api": {"port": port, "tls": tls}}), encoding="utf-8")
+    ports = {
+        name: {"url": f"http://127.0.0.1:{number}"}
+        for name, number in api.ring.ports.items()
+        if name != "api"
+    }
+    (tmp_path / "ports.json").write_text(json.dumps(ports), encoding="utf-8")
+    log = (api.ring.folder / "api.log").open("ab")  # it is searched for leaks
+    salmon = [sys.executable, "-m", "salmon"]
+    with log, ended(subprocess.Popen([*salmon, "run", "api", "-c", str(config)], stdout=log, stderr=log)):
+        url = f"https://127.0.0.1:{port}"
+
+        def served() -> bool:
+            try:
+                return requests.get(f"{url}/api/v1/Account", verify=authority.ca_file, timeout=10).ok
+            except requests.ConnectionError:
+                return False
+
+        until(served, "the API serves by https", within_s=180)
+        with pytest.raises(requests.exceptions.SSLError):
+            requests.get(f"{url}/api/v1", timeout=10)
+        with pytest.raises(requests.ConnectionError):
+            requests.get(f"http://127.0.0.1:{port}/api/v1", timeout=10)
+        status = subprocess.run(
+            [*salmon, "status", "-c", str(config), "--json"],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        seen = json.loads(status.stdout)["processes"]
+        assert list(seen) == [*api.ring.config.roster.connectors, "api"]
+        assert (seen["api"]["url"], seen["api"]["status"]) == (url, "healthy"), status.stderr
+
+
+PAGE: Final = Path(__file__).parents[2] / "deploy" / "api.md"
+
+
+def commands() -> list[str]:
+    """The commands of the page, as they stand there."""
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return [line for language, block in blocks if not language for line in block.splitlines()]
+
+
+def test_the_commands_of_its_page_work_as_they_are_written(api: Api, tmp_path: Path) -> None:
+    """In a shell, with the address alone changed: what the page tells people to type does what it says."""
+    (port,) = free_ports(1)
+    written = yaml.safe_load(api.ring.config_path.read_text(encoding="utf-8"))
+    (tmp_path / "sync.yaml").write_text(yaml.safe_dump({**written, "api": {"port": port}}), encoding="utf-8")
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    shell: dict[str, Any] = {"shell": True, "cwd": tmp_path, "env": {**os.environ, "PATH": path}}
+    run, *others = commands()
+    assert run.startswith("salmon run api ")
+    with (api.ring.folder / "api.log").open("ab") as log:
+        # exec: what is ended is the process itself
+        process = subprocess.Popen(f"exec {run}", stdout=log, stderr=log, **shell)
+        with ended(process):
+            until(lambda: api.ring.health(port).get("status") == "healthy", "the API serves", within_s=180)
+            said = {}
+            for command in others:
+                typed = command.replace("http://127.0.0.1:8090", f"http://127.0.0.1:{port}")
+                typed = typed.replace("curl ", "curl --silent --fail-with-body --max-time 30 ")
+                done = subprocess.run(typed, capture_output=True, text=True, timeout=60, check=False, **shell)
+                assert done.returncode == 0, (command, done.stdout, done.stderr)
+                said[command.split(" ")[0], "POST" in command] = done.stdout
+    assert isinstance(json.loads(said["curl", False]), list)
+    assert json.loads(said["curl", True])["_sync"]["state"] == "in_step", "it has waited for Salesforce"
+    assert "sha256:" in said["salmon", False]
+    assert len(said) == len(others) == 3, "all of them"
+
+
+def test_what_its_page_writes_in_requests_is_understood(api: Api) -> None:
+    """Each example of the table, of an opportunity; and the problem that it shows is the one that comes."""
+    text = PAGE.read_text(encoding="utf-8")
+    table = text.partition("| You want |")[2].partition("\n\n")[0]
+    spans = re.findall(r"`([^`]+)`", table)
+    examples = [each for each in spans if re.match(r"\w+=\(?\w", each) and not each.startswith("count=")]
+    assert len(examples) == 4, examples
+    for example in examples:
+        answer = api.ask("GET", f"/Opportunity?{example}")
+        assert answer.status_code == 200, (example, answer.text)
+    for count in re.findall(r"count=\w+", table):
+        answer = api.ask("GET", "/Opportunity", headers={"Prefer": count})
+        assert answer.headers["Content-Range"] == "items */5"
+    shown = json.loads(text.partition("```json\n")[2].partition("```")[0])
+    assert api.ask("POST", "/Account", json={}).json() == shown
+
+
+@contextmanager
+def ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Ends a process with the block."""
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)

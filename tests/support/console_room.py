@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from fastapi.testclient import TestClient
 
-from salmon.api.application import application
+from salmon.api.application import Section, application
 from salmon.api.console.application import PATH, Console
 from salmon.api.console.operations import Operations
 from salmon.api.console.watching import Seen, Watching
@@ -17,6 +17,7 @@ from salmon.api.handle import Api
 from salmon.dlq.letters import Found, LetterFilter, StoredLetter
 from salmon.dlq.replaying import Dealt, DealtWith, Mend, Plan
 from salmon.doctor.checks import Line
+from salmon.errors import ConfigError
 from salmon.guard.deciding import WaitingDeletes
 from salmon.model.policies import Conflict, Contest, Edit
 from salmon.ops.connect.described import Described, Served
@@ -132,7 +133,7 @@ class FakeOperations(Operations):
     def _letter(self) -> StoredLetter:
         headers = {
             "topic": "crm.writes.salesforce.Account",
-            "exception.message": TAG,
+            "exception.message": f"{TAG} Its own words: no such phone",
             "exception.class.name": "a.Bad",
         }
         return StoredLetter("salesforce-sink", 3, AT_MS, b"001A", b"", headers)
@@ -142,6 +143,17 @@ class FakeOperations(Operations):
 
     def letter(self, text: str) -> Any:
         return self._letter(), None, Plan(Mend.SEND, "Merge sends it again."), {"Site": TAG}
+
+    def draft(self, text: str, *, hidden_of: Callable[[str], Collection[str]]) -> tuple[StoredLetter, str]:
+        fields = {"Site": f"'{TAG}'", "Phone": "1"}
+        hidden = hidden_of("Account")
+        return self._letter(), "".join(f"{n}: {v}\n" for n, v in fields.items() if n not in hidden)
+
+    def edit(self, text: str, corrected: str, *, by: str, reason: str) -> Plan:
+        if "Fux" in corrected:
+            raise ConfigError("line 1: not a synced field. Write the field's API name, e.g. Name.")
+        self.done.append(("edit", text, corrected, by, reason))
+        return Plan(Mend.SEND, "The corrected fields are agreed.")
 
     def replay(self, asked: LetterFilter, *, by: str, reason: str, dry_run: bool = False) -> DealtWith:
         return self._dealt("replay", asked, by, reason, dry_run)
@@ -168,13 +180,15 @@ class FakeOperations(Operations):
         return True
 
 
-def console_of(api: Api, *, seen: Overview | None = None) -> tuple[TestClient, FakeOperations]:
-    """A client of the console, and what it works with."""
+def console_of(
+    api: Api, *sections: Section, seen: Overview | None = None
+) -> tuple[TestClient, FakeOperations]:
+    """A client of the console beside these sections, and what it works with."""
     console = Console(
         api.live, Path("sync.yaml"), operations=(operations := FakeOperations()), watching=FakeWatching(seen)
     )
     served = Served(Described("api", "api", {}, worker_id="", sync="crm", ordinal=0), Health(), api.metrics)
-    app = application(api, served, (), {PATH: console.application})
+    app = application(api, served, sections, {PATH: console.application})
     client = TestClient(
         app, base_url=LOCAL, raise_server_exceptions=False, follow_redirects=False, client=CLIENT
     )

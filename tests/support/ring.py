@@ -231,6 +231,16 @@ class Ring:
             self.http.delete(f"{self.org['control_url']}/triggers").raise_for_status()
 
     @contextmanager
+    def rule(self, **body: Any) -> Iterator[None]:
+        """A validation rule of the org, until the block ends; see salmon.simulator.rules."""
+        address = f"{self.org['control_url']}/rules"
+        self.http.post(address, json={"rule": "validation", **body}).raise_for_status()
+        try:
+            yield
+        finally:
+            self.http.delete(address).raise_for_status()
+
+    @contextmanager
     def org_suspended(self) -> Iterator[None]:
         """The org answers nothing and refuses nothing, until the block ends."""
         (process,) = self.simulator.processes

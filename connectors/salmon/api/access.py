@@ -12,13 +12,12 @@ import base64
 import binascii
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
-from urllib.parse import SplitResult, urlsplit
 
 from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.security import APIKeyHeader, HTTPBasic, HTTPBearer
 
-from salmon.addresses import is_loopback
+from salmon.addresses import host_of, is_loopback
 from salmon.api.grants import LOCAL, Caller
 from salmon.api.keys import PREFIX, StoredKeys, named
 from salmon.api.limits import Buckets, too_many
@@ -91,13 +90,26 @@ class Access:
 
     def count(self, caller: Caller) -> None:
         """Count a request of this caller. Raises Problem: it makes too many."""
+        self._take(caller, 1)
+
+    def count_records(self, caller: Caller, records: int) -> None:
+        """
+        Count the records of a request that has been counted itself: each is as much work as a request of its own. A full bucket is enough
+        for any list. Raises Problem: it makes too many.
+        """
+        self._take(caller, min(records, self._settings().rate_burst) - 1)
+
+    def _take(self, caller: Caller, tokens: int) -> None:
         settings = self._settings()
-        wait_s = self._buckets.take(caller.name, per_s=settings.rate_per_s, burst=settings.rate_burst)
+        wait_s = self._buckets.take(
+            caller.name, per_s=settings.rate_per_s, burst=settings.rate_burst, tokens=tokens
+        )
         if wait_s:
-            raise too_many(wait_s)
+            # Who comes back is counted once more.
+            raise too_many(wait_s + (1 / settings.rate_per_s if tokens > 1 else 0))
 
     def keys(self) -> Mapping[str, ApiKeyConfig]:
-        """All keys that count now, by their names."""
+        """All keys that count now, by their names. Those of the configuration take precedence over those of the collection."""
         stored = {} if self._stored is None else self._stored.keys()
         return {**stored, **self._settings().known_keys}
 
@@ -170,7 +182,7 @@ class Access:
     def _known(self, secret: str, settings: ApiConfig) -> Caller | None:
         if (found := named(secret, settings.known_keys)) is not None:
             return found
-        if self._stored is not None and (found := named(secret, self._stored.keys())) is not None:
+        if self._stored is not None and (found := named(secret, self.keys())) is not None:
             return found
         if self._provider is not None and settings.oidc is not None and not secret.startswith(PREFIX):
             return self._provider.caller_of(secret, settings.oidc.grants)
@@ -192,7 +204,7 @@ def _check_origin(request: Request, allowed: Collection[str]) -> None:
     followed = reads and request.headers.get("sec-fetch-mode") == "navigate"  # a link
     foreign = request.headers.get("sec-fetch-site") == "cross-site" and not followed
     if origin is not None and not reads:
-        place = _split(origin).netloc
+        place = origin.partition("://")[2]
         foreign = foreign or not place or place != request.headers.get("host")
     if foreign:
         raise Problem(
@@ -203,7 +215,7 @@ def _check_origin(request: Request, allowed: Collection[str]) -> None:
 
 
 def _check_local(request: Request) -> None:
-    host = _split(f"//{request.headers.get('host', '')}").hostname or ""
+    host = host_of(request.headers.get("host", "")) or ""
     client = request.client.host if request.client else ""
     if not is_loopback(host) or not is_loopback(client) or any(map(_is_of_a_proxy, request.headers)):
         raise Problem(
@@ -216,14 +228,6 @@ def _check_local(request: Request) -> None:
 
 def _is_of_a_proxy(header: str) -> bool:
     return header in _OF_PROXIES or header.startswith("x-forwarded-")
-
-
-def _split(address: str) -> SplitResult:
-    """The parts of an address; of what is not one, nothing."""
-    try:
-        return urlsplit(address)
-    except ValueError:
-        return urlsplit("")
 
 
 def _shown(headers: Mapping[str, str]) -> str | None:

@@ -13,18 +13,20 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from fastapi import APIRouter, Depends, FastAPI
+from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from salmon import __version__
+from salmon.addresses import host_of
 from salmon.api import problems
 from salmon.api.access import SCHEMES
 from salmon.api.description import describe
 from salmon.api.handle import Api
 from salmon.api.limits import BodyLimit
-from salmon.api.problems import Problem
+from salmon.api.problems import Problem, at_fault
 from salmon.ops.api_metrics import ApiMetrics
 from salmon.ops.connect import pages
 from salmon.ops.connect.described import Served
@@ -110,8 +112,12 @@ def _bare(served: Served) -> FastAPI:
     return app
 
 
+def _no_host() -> Response:
+    return at_fault("Host", "not-understood", "the header is not a host and a port").response()
+
+
 class _Outermost:
-    """Counts each request by its route, and gives each answer the headers that keep browsers from guessing."""
+    """Refuses what has a malformed Host, counts each request by its route, and gives each answer the headers that keep browsers from guessing."""
 
     def __init__(self, app: ASGIApp, metrics: ApiMetrics) -> None:
         self._app, self._metrics = app, metrics
@@ -132,7 +138,10 @@ class _Outermost:
             await send(message)
 
         try:
-            await self._app(scope, receive, noted)
+            if host_of(Headers(scope=scope).get("host", "")) is None:
+                await _no_host()(scope, receive, noted)
+            else:
+                await self._app(scope, receive, noted)
         finally:
             route = getattr(scope.get("route"), "path", "other")
             self._metrics.api_request(route, scope["method"], status, time.monotonic() - began)

@@ -109,9 +109,9 @@ class Api:
     def settings(self) -> ApiConfig:
         return self.live().api or ApiConfig()
 
-    def collection(self, name: str) -> Documents[Document]:
-        """The collection of an object's documents."""
-        return self.database[self.objects[name].settings.places[0]]
+    def collections(self, name: str) -> list[Documents[Document]]:
+        """The collections of an object's documents; most objects have one."""
+        return [self.database[each] for each in self.objects[name].settings.places]
 
     @contextmanager
     def lookup(self) -> Iterator[Lookup]:
@@ -133,14 +133,8 @@ class Api:
 def objects_of(
     config: SyncConfig, schemas: Mapping[str, ObjectSchema], described: Mapping[str, Described]
 ) -> dict[str, ApiObject]:
-    """
-    What is known of each object that has a schema, and one collection: of several, nobody could say in one request which has a record.
-    Raises ConfigError: the settings do not fit a schema.
-    """
-    served = {name: each for name, each in config.objects.items() if each.collections is None}
-    for name in sorted(config.objects.keys() - served.keys()):
-        log.warning("object_not_served", object=name, reason="it has several collections")
-    shapes = shapes_of(served, schemas)
+    """What is known of each object that has a schema. Raises ConfigError: the settings do not fit a schema."""
+    shapes = shapes_of(config.objects, schemas)
     return {
         name: ApiObject(
             name, config.objects[name], schemas[name], shape, described.get(name, Described(name))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -19,7 +20,7 @@ from pydantic import ValidationError
 
 from salmon.api.grants import Caller, caller
 from salmon.api.keeping import Kept
-from salmon.config.api import ApiKeyConfig
+from salmon.config.api import NAME_PATTERN, ApiKeyConfig
 
 log = structlog.get_logger(__name__)
 
@@ -80,5 +81,7 @@ def _usable(documents: Iterable[Mapping[str, Any]]) -> Iterable[tuple[str, ApiKe
             wrong = ", ".join(sorted({".".join(map(str, each["loc"][:1])) for each in error.errors()}))
             log.warning("api_key_not_usable", wrong=wrong)
             continue
-        if isinstance(name, str) and name:
+        if isinstance(name, str) and re.fullmatch(NAME_PATTERN, name):
             yield name, key
+        else:  # as in the configuration: it must not look like the name of somebody else, e.g. of a user of api.oidc
+            log.warning("api_key_not_usable", wrong="_id")

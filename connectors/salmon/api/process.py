@@ -132,7 +132,7 @@ class _Process:
             reload=Reloading(NAME, config_path, live, self._health).reload,
         )
         self._watchdog = Watchdog(self._health, renew=last_resort.renew if last_resort else lambda: None)
-        tls = None if settings.tls is None else Tls(**settings.tls.model_dump())
+        tls = None if settings.tls is None else Tls(settings.tls.certificate_file, settings.tls.key_file)
         self._server = HttpServer(
             NAME,
             host=settings.host,

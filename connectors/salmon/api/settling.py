@@ -50,39 +50,55 @@ _JOIN_MAX_S: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What Salesforce refused of a record. *field*: empty for the record as a whole."""
+    """What Salesforce refused of a record. *field*: empty for the record as a whole. *seq*: of the write that was refused."""
 
     field: str
     code: str
     reason: str
+    seq: int
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What became of a write: *state* is in_step, refused or in_conflict. *lives*: whether the record exists."""
+    """
+    What became of a write: *state* is in_step, refused or in_conflict.
+
+    Args:
+        lives: Whether the record exists.
+        moves: Whether something else of it is still on its way to Salesforce.
+    """
 
     state: str
     lives: bool
     refusals: tuple[Refusal, ...] = ()
+    moves: bool = False
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether whoever waits for a write knows enough: what was refused or is in conflict may be of an earlier one."""
+        return self.state != ON_ITS_WAY and not self.moves
 
 
 def judged(state: State, rules: Rules) -> Settled:
     """Where a record is, by merge's state of it. *state* of the result is on_its_way if something is still owed."""
     parked = [(name, each) for side in state.sides.values() for name, each in side.parked.items()]
     refusals = tuple(
-        Refusal("" if name == EXISTENCE else name, each.code, each.reason)
+        Refusal("" if name == EXISTENCE else name, each.code, each.reason, each.group)
         for name, each in sorted(parked, key=lambda item: (-item[1].group, item[0]))
         if each.why is Park.REFUSED
     )
     if rules.one_way_to == MONGODB:
         return Settled(IN_STEP, state.lives)
+    moving = {
+        name
+        for name, side in state.sides.items()
+        if side.in_flight or owed_to(state, name, rules) is not None
+    }
     if refusals:
-        return Settled(REFUSED, state.lives, refusals)
+        return Settled(REFUSED, state.lives, refusals, SALESFORCE in moving)
     if any(each.why is Park.HELD for _, each in parked):
-        return Settled(IN_CONFLICT, state.lives)
-    waits = any(each.why is Park.DEFERRED for _, each in parked) or any(
-        side.in_flight or owed_to(state, name, rules) is not None for name, side in state.sides.items()
-    )
+        return Settled(IN_CONFLICT, state.lives, moves=SALESFORCE in moving)
+    waits = bool(moving) or any(each.why is Park.DEFERRED for _, each in parked)
     salesforce = state.sides.get(SALESFORCE)
     is_missing = state.lives and salesforce is not None and salesforce.exists is not True and not waits
     if is_missing and rules.one_way_to is None:
@@ -161,7 +177,7 @@ class Settling:
         with self._lock:
             self._waiters.setdefault(record, []).append(waiter)
             seen, settled = self._recent.get(record, (-1, None))
-        if settled is not None and seen > after and settled.state != ON_ITS_WAY:
+        if settled is not None and seen > after and settled.is_answer:
             waiter.tell(settled)
         return waiter
 
@@ -189,7 +205,7 @@ class Settling:
             self._ours.pop(record, None)
             self._note(record, settled.state)
             told = [each for each in self._waiters.get(record, ()) if each.after < seen]
-        if settled.state != ON_ITS_WAY:
+        if settled.is_answer:
             for waiter in told:
                 waiter.tell(settled)
 

@@ -269,21 +269,15 @@ def _edit(
     1: Kafka or the registry did not answer; try again.
     2: nothing was sent: correct what the message names.
     """
-    from salmon.dlq.editing import draft_of
-    from salmon.dlq.letters import Handled, LetterFilter, one
-    from salmon.dlq.replaying import EDITED, deal
+    from salmon.dlq.editing import edit
 
     who, now_ms = by or getpass.getuser(), int(time.time() * 1000)
+
+    def correct(draft: Draft) -> Plan:
+        return _from_editor(draft) if fields_file is None else draft.corrected(_text_of(fields_file))
+
     with _opened(config) as lookup:
-        letter, done = one(lookup, letter_id)
-        if done is not None:
-            raise ConfigError(f"{letter.id} was {done.action} by {done.by} already.")
-        draft = draft_of(lookup, letter, by=who, reason=reason, now_ms=now_ms)
-        plan = _from_editor(draft) if fields_file is None else draft.corrected(_text_of(fields_file))
-        marked = Handled(EDITED, who, now_ms, reason)
-        dealt = deal(lookup, LetterFilter(ids=(letter.id,)), lambda _: plan, marked)
-    if dealt.before:
-        raise ConfigError(f"{letter.id} was dealt with by somebody else meanwhile. Nothing was sent.")
+        letter, plan = edit(lookup, letter_id, correct, by=who, reason=reason, now_ms=now_ms)
     if as_json:
         print_json({"id": letter.id, "mend": plan.mend, "says": plan.says})
     else:

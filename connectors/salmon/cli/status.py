@@ -46,7 +46,7 @@ def status(
     """
     from salmon.errors import ConfigError, SalmonError
     from salmon.status.overview import Look
-    from salmon.status.scraping import addresses
+    from salmon.status.scraping import places_of
 
     try:
         settings = configured(config)
@@ -55,15 +55,7 @@ def status(
             raise
         _show_without_configuration(config, ports_file, fault, as_json=as_json)
         raise
-    where = addresses(
-        config_file=config,
-        ports_file=ports_file,
-        host=settings.rest.host if settings.rest.tls is None else settings.rest.reached_at,
-        port=settings.rest.port,
-        secure=settings.rest.tls is not None,
-        connectors=settings.roster.connectors,
-    )
-    look = Look(settings, where)
+    look = Look(settings, places_of(settings, config, ports_file))
     if not as_json:
         show_processes(look.processes, out())
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import sys
 import time
@@ -84,8 +85,11 @@ def or_could_not() -> Iterator[None]:
 
 
 def typed() -> str:
-    """Return what to type for this program in a command that is shown: `salmon`, or its path if `salmon` is not found."""
-    return "salmon" if shutil.which("salmon") else sys.argv[0]
+    """Return what to type for this program in a command that is shown: `salmon`, or how it was started if `salmon` is not found."""
+    if shutil.which("salmon"):
+        return "salmon"
+    started = Path(sys.argv[0])
+    return shlex.join([sys.executable, "-m", "salmon"] if started.name == "__main__.py" else [str(started)])
 
 
 # All output of commands goes through these. Text from outside is escaped, so it cannot control the terminal (salmon.harmless).

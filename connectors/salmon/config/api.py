@@ -17,8 +17,9 @@ from pydantic import (
 )
 
 from salmon.addresses import is_loopback
-from salmon.config.rest import TlsFiles
+from salmon.config.rest import TlsFiles, named_host
 from salmon.plugin.marks import LIVE
+from salmon.ports import url_of
 
 VERBS: Final = ("read", "create", "update", "delete")
 VIEWER: Final = "viewer"
@@ -105,6 +106,16 @@ class OidcConfig(BaseModel):
         return value
 
 
+class ApiTlsConfig(TlsFiles):
+    """TLS of the API's port."""
+
+    ca_file: str | None = Field(
+        default=None,
+        min_length=1,
+        description="CAs that `salmon status` and the console trust when they ask the API how it is (PEM). Without it: the system's.",
+    )
+
+
 class ApiConfig(BaseModel):
     """`salmon run api`. `run all` starts it if this section is there."""
 
@@ -117,7 +128,7 @@ class ApiConfig(BaseModel):
     port: int = Field(
         default=8090, ge=0, le=65535, description="Port to listen on; --port overrides it. 0: any free port."
     )
-    tls: TlsFiles | None = None
+    tls: ApiTlsConfig | None = None
     # Not `keys`: what has an attribute of that name counts as a mapping.
     known_keys: dict[Name, ApiKeyConfig] = Field(
         default_factory=dict,
@@ -150,14 +161,14 @@ class ApiConfig(BaseModel):
         default=50,
         gt=0,
         le=100_000,
-        description="Requests a second that each key or user may make in the long run.",
+        description="Requests a second that each key or user may make in the long run. In a list to write, each record counts.",
         json_schema_extra=LIVE,
     )
     rate_burst: int = Field(
         default=100,
         ge=1,
         le=1_000_000,
-        description="Requests that it may make at once.",
+        description="Requests that it may make at once. A longer list to write needs all of them.",
         json_schema_extra=LIVE,
     )
     body_bytes_max: int = Field(
@@ -218,6 +229,13 @@ class ApiConfig(BaseModel):
     def is_open_to_all(self) -> bool:
         """Whether others than this machine reach it, and none of them needs a key or a token."""
         return not is_loopback(self.host) and not self.has_credentials
+
+    @property
+    def reached_at(self) -> str | None:
+        """Its address, if the configuration says it; None: the port is any free one."""
+        secure = self.tls is not None
+        host = named_host(self.host) if secure else self.host
+        return url_of(host, self.port, secure=secure) if self.port else None
 
     @model_validator(mode="after")
     def _safe(self) -> Self:

@@ -87,6 +87,9 @@ class RestConfig(BaseModel):
     @property
     def reached_at(self) -> str:
         """The host by which other processes reach this one."""
-        if self.advertised_host is not None:
-            return self.advertised_host
-        return socket.gethostname() if self.host in _ALL_ADDRESSES else self.host
+        return self.advertised_host or named_host(self.host)
+
+
+def named_host(host: str) -> str:
+    """The host by which others reach what listens there, as a certificate names it."""
+    return socket.gethostname() if host in _ALL_ADDRESSES else host

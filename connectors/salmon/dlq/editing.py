@@ -8,15 +8,15 @@ Everything is checked against the schema before anything is written. What a sour
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Final
 
 import yaml
 
-from salmon.dlq.letters import StoredLetter
-from salmon.dlq.replaying import Mend, Plan, Planner
+from salmon.dlq.letters import Handled, LetterFilter, StoredLetter, one
+from salmon.dlq.replaying import EDITED, Mend, Plan, Planner, deal
 from salmon.errors import ConfigError, DataError, SchemaMismatch
 from salmon.kafka.codecs.events import Events
 from salmon.kafka.codecs.outbox import Documents
@@ -58,6 +58,10 @@ class Draft:
         """The YAML, for a person."""
         said = "\n".join(f"# {line}" for line in _explained(self.letter))
         return f"{said}\n{yaml_of(self.fields, self.schema)}"
+
+    def text_without(self, hidden: Collection[str]) -> str:
+        """The YAML alone, for a person who is not shown these fields. They stay as they are."""
+        return yaml_of({name: each for name, each in self.fields.items() if name not in hidden}, self.schema)
 
     def corrected(self, text: str) -> Plan:
         """
@@ -105,6 +109,30 @@ def draft_of(lookup: Lookup, letter: StoredLetter, *, by: str, reason: str, now_
             f"{letter.id}: the value is still in the record itself. Correct it there; then `salmon dlq replay {letter.id}` reads it."
         )
     raise ConfigError(f"{letter.id} cannot be edited. {planned.says}")
+
+
+def edit(
+    lookup: Lookup, text: str, correct: Callable[[Draft], Plan], *, by: str, reason: str, now_ms: int
+) -> tuple[StoredLetter, Plan]:
+    """
+    Have a letter corrected, send it, and mark it.
+
+    Args:
+        text: Its id.
+        correct: What is sent of it; Draft.corrected() of what a person has written.
+
+    Raises:
+        ConfigError, DataError: nothing was sent; the message says why. And as draft_of() does.
+    """
+    letter, done = one(lookup, text)
+    if done is not None:
+        raise ConfigError(f"{letter.id} was {done.action} by {done.by} already.")
+    plan = correct(draft_of(lookup, letter, by=by, reason=reason, now_ms=now_ms))
+    marked = Handled(EDITED, by, now_ms, reason)
+    dealt = deal(lookup, LetterFilter(ids=(letter.id,)), lambda _: plan, marked)
+    if dealt.before:
+        raise ConfigError(f"{letter.id} was dealt with by somebody else meanwhile. Nothing was sent.")
+    return letter, plan
 
 
 def shown_fields(lookup: Lookup, letter: StoredLetter) -> dict[str, Any] | None:

@@ -46,6 +46,7 @@ from salmon.mongodb.paths import (
     require_distinct,
     tops_of,
 )
+from salmon.mongodb.plain import PLAIN_TYPES
 from salmon.mongodb.targets import shown_target, target_shown
 from salmon.mongodb.wire.client import Document
 from salmon.transforms.bound import NOTHING, Bound
@@ -165,6 +166,22 @@ class DocumentShape:
         return frozenset(
             field.name for field in self.schema.references if self.synced.intersection(field.reference_to)
         )
+
+    @cached_property
+    def plain(self) -> Mapping[str, type]:
+        """
+        Fields of the document's own whose values need no conversion if salmon.mongodb.plain.as_it_is() says so of this type. A reader of
+        thousands of documents takes them without value_in().
+        """
+        apart = self.links | self.flow.forms.keys()
+        return {
+            field.name: kind
+            for field in self.schema.fields
+            if (kind := PLAIN_TYPES.get(field.kind)) is not None
+            and not field.is_polymorphic
+            and field.name not in apart
+            and "." not in self.path[field.name]
+        }
 
     @cached_property
     def projection(self) -> Mapping[str, int]:

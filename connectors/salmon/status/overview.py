@@ -188,7 +188,7 @@ class Look:
     Looks at everything: first the processes, and then Kafka, which may be away.
 
     Args:
-        addresses: Connector -> base address of its REST port. A missing one is unknown.
+        addresses: Process -> base address of its port. That of a connector which is missing is unknown.
     """
 
     def __init__(self, config: SyncConfig, addresses: Mapping[str, str]) -> None:
@@ -209,10 +209,17 @@ class Look:
         """Return what each process reports, within a bounded time, whatever hangs."""
         if self._processes is None:
             owner = Owner(self._sync.config.name, lambda: self._cluster_id)
-            tls = self._sync.config.rest.tls
-            found = ask(owner, self._addresses, ca_file=None if tls is None else tls.ca_file)
+            config = self._sync.config
+            tls, api_tls = config.rest.tls, None if config.api is None else config.api.tls
+            found = ask(
+                owner,
+                self._addresses,
+                ca_file=None if tls is None else tls.ca_file,
+                api_ca_file=None if api_tls is None else api_tls.ca_file,
+            )
             reports = {each.connector: each for each in found}
-            self._processes = tuple(reports.get(name) or _unknown(name) for name in self._roster.connectors)
+            names = dict.fromkeys((*self._roster.connectors, *self._addresses))
+            self._processes = tuple(reports.get(name) or _unknown(name) for name in names)
         return self._processes
 
     def overview(self) -> Overview:

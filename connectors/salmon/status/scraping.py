@@ -18,12 +18,15 @@ from typing import Any, Final
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
+from salmon.config.models import SyncConfig
 from salmon.errors import ConfigError
 from salmon.kafka.topics import CONNECTORS
 from salmon.ports import url_of
 
 # Together with the start of the command, the table appears within three seconds, whatever hangs.
 ANSWER_MAX_S: Final = 2.0
+
+API: Final = "api"  # the process of `salmon run api`
 
 Labels = Mapping[str, str]
 
@@ -127,7 +130,12 @@ class Owner:
 
 
 def ask(
-    owner: Owner, places: Mapping[str, str], *, within_s: float = ANSWER_MAX_S, ca_file: str | None = None
+    owner: Owner,
+    places: Mapping[str, str],
+    *,
+    within_s: float = ANSWER_MAX_S,
+    ca_file: str | None = None,
+    api_ca_file: str | None = None,
 ) -> list[ProcessReport]:
     """
     Ask all processes at once how they are.
@@ -135,12 +143,15 @@ def ask(
     Args:
         places: Connector -> base address of its REST port.
         within_s: How long to wait for an answer.
-        ca_file: The CAs that an https address is checked by. None: the system's.
+        ca_file: The CAs that an https address is checked by; *api_ca_file*: that of the API. None: the system's.
 
     Returns:
         One report for each, in order. Never raises: a missing answer is also reported.
     """
-    asked = [_Asked(connector, url, within_s, ca_file) for connector, url in places.items()]
+    asked = [
+        _Asked(connector, url, within_s, api_ca_file if connector == API else ca_file)
+        for connector, url in places.items()
+    ]
     deadline = time.monotonic() + within_s
     for each in asked:
         each.wait(deadline)
@@ -201,8 +212,8 @@ class _Asked:
         message = f"No answer within {within_s:.0f} s: the process hangs, or it is suspended."
         if isinstance(self._error, requests.exceptions.SSLError):
             message = (
-                "Its certificate is not trusted, or has another name than this address. Name its CA in rest.tls.ca_file, and "
-                "an address of the certificate in rest.host or rest.advertised_host."
+                "Its certificate is not trusted, or has another name than this address. Name its CA in rest.tls.ca_file (of the API: "
+                "api.tls.ca_file), and an address of the certificate in rest.host or rest.advertised_host (api.host)."
             )
         elif self._error is not None and not isinstance(self._error, requests.Timeout):
             message = (
@@ -236,6 +247,25 @@ def _object(answer: requests.Response | None) -> dict[str, Any] | None:
     return body if isinstance(body, dict) else None
 
 
+def places_of(config: SyncConfig, config_file: Path, ports_file: Path | None = None) -> Mapping[str, str]:
+    """
+    Return where the processes of a configuration are, as addresses() does.
+
+    Raises:
+        ConfigError: *ports_file* cannot be read.
+    """
+    rest = config.rest
+    return addresses(
+        config_file=config_file,
+        ports_file=ports_file,
+        host=rest.host if rest.tls is None else rest.reached_at,
+        port=rest.port,
+        secure=rest.tls is not None,
+        connectors=config.roster.connectors,
+        api=None if config.api is None else config.api.reached_at,
+    )
+
+
 def addresses(
     *,
     config_file: Path,
@@ -244,9 +274,10 @@ def addresses(
     port: int,
     connectors: Sequence[str] = CONNECTORS,
     secure: bool = False,
+    api: str | None = None,
 ) -> Mapping[str, str]:
     """
-    Return the address of each connector's REST port: from the file that `run all --ports-file` wrote, or else the ports that
+    Return the address of the API, if there is one, and of each connector's REST port: from the file that `run all --ports-file` wrote, or else the ports that
     `run all` uses.
 
     Args:
@@ -254,6 +285,7 @@ def addresses(
         host, port: `rest` in the configuration. With port 0 the real port is not known.
         connectors: Those of the sync, in their order.
         secure: Whether the configuration has `rest.tls`.
+        api: The API's address by the configuration; None: it has none, or none that is known.
 
     Raises:
         ConfigError: *ports_file* cannot be read.
@@ -264,11 +296,12 @@ def addresses(
     if ports_file is not None:
         try:
             found = json.loads(ports_file.read_text(encoding="utf-8"))
-            return {name: str(found[name]["url"]) for name in connectors if name in found}
+            at = {name: str(found[name]["url"]) for name in (*connectors, API) if name in found}
         except (OSError, ValueError, KeyError, TypeError):
             raise ConfigError(
                 f"--ports-file {ports_file}: cannot be read. Give the file that `salmon run all --ports-file` writes."
             ) from None
-    if port == 0:
-        return {}
-    return {name: url_of(host, port + number, secure=secure) for number, name in enumerate(connectors)}
+    else:
+        numbered = enumerate(connectors) if port else ()
+        at = {name: url_of(host, port + number, secure=secure) for number, name in numbered}
+    return at if api is None else {**at, API: at.get(API, api)}

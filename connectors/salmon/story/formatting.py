@@ -87,6 +87,12 @@ def called(field: str) -> str:
 WORDS: Final = "Its own words: "
 
 
+def without_words(text: str) -> str:
+    """Return why something was refused without the side's own words, which may quote a value that is masked."""
+    before, words, _ = text.partition(WORDS)
+    return f"{before}{words}{MASKED}" if words else text
+
+
 def because(code: str, reason: str) -> str:
     """Return why something was refused or waits, for use within a sentence: "CODE (reason)", or what there is of it."""
     reason = reason.rstrip(".")

@@ -12,11 +12,11 @@ from salmon.errors import DataError
 from salmon.kafka import clients, scans
 from salmon.kafka.codecs.serdes import Changes, Conflicts, Records, Writes
 from salmon.kafka.dead_letters import PREFIX, SUBJECT, headers_of
-from salmon.kafka.extents import extents
+from salmon.kafka.extents import extents, extents_of
 from salmon.kafka.offsets import OffsetStore
 from salmon.kafka.reader import Place
 from salmon.kafka.tables import Progress
-from salmon.model.change import Write, WriteOp
+from salmon.model.change import Change, Write, WriteOp
 from salmon.model.policies import EXISTENCE
 from salmon.model.sides import named
 from salmon.mongodb.keys import why_no_key
@@ -140,6 +140,20 @@ def _evidence(lookup: Lookup, name: str, text: str, progress: Progress | None) -
     )
 
 
+def latest_changes(lookup: Lookup, name: str, key: str, *, most: int) -> list[At[Change]]:
+    """
+    Return the record's changes among the last *most* offsets of its partition.
+
+    Raises:
+        SetupError, Unavailable: Kafka or the registry cannot be used.
+    """
+    changes = Changes(lookup.schema(name), lookup.registry, lookup.topics.changes(name))
+    place = lookup.place(changes.topic, key)
+    span = extents_of(lookup.admin, [place])[place]
+    begins = {place: max(span.start, span.end - most)}
+    return _read(lookup, place, key, changes.decode, None, begins=begins)
+
+
 def _guarded(
     lookup: Lookup, name: str, key: str, writes: Mapping[str, Sequence[At[Write | None]]]
 ) -> Mapping[str, int]:
@@ -173,6 +187,7 @@ def _read(
     progress: Progress | None,
     *,
     tombstones: bool = False,
+    begins: Mapping[Place, int] | None = None,
 ) -> list[At[Any]]:
     found: list[At[Any]] = []
 
@@ -186,7 +201,7 @@ def _read(
             return  # merge has set it aside; it is among the dead letters
         found.append(At(clients.place_of(message)[2], message.timestamp()[1], what))
 
-    scans.scan(lookup.kafka, lookup.admin, [place], take, keys=[key], progress=progress)
+    scans.scan(lookup.kafka, lookup.admin, [place], take, keys=[key], begins=begins, progress=progress)
     return found
 
 

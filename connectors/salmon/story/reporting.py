@@ -17,7 +17,18 @@ from salmon.model.rules import Rules
 from salmon.model.schema import FieldSchema
 from salmon.model.steps.work import Fact, Folded
 from salmon.story.evidence import At, Evidence, Letter, Replay
-from salmon.story.formatting import MASKED, WORDS, because, called, quoted, shown, side_named, span, when
+from salmon.story.formatting import (
+    MASKED,
+    WORDS,
+    because,
+    called,
+    quoted,
+    shown,
+    side_named,
+    span,
+    when,
+    without_words,
+)
 
 _FIELDS_SHOWN_MAX: Final = 6
 _OPS: Final[Mapping[Op, str]] = {
@@ -117,7 +128,7 @@ class _Entries:
     def letters(self) -> Iterator[Entry]:
         for item in self._evidence.letters:
             letter: Letter = item.what
-            says = f"set aside: {letter.message}"
+            says = f"set aside: {without_words(letter.message) if self._hidden else letter.message}"
             source = {"from": letter.source} if letter.source else {}
             yield Entry(
                 item.at_ms, letter.connector, "dead letter", says, told_by={"error": letter.error, **source}
@@ -170,7 +181,7 @@ class _Entries:
             code, reason = change.source.get("code", ""), change.source.get("reason", "")
             why = f": {cause}" if (cause := because(code, reason)) else ""
             if said := change.source.get("said", ""):
-                why += f". {WORDS}{said}"
+                why += f". {WORDS}{MASKED if self._hidden else said}"
             at_fault = f" for {_names(change.changed)}" if change.changed else ""
             if change.op is Op.DEFERRED:
                 return f"{side} cannot take write {change.ack} yet{at_fault}{why}"

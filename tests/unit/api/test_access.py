@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from fastapi.testclient import TestClient
@@ -11,9 +12,11 @@ from pydantic import ValidationError
 from salmon.api.access import Access
 from salmon.api.grants import caller
 from salmon.api.keys import StoredKeys, hash_of, new_key
+from salmon.api.records import changes, routes
 from salmon.config.api import ApiConfig
 from salmon.errors import Unavailable
 from support.api_room import LOCAL, api_of, client_of, echo, settings
+from support.console_room import console_of
 
 KEY = new_key()
 
@@ -57,10 +60,58 @@ def test_without_credentials_another_machine_is_not_served_whatever_it_calls_us(
     assert TestClient(app, base_url=LOCAL, client=("::1", 5)).get("/who").status_code == 200
 
 
-def test_an_address_that_is_none_is_refused_and_no_fault_of_ours() -> None:
+@pytest.mark.parametrize(
+    "host", ["[", "[::1", "[x]:80", "127.0.0.1:port", "127.0.0.1:99999", "a@127.0.0.1", "a/b", "\xff\u2100"]
+)
+@pytest.mark.parametrize("path", ["/who", "/console", "/console/", "/health", "/docs", "/nowhere"])
+def test_a_malformed_host_is_the_clients_fault_everywhere(host: str, path: str) -> None:
+    """400 with a problem that names the header, whoever asks for what."""
+    raw = {"host": host.encode()}
+    for client in (client_of(api_of("Account"), echo), with_key("*:*", "operator")):
+        answer = client.get(path, headers={**raw, "x-api-key": KEY.encode()})
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "Host")
+
+
+_HEADERS = (
+    "host", "origin", "authorization", "x-api-key", "cookie", "prefer", "if-match", "if-none-match", "idempotency-key", "content-type",
+    "content-length", "last-event-id", "forwarded", "sec-fetch-site", "accept", "range", "access-control-request-method",
+)  # fmt: skip
+_MALFORMED = (
+    b"",
+    b"[",
+    b"]:",
+    b"\xff\xfe",
+    b"\x00",
+    b"a" * 9_000,
+    b'=;=,;"',
+    b"Bearer a.b.c",
+    b"Basic /w==",
+    b"multipart/form-data",
+    b"-1",
+)
+
+
+@pytest.mark.parametrize("name", _HEADERS)
+def test_no_header_is_a_fault_of_ours(name: str) -> None:
+    """Whatever is in it, on the API and on the console, whoever sends it."""
+    said: tuple[dict[str, Any], ...] = ({}, {"keys": {"shop": {"hash": hash_of(KEY), "scopes": ["*:*"]}}})
+    for keys in said:
+        client, _ = console_of(api_of("Account", database=MagicMock(), **keys), routes.router, changes.router)
+        for value in _MALFORMED:
+            for method, path in (
+                ("GET", "/api/v1"),
+                ("POST", "/api/v1/Account"),
+                ("POST", "/console/login"),
+                ("GET", "/console"),
+            ):
+                raw = {"x-api-key": KEY.encode(), "content-type": b"application/json", name: value}
+                answer = client.request(method, path, headers=raw, content=b"[")
+                assert answer.status_code < 500, (value, method, path)
+
+
+def test_an_origin_that_is_none_is_another_one() -> None:
     """Half an IPv6 address, or no origin at all."""
     client = client_of(api_of("Account"), echo)
-    assert client.get("/who", headers={"host": "["}).status_code == 403
     for origin in ("http://[", "null", ""):
         assert client.post("/write", headers={"origin": origin}).status_code == 403
     assert with_key("*:*").post("/write", headers={"origin": "null", "host": ""}).status_code == 403
@@ -259,6 +310,29 @@ def test_keys_may_be_in_a_collection() -> None:
     stored.away, stored.documents = False, []
     now[0] += 11
     assert client.get("/who", headers=headers).status_code == 401
+
+
+@pytest.mark.parametrize("name", ["", "oidc:ann", "address:1.2.3.4", "a b", "shop\n", "x" * 65, 7])
+def test_a_stored_key_has_a_name_as_in_the_file(name: Any) -> None:
+    """One called like a user of the provider would share its limit, and be taken for it in the audit."""
+    stored = Stored()
+    stored.documents = [{"_id": name, "hash": hash_of(KEY), "scopes": ["*:read"]}]
+    assert StoredKeys(stored.read).keys() == {}
+
+
+def test_a_key_of_the_file_takes_precedence_over_a_stored_one_of_its_name() -> None:
+    """Whoever may write to the collection gives nobody the name of a key of the file."""
+    stored = Stored()
+    stored.documents = [{"_id": "shop", "hash": hash_of(KEY), "scopes": ["*:*", "operator"]}]
+    own = new_key()
+
+    def access(said: Any) -> Access:
+        return Access(said, stored=StoredKeys(stored.read))
+
+    keys = {"shop": {"hash": hash_of(own), "scopes": ["Account:read"]}}
+    client = client_of(api_of("Account", access=access, keys=keys, keys_collection="api_keys"), echo)
+    assert client.get("/who", headers={"X-API-Key": KEY}).status_code == 401
+    assert client.get("/who", headers={"X-API-Key": own}).json() == "shop"
 
 
 def test_a_key_is_nowhere_but_with_its_owner() -> None:

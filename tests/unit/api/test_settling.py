@@ -42,7 +42,7 @@ def test_a_write_without_an_answer_is_on_its_way() -> None:
     assert judged(state, RULES).state == ON_ITS_WAY
 
 
-def test_a_refusal_has_the_orgs_own_code_field_and_words() -> None:
+def test_a_refusal_has_the_orgs_own_code_and_field() -> None:
     """The newest first; of a whole record, no field."""
     state = agreed()
     state.sides[SALESFORCE].parked = {
@@ -52,9 +52,19 @@ def test_a_refusal_has_the_orgs_own_code_field_and_words() -> None:
     found = judged(state, RULES)
     assert found.state == REFUSED
     assert found.refusals == (
-        Refusal("", "INSUFFICIENT_ACCESS", "no"),
-        Refusal("Name", "STRING_TOO_LONG", "Name: too long"),
+        Refusal("", "INSUFFICIENT_ACCESS", "no", 3),
+        Refusal("Name", "STRING_TOO_LONG", "Name: too long", 2),
     )
+    assert found.is_answer
+
+
+def test_an_earlier_refusal_is_no_answer_while_a_write_is_on_its_way() -> None:
+    """The record is shown as refused all the time; who waits for the write hears of it when Salesforce has answered that one."""
+    state = agreed()
+    state.sides[SALESFORCE].parked = {"Name": Parked(Park.REFUSED, 2, "STRING_TOO_LONG")}
+    state.sides[SALESFORCE].sent[4] = Sent(WriteOp.UPDATE, {"Notes__c": "B"})
+    found = judged(state, RULES)
+    assert (found.state, found.is_answer) == (REFUSED, False)
 
 
 def test_a_conflict_on_hold_is_in_conflict() -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from salmon.cli import audience, status, verify
+from salmon.cli import audience, status, terminal, verify
 from salmon.demo.acts import Act
 from salmon.demo.board import Board, ObjectNumbers
 from salmon.errors import ConfigError
@@ -257,3 +259,16 @@ def test_without_a_terminal_each_thing_is_a_line() -> None:
         "  Account: all 10 records are in MongoDB",
         "  FAILED  A trigger: not within 20 s: [it] (20.0 s)",
     ]
+
+
+def test_a_command_that_is_shown_can_be_typed_however_salmon_was_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By its name if that is found; else by its path, or as a module: a file of the package cannot be run."""
+    monkeypatch.setattr(shutil, "which", lambda _: "/bin/salmon")
+    assert terminal.typed() == "salmon"
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    monkeypatch.setattr(sys, "argv", ["/opt/a b/salmon", "demo"])
+    assert terminal.typed() == "'/opt/a b/salmon'"
+    monkeypatch.setattr(sys, "argv", ["/opt/lib/salmon/__main__.py", "demo"])
+    assert terminal.typed() == f"{sys.executable} -m salmon"

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from salmon.config.api import ApiConfig
 from salmon.errors import ConfigError
 from salmon.kafka.topics import CONNECTORS
 from salmon.ops.health import Health
@@ -21,7 +22,7 @@ from salmon.ops.metrics import Metrics
 from salmon.ops.rest import RestServer
 from salmon.ports import free_ports
 from salmon.runtime.lifecycle import Lifecycle
-from salmon.status.scraping import Owner, Samples, addresses, ask, parsed
+from salmon.status.scraping import API, Owner, Samples, addresses, ask, parsed
 from support.connect_rest import Worker, running
 
 CRM = Owner("crm", lambda: "here")
@@ -249,3 +250,28 @@ def test_without_a_file_the_ports_are_those_that_run_all_takes(tmp_path: Path) -
     found = addresses(config_file=config, ports_file=None, host="127.0.0.1", port=8083)
     assert found == {name: f"http://127.0.0.1:{8083 + i}" for i, name in enumerate(CONNECTORS)}
     assert addresses(config_file=config, ports_file=None, host="127.0.0.1", port=0) == {}
+
+
+def test_the_api_is_where_the_file_or_else_the_configuration_says(tmp_path: Path) -> None:
+    """It may be a pod of its own, which `run all` has not started."""
+    config, url = tmp_path / "sync.yaml", "https://127.0.0.1:8090"
+    found = addresses(config_file=config, ports_file=None, host="127.0.0.1", port=8083, api=url)
+    assert list(found.items())[-1] == (API, url)
+    assert addresses(config_file=config, ports_file=None, host="h", port=0, api=url) == {API: url}
+    written = {"merge": {"url": "http://127.0.0.1:5"}}
+    (tmp_path / "ports.json").write_text(json.dumps(written), encoding="utf-8")
+    assert addresses(config_file=config, ports_file=None, host="h", port=1, api=url)[API] == url
+    written[API] = {"url": "http://127.0.0.1:6"}
+    (tmp_path / "ports.json").write_text(json.dumps(written), encoding="utf-8")
+    for named in (None, url):
+        assert addresses(config_file=config, ports_file=None, host="h", port=1, api=named) == {
+            "merge": "http://127.0.0.1:5", API: "http://127.0.0.1:6"
+        }  # fmt: skip
+
+
+def test_the_address_of_the_api_is_that_of_its_settings() -> None:
+    """With TLS it is a name that a certificate can have; a port that nobody knows is none."""
+    files = {"certificate_file": "a", "key_file": "b"}
+    assert ApiConfig(port=81).reached_at == "http://127.0.0.1:81"
+    assert ApiConfig.model_validate({"port": 81, "tls": files}).reached_at == "https://127.0.0.1:81"
+    assert ApiConfig(port=0).reached_at is None

@@ -7,6 +7,7 @@ from dataclasses import replace
 from salmon.model.change import CUT
 from salmon.model.policies import HOLD
 from salmon.story.evidence import At, Letter, replayed
+from salmon.story.reporting import entries_of
 from support.stories import Story, in_step, rules
 from support.told import BEGAN_MS, STEP_MS, evidence_of, told_of
 
@@ -169,3 +170,20 @@ def test_a_refusal_is_told_with_the_sides_own_words() -> None:
     told = told_of(story, changes=[*before, replace(last, what=said)])
     (outcome,) = [entry for entry in told if entry.kind == "outcome"]
     assert "INVALID. Its own words: A phone needs its country. (" in outcome.says
+
+
+def test_where_fields_are_masked_the_sides_own_words_are_not_shown() -> None:
+    """They may quote such a value."""
+    story = in_step(Phone="555 0000")
+    story.mongodb.edits(Phone="555 0101", at=BEGAN_MS)
+    story.salesforce.refuses(story.writes["salesforce"], "Phone")
+    evidence = evidence_of(story)
+    *before, last = evidence.changes
+    said = replace(last.what, source={**last.what.source, "said": "555 0101 is no phone."})
+    letter = At(
+        0, last.at_ms, Letter("salesforce-sink", "Bad", "refused. Its own words: 555 0101 is no phone.")
+    )
+    evidence = replace(evidence, changes=[*before, replace(last, what=said)], letters=[letter])
+    told = entries_of(evidence, story.rules, replayed(evidence, story.rules), hidden={"Phone"})
+    assert "555 0101" not in " ".join(entry.says for entry in told)
+    assert sum("Its own words: (masked)" in entry.says for entry in told) == 2

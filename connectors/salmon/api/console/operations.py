@@ -18,7 +18,7 @@ import structlog
 
 from salmon.api.problems import Problem
 from salmon.config.models import SyncConfig
-from salmon.dlq.editing import shown_fields
+from salmon.dlq.editing import draft_of, edit, shown_fields
 from salmon.dlq.letters import Found, Handled, LetterFilter, StoredLetter, found, one
 from salmon.dlq.replaying import DealtWith, Plan, Planner, discard, replay
 from salmon.doctor.checks import Line
@@ -132,6 +132,34 @@ class Operations:
         with self._lookup() as lookup:
             letter, done = one(lookup, text)
             return letter, done, Planner(lookup).plan(letter), shown_fields(lookup, letter)
+
+    def draft(self, text: str, *, hidden_of: Callable[[str], Collection[str]]) -> tuple[StoredLetter, str]:
+        """
+        A dead letter, and its fields as YAML to correct.
+
+        Args:
+            hidden_of: The fields of an object whose values are not shown.
+
+        Raises:
+            ConfigError, DataError: it cannot be edited; the message says what to do instead.
+        """
+        with self._lookup() as lookup:
+            letter, _ = one(lookup, text)
+            draft = draft_of(lookup, letter, by="", reason="", now_ms=_now_ms())
+            return letter, draft.text_without(hidden_of(letter.subject))
+
+    def edit(self, text: str, corrected: str, *, by: str, reason: str) -> Plan:
+        """Send a dead letter with corrected fields. Returns what was done. Raises ConfigError, DataError: nothing was sent."""
+        with self._turn(self._acting, _PATIENCE_S), self._lookup() as lookup:
+            _, plan = edit(
+                lookup,
+                text,
+                lambda draft: draft.corrected(corrected),
+                by=by,
+                reason=reason,
+                now_ms=_now_ms(),
+            )
+            return plan
 
     def replay(self, asked: LetterFilter, *, by: str, reason: str, dry_run: bool = False) -> DealtWith:
         return self._deal(partial(replay, dry_run=dry_run), asked, by, reason)

@@ -15,6 +15,8 @@ from salmon.api.console.rendering import Rendering
 from salmon.api.console.visitors import Visitor, Visitors
 from salmon.api.console.watching import Watching
 from salmon.api.handle import Api
+from salmon.dlq.letters import StoredLetter
+from salmon.story.formatting import without_words
 
 log = structlog.get_logger(__name__)
 
@@ -82,6 +84,10 @@ class Parts:
         """The fields of an object whose values are masked for a side: the console does not show them either."""
         known = self.api.objects.get(name)
         return frozenset() if known is None else known.hidden
+
+    def reason_of(self, letter: StoredLetter) -> str:
+        """Why a record was set aside; the side's own words only if no field of the object is masked."""
+        return without_words(letter.reason) if self.hidden_of(letter.subject) else letter.reason
 
 
 def note(visitor: Visitor, action: str, reason: str, **facts: Any) -> None:

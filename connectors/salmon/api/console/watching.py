@@ -18,7 +18,7 @@ from salmon.api.streams import Streams
 from salmon.config.models import SyncConfig
 from salmon.errors import SalmonError
 from salmon.status.overview import Look, Overview
-from salmon.status.scraping import Samples, addresses
+from salmon.status.scraping import Samples, places_of
 
 RENEW_S: Final = 1.0
 _SHARE: Final = 4.0  # so many times as long as a look takes, nobody looks again
@@ -139,16 +139,7 @@ class Watching:
 
     def _looked(self) -> Seen:
         config = self._live()
-        rest = config.rest
-        where = addresses(
-            config_file=self._config_path,
-            ports_file=None,
-            host=rest.host if rest.tls is None else rest.reached_at,
-            port=rest.port,
-            secure=rest.tls is not None,
-            connectors=config.roster.connectors,
-        )
-        look = Look(config, where)
+        look = Look(config, places_of(config, self._config_path))
         try:
             overview = look.overview()
         except SalmonError as trouble:

@@ -16,13 +16,13 @@ from fastapi.responses import JSONResponse, Response
 from salmon.api.grants import Caller
 from salmon.api.handle import Api, ApiObject
 from salmon.api.problems import Fault, Problem, at_fault
-from salmon.api.records import checking, idempotency, writing
-from salmon.api.records.asking import SYNCED, Listing, Prefers, bounded, time_bound_ms
+from salmon.api.records import checking, idempotency, refusing, writing
+from salmon.api.records.asking import SYNCED, Listing, Prefers, bounded, gathered, time_bound_ms
 from salmon.api.records.bodies import Models, faults_in, parsed
 from salmon.api.records.matching import RECORD_ID, RECORD_KEY
 from salmon.api.records.paging import cursor_of
 from salmon.api.records.selecting import Selection, selection_of
-from salmon.api.records.showing import etag_of, key_shown, shown
+from salmon.api.records.showing import all_shown, etag_of, key_shown, shown
 from salmon.api.records.writing import Conditions
 from salmon.api.settling import IN_STEP, REFUSED, Settled, Waiter
 from salmon.api.threads import in_thread
@@ -33,7 +33,6 @@ log = structlog.get_logger(__name__)
 
 UNCHANGED: Final = -1
 FAULTS_MAX: Final = 50  # of one record
-_REFUSED: Final = "refused-by-salesforce"
 _READ: Final = frozenset({"record", "etag"})  # of a result: only for those who may read
 _REPLAYED: Final = {"Idempotency-Replayed": "true"}
 
@@ -55,22 +54,23 @@ class Objects:
     async def read_all(self, request: Request, caller: Caller) -> Response:
         asked = Listing.of(self.api, self.of, request, caller)
         prefers = Prefers.of(request)
-        documents, count = await in_thread(asked.read, prefers.count)
-        more, documents = len(documents) > asked.limit, documents[: asked.limit]
-        headers: dict[str, str] = {}
-        if more and (cursor := cursor_of(asked.order, documents[-1])) is not None:
-            others = [(n, v) for n, v in request.query_params.multi_items() if n != "cursor"]
-            following = urlencode([*others, ("cursor", cursor)])
-            headers["Link"] = f'<{self.path}?{following}>; rel="next"'
-        if count is not None:
-            headers["Content-Range"] = f"items */{count}"
-            headers["Preference-Applied"] = f"count={prefers.count}"
 
         def work() -> Response:
-            records = [shown(asked.selection, document, self.api.settling.waits) for document in documents]
+            # Both in one thread: a page of thousands takes its time, in which the event loop would serve nobody.
+            documents, count = asked.read(prefers.count)
+            more = len(documents) > asked.limit
+            documents = documents[: asked.limit]
+            headers: dict[str, str] = {}
+            if more and (cursor := cursor_of(asked.order, documents[-1])) is not None:
+                others = [(n, v) for n, v in request.query_params.multi_items() if n != "cursor"]
+                following = urlencode([*others, ("cursor", cursor)])
+                headers["Link"] = f'<{self.path}?{following}>; rel="next"'
+            if count is not None:
+                headers["Content-Range"] = f"items */{count}"
+                headers["Preference-Applied"] = f"count={prefers.count}"
+            records = all_shown(asked.selection, documents, self.api.settling.waits)
             return JSONResponse(records, headers=headers)
 
-        # A page of thousands takes its time, in which the event loop would serve nobody.
         return await in_thread(work)
 
     async def read(self, request: Request, key: str, caller: Caller) -> Response:
@@ -78,12 +78,13 @@ class Objects:
             if name != "select":
                 raise at_fault(ascii(name[:80])[1:-1], "unknown-parameter", "one record takes `select` alone")
         selection = selection_of(self.api, self.of, request.query_params.get("select"), caller)
-        document, embedding = await in_thread(self._read_one, key, selection)
-        etag = etag_of(self.of, document)
-        if etag in _etags(request.headers.get("if-none-match", "")):
-            return Response(status_code=304, headers={"ETag": etag})
+        known = _etags(request.headers.get("if-none-match", ""))
 
         def work() -> Response:
+            document, embedding = self._read_one(key, selection)
+            etag = etag_of(self.of, document)
+            if etag in known:
+                return Response(status_code=304, headers={"ETag": etag})
             record = shown(selection, embedding, self.api.settling.waits)
             return JSONResponse(record, headers={"ETag": etag})
 
@@ -93,11 +94,12 @@ class Objects:
         document = writing.require_found(writing.found(self.api, self.of, key))
         if not selection.embedded:
             return document, document
-        pipeline = [{"$match": {"_id": document["_id"]}}, *selection.stages(self.api)]
+        pipeline = gathered(self.of.settings.places, {"_id": document["_id"]}, {"_id": 1}, 1)
+        pipeline += selection.stages(self.api)
         with border("reading a record"):
-            collection = self.api.collection(self.of.name)
-            batches = collection.aggregate_raw_batches(pipeline, maxTimeMS=time_bound_ms(self.api))
-            found = bounded(batches, collection.codec_options, selection)
+            first = self.api.collections(self.of.name)[0]
+            batches = first.aggregate_raw_batches(pipeline, maxTimeMS=time_bound_ms(self.api))
+            found = bounded(batches, first.codec_options, selection)
         return document, found[0] if found else writing.require_found(None)
 
     # Writing.
@@ -114,7 +116,7 @@ class Objects:
         try:
             answer = await self._posted(request, caller, body, once)
         except Problem as problem:
-            answer, changed = problem.response(), problem.code == _REFUSED
+            answer, changed = problem.response(), problem.code == refusing.CODE
         except BaseException:
             await in_thread(once.release)
             raise
@@ -135,6 +137,8 @@ class Objects:
                 kept = [{n: v for n, v in each.items() if n not in _READ} for each in results]
                 return JSONResponse(kept, answer.status, {**headers, **_REPLAYED})
             body = b""
+        if answer.status == 422 and not self._shows(caller):
+            body = refusing.without_words(body)
         return Response(body, answer.status, {**headers, **_REPLAYED})
 
     async def _posted(
@@ -223,7 +227,7 @@ class Objects:
         """Change several records, each named by its `_key` or `Id`."""
         self._require_writable()
         given = parsed(await request.body(), request.headers.get("content-type", ""))
-        self._require_list(given)
+        self._require_list(given, caller)
 
         def one(each: Any) -> dict[str, Any]:
             if not isinstance(each, dict) or not isinstance(
@@ -247,7 +251,7 @@ class Objects:
         self, request: Request, caller: Caller, given: Sequence[Any], once: idempotency.Once | None
     ) -> Response:
         self._require_writable()
-        self._require_list(given)
+        self._require_list(given, caller)
 
         def work() -> list[dict[str, Any]]:
             results: list[dict[str, Any]] = [{} for _ in given]
@@ -302,7 +306,7 @@ class Objects:
                 found, wrong = checking.values_of(self.of, body)
             if not wrong:
                 record = {} if held is None else writing.held_by(self.of, held)
-                wrong = checking.dependents(self.of, found, record)
+                wrong = checking.dependents(self.of, found, record, reads=self._shows(caller))
             values.append({} if wrong else found)
             faults.append(wrong)
         unknown = checking.references(self.api, self.of, values, caller)
@@ -333,14 +337,24 @@ class Objects:
         headers = {"Preference-Applied": SYNCED} if settled is not None else {}
         if status == 201:
             headers["Location"] = f"{self.path}/{quote(record[1], safe='')}"
-        if settled is not None and settled.state == REFUSED:
-            raise _refused(settled, record[1], headers)
-        if prefers.synced and (settled is None or settled.state != IN_STEP):
-            status = 202
+        again = document if settled is None else await in_thread(self._again, document)
+        if settled is not None:
+            faults = await refusing.faults_of(
+                self.api,
+                self.of,
+                record[1],
+                settled,
+                clock,
+                undone=refusing.is_undone(self.of, verb, settled, document, again),
+                words=self._shows(caller) and not self.of.hidden,
+            )
+            if faults:
+                raise refusing.problem_of(self.of, faults, record[1], headers)
+        if prefers.synced and (settled is None or settled.state not in {IN_STEP, REFUSED}):
+            status = 202  # REFUSED: an earlier write; this one was confirmed
         if verb == "delete":
             return Response(status_code=status, headers=headers)
-        if settled is not None:
-            document = await in_thread(self._again, document)
+        document = again or document
         if self._shows(caller):
             headers["ETag"] = etag_of(self.of, document)
         if prefers.minimal or not self._shows(caller):
@@ -353,8 +367,8 @@ class Objects:
         most = self.api.settings.wait_max_s
         return await waiter.wait(most if prefers.seconds is None else min(most, prefers.seconds))
 
-    def _again(self, document: Document) -> Document:
-        return writing.found_by_id(self.api, self.of, document["_id"]) or document
+    def _again(self, document: Document) -> Document | None:
+        return writing.found_by_id(self.api, self.of, document["_id"])
 
     def _note(
         self, caller: Caller, verb: str, document: Document, clock: int, given: Mapping[str, Any]
@@ -394,10 +408,11 @@ class Objects:
                 f"{self.of.name} is only synced from Salesforce to MongoDB: edit it in Salesforce.",
             )
 
-    def _require_list(self, given: Any) -> None:
+    def _require_list(self, given: Any, caller: Caller) -> None:
         most = self.api.settings.bulk_max
         if not isinstance(given, list) or not 0 < len(given) <= most:
             raise at_fault("body", "not-a-list", f"must be a list of 1 to {most} records (api.bulk_max)")
+        self.api.access.count_records(caller, len(given))
 
 
 def _conditions(request: Request) -> Conditions:
@@ -424,20 +439,6 @@ def _unfit(faults: Sequence[Fault]) -> Problem:
         faults = [*faults[:FAULTS_MAX], Fault("body", "more-faults", f"has {more} more faults")]
     detail = "; ".join(f"{fault.field}: {fault.reason}" for fault in faults)
     return Problem(422, "does-not-fit", detail, faults=faults)
-
-
-def _refused(settled: Settled, key: str, headers: Mapping[str, str]) -> Problem:
-    faults = [Fault(each.field, each.code, each.reason) for each in settled.refusals]
-    first = settled.refusals[0]
-    return Problem(
-        422,
-        _REFUSED,
-        f"Salesforce has refused it: {first.code}: {first.reason}".rstrip(": ")
-        + ". The record is kept in MongoDB as it was sent; correct it there.",
-        faults=faults,
-        headers=headers,
-        more={"key": key},
-    )
 
 
 def _outcome(work: Any, each: Any) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -78,31 +78,40 @@ class Listing:
     def read(self, count: str) -> tuple[list[Document], int | None]:
         """The documents of the page, and one more if there is any; and how many records there are in all. Blocks."""
         of = self.selection.of
-        collection = self.api.collection(of.name)
+        first, *others = self.api.collections(of.name)
         page = self.query if self.cursor is None else _both(self.query, after(self.order, self.cursor))
+        paths = [each.path for each in self.order]
         with border("reading records"):
-            if self.selection.embedded:
-                pipeline: list[dict[str, Any]] = [{"$match": page}, {"$sort": sort_of(self.order)}]
-                pipeline += [
-                    {"$limit": self.limit + 1},
-                    *self.selection.stages(self.api, [each.path for each in self.order]),
-                ]
-                batches = collection.aggregate_raw_batches(pipeline, maxTimeMS=time_bound_ms(self.api))
+            if self.selection.embedded or others:
+                pipeline = gathered(of.settings.places, page, sort_of(self.order), self.limit + 1)
+                pipeline += self.selection.stages(self.api, paths)
+                batches = first.aggregate_raw_batches(pipeline, maxTimeMS=time_bound_ms(self.api))
             else:
-                projection = self.selection.projection([each.path for each in self.order])
-                found = collection.find_raw_batches(page, projection, sort=list(sort_of(self.order).items()))
+                projection = self.selection.projection(paths)
+                found = first.find_raw_batches(page, projection, sort=list(sort_of(self.order).items()))
                 batches = found.limit(self.limit + 1).max_time_ms(time_bound_ms(self.api))
-            documents = bounded(batches, collection.codec_options, self.selection)
+            documents = bounded(batches, first.codec_options, self.selection)
             return documents, self._counted(count)
 
     def _counted(self, count: str) -> int | None:
-        collection = self.api.collection(self.selection.of.name)
         if not count:
             return None
+        collections = self.api.collections(self.selection.of.name)
+        bound_ms = time_bound_ms(self.api)
         if count == "estimated" and not self.query:
-            return collection.estimated_document_count(maxTimeMS=time_bound_ms(self.api))
+            return sum(each.estimated_document_count(maxTimeMS=bound_ms) for each in collections)
         bound = {"limit": _ESTIMATED_MAX} if count == "estimated" else {}
-        return collection.count_documents(self.query, maxTimeMS=time_bound_ms(self.api), **bound)  # type: ignore[arg-type]
+        counted = [each.count_documents(self.query, maxTimeMS=bound_ms, **bound) for each in collections]  # type: ignore[arg-type]
+        return sum(counted)
+
+
+def gathered(
+    places: Sequence[str], query: dict[str, Any], sort: Mapping[str, int], limit: int
+) -> list[dict[str, Any]]:
+    """The stages that find the first documents of all collections of an object. They are run on the first one."""
+    part: list[dict[str, Any]] = [{"$match": query}, {"$sort": sort}, {"$limit": limit}]
+    others = [{"$unionWith": {"coll": each, "pipeline": part}} for each in places[1:]]
+    return [*part, *others, *(part[1:] if others else ())]
 
 
 def bounded(batches: Iterable[Any], options: CodecOptions[Document], selection: Selection) -> list[Document]:
@@ -119,7 +128,7 @@ def bounded(batches: Iterable[Any], options: CodecOptions[Document], selection: 
         if size > BYTES_MAX:
             raise _too_much(f"has more than {BYTES_MAX // 1_000_000} MB")
         documents = bson.decode_all(batch, options)
-        records += sum(selection.count(each) for each in documents)
+        records += sum(selection.count(each) for each in documents) if selection.embedded else len(documents)
         if records > RECORDS_MAX:
             raise _too_much(f"has more than {RECORDS_MAX} records, with those that are embedded")
         found += documents

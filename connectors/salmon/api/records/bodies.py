@@ -53,7 +53,10 @@ class Sync(BaseModel):
     """Where the sync is with a record."""
 
     state: Literal["in_step", "on_its_way", "refused", "in_conflict"]
-    reason: str | None = Field(default=None, description="Why Salesforce refused it, in the org's words.")
+    reason: str | None = Field(
+        default=None,
+        description="Why Salesforce refused it: its code and the fields. The history has the org's own words.",
+    )
     seq: int | None = Field(default=None, description="The number of Salmon's last write to the document.")
     unfit: list[str] | None = Field(
         default=None, description="Fields whose values in MongoDB do not fit their types."

@@ -6,6 +6,7 @@ exist. Everything that is wrong is reported at once.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any, Final
 
 from salmon.api.grants import Caller
@@ -52,15 +53,23 @@ def values_of(of: ApiObject, given: Mapping[str, Any]) -> tuple[Values, list[Fau
     return values, faults
 
 
-def dependents(of: ApiObject, values: Mapping[str, Value], held: Mapping[str, Value]) -> list[Fault]:
-    """What does not go with the controlling field's value. *held*: the record before."""
+def dependents(
+    of: ApiObject, values: Mapping[str, Value], held: Mapping[str, Value], *, reads: bool
+) -> list[Fault]:
+    """
+    What does not go with the controlling field's value.
+
+    Args:
+        held: The record before.
+        reads: Whether the caller may know its values. What would be allowed with one says which one it is.
+    """
     faults: list[Fault] = []
     after = {**held, **values}
     for name, described in of.described.fields.items():
         controller = described.controller
         if not controller or name not in of.schema.by_name or controller not in of.schema.by_name:
             continue
-        if name not in values and controller not in values:
+        if (name not in values and controller not in values) or controller in of.masked:
             continue
         by_value = {choice.value: choice for choice in described.choices}
         chosen = after.get(name)
@@ -72,17 +81,13 @@ def dependents(of: ApiObject, values: Mapping[str, Value], held: Mapping[str, Va
                 or _controls(after.get(controller)) & set(choice.only_with)
             ):
                 continue
-            allowed = ", ".join(
-                each.value for each in described.choices if _goes(each.only_with, after.get(controller))
-            )
-            faults.append(
-                Fault(
-                    name,
-                    "not-in-dependent-picklist",
-                    f"does not go with the value of {controller}"
-                    + (f"; with that, it may be {allowed}" if allowed else ", which allows none"),
+            reason = f"does not go with the value of {controller}"
+            if reads or controller in values:
+                allowed = ", ".join(
+                    each.value for each in described.choices if _goes(each.only_with, after.get(controller))
                 )
-            )
+                reason += f"; with that, it may be {allowed}" if allowed else ", which allows none"
+            faults.append(Fault(name, "not-in-dependent-picklist", reason))
     return faults
 
 
@@ -144,8 +149,8 @@ def _known(api: Api, name: str, keys: set[str]) -> dict[str, str]:
     query = {"$or": [{"_id": {"$in": ids}}, {NATIVE_ID: {"$in": list(natives)}}]}
     found: dict[str, str] = {}
     with border("looking for referenced records"):
-        documents = api.collection(name).find(query, {NATIVE_ID: 1}).max_time_ms(time_bound_ms(api))
-        for document in documents:
+        finds = (each.find(query, {NATIVE_ID: 1}) for each in api.collections(name))
+        for document in chain.from_iterable(each.max_time_ms(time_bound_ms(api)) for each in finds):
             key = key_of(document["_id"])
             found[key] = key
             native = (document.get("_salmon") or {}).get("salesforce_id")

@@ -75,14 +75,20 @@ class Selection:
             within = each.wanted.stages(api)
             if each.many:
                 within = [{"$sort": {"_id": 1}}, {"$limit": CHILDREN_MAX}, *within]
-            lookup = {
-                "from": each.wanted.of.settings.collection,
-                "localField": each.local,
-                "foreignField": each.foreign,
-                "pipeline": within,
-                "as": each.slot,
-            }
-            found.append({"$lookup": lookup})
+            slots = []
+            for number, collection in enumerate(each.wanted.of.settings.places):
+                slots.append(f"{each.slot}_{number}" if number else each.slot)
+                lookup = {
+                    "from": collection,
+                    "localField": each.local,
+                    "foreignField": each.foreign,
+                    "pipeline": within,
+                    "as": slots[-1],
+                }
+                found.append({"$lookup": lookup})
+            if len(slots) > 1:
+                every = {"$concatArrays": [f"${slot}" for slot in slots]}
+                found.append({"$set": {each.slot: {"$slice": [every, CHILDREN_MAX]}}})
         return [*found, {"$project": self.projection(besides)}]
 
 

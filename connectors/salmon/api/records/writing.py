@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from bson.errors import BSONError
 from pymongo import ReturnDocument
+from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError, DocumentTooLarge, DuplicateKeyError, OperationFailure, WriteError
 
 from salmon.api.handle import Api, ApiObject
@@ -62,10 +63,17 @@ def clock_of(api: Api) -> int:
 
 def found(api: Api, of: ApiObject, key: str) -> Document | None:
     """The document of a record, by its key or Id; what is not synced is left out."""
+    return _first(api, of, {"$or": by_key(key, of)})
+
+
+def _first(api: Api, of: ApiObject, query: Mapping[str, Any]) -> Document | None:
+    """The document that a query finds in one of the object's collections."""
     with border("reading a record"):
-        return api.collection(of.name).find_one(
-            {"$or": by_key(key, of)}, of.shape.projection, max_time_ms=time_bound_ms(api)
-        )
+        for collection in api.collections(of.name):
+            document = collection.find_one(query, of.shape.projection, max_time_ms=time_bound_ms(api))
+            if document is not None:
+                return document
+    return None
 
 
 def require_found(document: Document | None) -> Document:
@@ -81,10 +89,12 @@ def held_by(of: ApiObject, document: Document) -> Mapping[str, Value]:
 
 def create(api: Api, of: ApiObject, values: Values, document_id: Any) -> Document:
     """Insert a record. Raises Problem: 409, if the key exists."""
-    document = _born(of, values, document_id)
+    document, home = _born(of, values, document_id), _home(of, values)
+    if of.settings.collections and found_by_id(api, of, document_id) is not None:
+        raise _by_code(DUPLICATE_KEY)
     with border("creating a record"):
         try:
-            api.collection(of.name).insert_one(document)
+            api.database[home].insert_one(document)
         except (WriteError, BSONError, DocumentTooLarge, OverflowError) as error:
             raise refused(error) from None
     return document
@@ -98,26 +108,48 @@ def _born(of: ApiObject, values: Values, document_id: Any) -> Document:
         raise Problem(422, "does-not-fit", str(error)) from None
 
 
+def _home(of: ApiObject, values: Values) -> str:
+    """The name of the collection for a new record with these values. Raises Problem: none of several is for it."""
+    if not of.settings.collections:
+        return of.settings.places[0]
+    name = of.shape.flow.place(values)
+    if name is None:
+        raise Problem(
+            422,
+            "no-collection",
+            f"None of the collections of {of.name} is for a record with these values (objects.{of.name}.collections).",
+        )
+    return name
+
+
 def create_all(api: Api, of: ApiObject, records: Sequence[tuple[Any, Values]]) -> list[Document | Problem]:
     """Insert several; what becomes of each."""
     done: list[Document | Problem] = []
-    for document_id, values in records:
+    homes: dict[str, list[int]] = {}
+    for number, (document_id, values) in enumerate(records):
         try:
-            done.append(_born(of, values, document_id))
+            document = _born(of, values, document_id)
+            homes.setdefault(_home(of, values), []).append(number)
+            done.append(document)
         except Problem as problem:
             done.append(problem)
-    whole = [(n, each) for n, each in enumerate(done) if isinstance(each, dict)]
-    if not whole:
-        return done
+    for home, numbers in homes.items():
+        _insert(api.database[home], done, numbers)
+    return done
+
+
+def _insert(collection: Collection[Document], done: list[Document | Problem], numbers: Sequence[int]) -> None:
+    """Insert these of the documents, and note in their place what was refused."""
+    documents = [each for number in numbers if isinstance(each := done[number], dict)]
     with border("creating records"):
         try:
-            api.collection(of.name).insert_many([document for _, document in whole], ordered=False)
+            collection.insert_many(documents, ordered=False)
         except BulkWriteError as error:
             for fault in error.details.get("writeErrors", ()):
-                done[whole[fault["index"]][0]] = _by_code(fault.get("code"))
+                done[numbers[fault["index"]]] = _by_code(fault.get("code"))
         except (BSONError, DocumentTooLarge, OverflowError) as error:
-            return [refused(error) if isinstance(each, dict) else each for each in done]
-    return done
+            for number in numbers:
+                done[number] = refused(error)
 
 
 def change(api: Api, of: ApiObject, document: Document, values: Values, conditions: Conditions) -> Document:
@@ -133,14 +165,18 @@ def change(api: Api, of: ApiObject, document: Document, values: Values, conditio
         raise Problem(422, "does-not-fit", str(error)) from None
     if not update:
         return document
+    after = None
     with border("changing a record"):
         try:
-            after = api.collection(of.name).find_one_and_update(
-                _as_read(of, document, conditions),
-                update,
-                projection=of.shape.projection,
-                return_document=ReturnDocument.AFTER,
-            )
+            for collection in api.collections(of.name):
+                after = collection.find_one_and_update(
+                    _as_read(of, document, conditions),
+                    update,
+                    projection=of.shape.projection,
+                    return_document=ReturnDocument.AFTER,
+                )
+                if after is not None:
+                    break
         except (BSONError, DocumentTooLarge, OverflowError) as error:
             raise refused(error) from None
         except OperationFailure as error:
@@ -155,18 +191,16 @@ def change(api: Api, of: ApiObject, document: Document, values: Values, conditio
 
 def delete(api: Api, of: ApiObject, document: Document, conditions: Conditions) -> None:
     """Delete a record that was just read. Raises as change()."""
+    query = _as_read(of, document, conditions)
     with border("deleting a record"):
-        gone = api.collection(of.name).delete_one(_as_read(of, document, conditions)).deleted_count
-    if not gone:
+        gone = [each.delete_one(query).deleted_count for each in api.collections(of.name)]
+    if not any(gone):
         conditions.check(of, found_by_id(api, of, document["_id"]))
         require_found(None)
 
 
 def found_by_id(api: Api, of: ApiObject, document_id: Any) -> Document | None:
-    with border("reading a record"):
-        return api.collection(of.name).find_one(
-            {"_id": document_id}, of.shape.projection, max_time_ms=time_bound_ms(api)
-        )
+    return _first(api, of, {"_id": document_id})
 
 
 def _as_read(of: ApiObject, document: Document, conditions: Conditions) -> dict[str, Any]:

@@ -13,9 +13,8 @@ import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import urlsplit
 
-from salmon.addresses import is_loopback
+from salmon.addresses import host_of, is_loopback
 
 CERTIFIED: Final = "certified"  # of a connection: its client has shown a certificate that we trust
 _CHALLENGE: Final = {"WWW-Authenticate": 'Basic realm="salmon"'}
@@ -67,8 +66,11 @@ class Access:
             certified: Whether the client has shown a certificate that we trust.
 
         Raises:
-            Refused: 401 without the right credentials; 403 if there are none that would do, or no certificate.
+            Refused: 400 with a malformed Host; 401 without the right credentials; 403 if there are none that would do, or no
+                certificate.
         """
+        if host_of(headers.get("host", "")) is None:
+            raise Refused(400, "The header Host is not a host and a port. Correct it.")
         if self.by_certificate and not certified:
             raise Refused(
                 403, "This request needs a certificate of a client, from a CA in rest.tls.client_ca_file."
@@ -91,7 +93,7 @@ class Access:
                 "configuration, and send its user and password, or its token.",
             )
         _check_no_page(headers)
-        if not is_loopback(_host_of(headers.get("host", ""))):
+        if not is_loopback(host_of(headers.get("host", "")) or ""):
             raise Refused(403, _ELSEWHERE)
 
     def _are_right(self, said: str) -> bool:
@@ -119,7 +121,3 @@ def _check_no_page(headers: Mapping[str, str]) -> None:
 
 def _is_same(said: str, wanted: str) -> bool:
     return hmac.compare_digest(said.encode(), wanted.encode())
-
-
-def _host_of(header: str) -> str:
-    return urlsplit(f"//{header}").hostname or ""

@@ -112,6 +112,16 @@ def test_what_is_masked_for_a_side_is_not_shown() -> None:
     assert operations.hidden == ["Phone"]
 
 
+@pytest.mark.parametrize("path", ["refused", "letters/salesforce-sink/3"])
+def test_the_words_of_a_refusal_are_not_shown_of_an_object_with_masks(path: str) -> None:
+    """They may quote a value that is masked."""
+    masks = [{"mask": {"fields": ["Phone"]}, "to": "mongodb"}]
+    for transforms, is_shown in (([], True), (masks, False)):
+        client, _ = console_of(api_of("Account", objects={"Account": {"transforms": transforms}}))
+        page = client.get(f"/console/{path}").text
+        assert ("no such phone" in page, "Its own words: (masked)" in page) == (is_shown, not is_shown)
+
+
 @pytest.mark.parametrize(
     ("ask", "act", "more", "done"),
     [
@@ -152,6 +162,12 @@ def test_what_is_masked_for_a_side_is_not_shown() -> None:
             ("discard", (), "Account", "Bad", "local", "why"),
         ),
         (
+            "edit?letter=salesforce-sink/3",
+            "edit",
+            {"text": "Site: Oslo"},
+            ("edit", "salesforce-sink/3", "Site: Oslo", "local", "why"),
+        ),
+        (
             "guard/decide?action=approve&object=Account&side=salesforce",
             "guard/decide",
             {},
@@ -172,6 +188,7 @@ def test_what_is_masked_for_a_side_is_not_shown() -> None:
         "resolve by a value",
         "replay",
         "discard",
+        "edit",
         "approve",
         "keep",
         "verify",
@@ -199,6 +216,28 @@ def test_what_acts_asks_once_and_notes_who_and_why(
     noted = [line for line in lines if line["event"] == "console_action"]
     assert [(line["by"], line["reason"]) for line in noted] == [("local", "why")]
     assert "Oslo" not in str(noted)
+
+
+def test_a_wrong_correction_is_explained_and_not_lost(console: tuple[TestClient, FakeOperations]) -> None:
+    """The page says what is wrong, with what was typed still in it, escaped; and nothing is sent."""
+    client, operations = console
+    page = client.get("/console/edit?letter=salesforce-sink/3").text
+    assert TAG not in page
+    form = {"letter": "salesforce-sink/3", "text": f"Fux: {TAG}", "reason": "why", "token": token_of(page)}
+    answer = client.post("/console/edit", data=form)
+    assert answer.status_code == 400
+    assert "not a synced field" in answer.text
+    assert "Fux: &lt;script&gt;" in answer.text
+    assert 'value="why"' in answer.text
+    assert operations.done == []
+
+
+def test_a_masked_field_is_not_in_the_form_of_a_correction() -> None:
+    """It stays as it is."""
+    masks = [{"mask": {"fields": ["Phone"]}, "to": "mongodb"}]
+    client, _ = console_of(api_of("Account", objects={"Account": {"transforms": masks}}))
+    page = client.get("/console/edit?letter=salesforce-sink/3").text
+    assert ("Site: " in page, "Phone: " in page) == (True, False)
 
 
 def test_a_form_of_another_page_changes_nothing(console: tuple[TestClient, FakeOperations]) -> None:

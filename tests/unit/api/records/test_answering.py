@@ -104,8 +104,7 @@ def serve(cars: Cars, *scopes: str, requests: Requests | None = None, **more: An
         "Car__c",
         database=Database({"car__c": cars, COLLECTION: requests}),
         keys={"app": {"hash": hash_of(KEY), "scopes": list(scopes)}},
-        rate_burst=1_000,
-        **more,
+        **{"rate_burst": 1_000, **more},
     )
     return client_of(api, routes.router)
 
@@ -156,6 +155,30 @@ def test_a_kept_answer_is_not_shown_to_those_who_may_no_longer_read(
     assert "etag" not in answer.headers
 
 
+def test_a_dependent_picklist_tells_no_value_to_a_key_that_may_not_read(cars: Cars) -> None:
+    """What a car's model may be says which make it has. With a make of the request's own, nothing is told that it does not know."""
+    assert cars.car is not None
+    cars.car["Make__c"] = "Fiat"
+    writer, reader = serve(cars, "Car__c:update"), serve(cars, "Car__c:update", "Car__c:read")
+    told = reader.patch(f"{CAR}/a", json={"Model__c": "A4"}, headers=HEADERS).json()["errors"]
+    assert told[0]["reason"] == "does not go with the value of Make__c; with that, it may be Panda, Estate"
+    refused = writer.patch(f"{CAR}/a", json={"Model__c": "A4"}, headers=HEADERS)
+    assert (refused.status_code, refused.json()["errors"][0]["code"]) == (422, "not-in-dependent-picklist")
+    assert "Panda" not in refused.text
+    assert "Fiat" not in refused.text
+    own = writer.patch(f"{CAR}/a", json={"Make__c": "Fiat", "Model__c": "A4"}, headers=HEADERS)
+    assert "Panda" in own.text
+
+
+def test_a_controlling_field_that_is_masked_is_not_held_against_its_dependents(cars: Cars) -> None:
+    """Its value is not what the org has: every edit of the other field would be refused."""
+    assert cars.car is not None
+    cars.car["Make__c"] = "***"
+    masks = {"Car__c": {"transforms": [{"mask": {"fields": ["Make__c"]}, "to": "mongodb"}]}}
+    client = serve(cars, "Car__c:update", objects=masks)
+    assert client.patch(f"{CAR}/a", json={"Model__c": "A4"}, headers=HEADERS).status_code == 204
+
+
 # Bounds of answers
 
 
@@ -168,6 +191,21 @@ def test_an_invalid_body_makes_no_giant_answer(cars: Cars) -> None:
     some = client.post(CAR, json={f"x{n}": 1 for n in range(60)}, headers=HEADERS).json()
     assert len(some["errors"]) == FAULTS_MAX + 1
     assert some["errors"][-1]["reason"] == "has 11 more faults", "one is that Name is missing"
+
+
+def test_each_record_of_a_list_counts_as_a_request(cars: Cars) -> None:
+    """Otherwise the limit would be 200 times as high for whoever writes lists. A list may be longer than what is allowed at once."""
+    client = serve(cars, "Car__c:write", rate_per_s=0.001, rate_burst=10)
+    six = [{"Name": "B"}] * 6
+    assert client.post(CAR, json=six, headers=HEADERS).status_code == 207
+    refused = client.post(CAR, json=six, headers=HEADERS)
+    assert (refused.status_code, refused.json()["code"]) == (429, "too-many-requests")
+    assert len(cars.added) == 6, "nothing of a list that is refused is written"
+    assert client.patch(CAR, json=[{"_key": "a"}] * 3, headers=HEADERS).status_code == 207
+    assert client.patch(CAR, json=[{"_key": "a"}] * 3, headers=HEADERS).status_code == 429
+    fresh = serve(cars, "Car__c:write", rate_per_s=0.001, rate_burst=10)
+    assert fresh.post(CAR, json=[{"Name": "B"}] * 50, headers=HEADERS).status_code == 207
+    assert fresh.post(CAR, json={"Name": "B"}, headers=HEADERS).status_code == 429
 
 
 def test_a_request_that_changed_nothing_leaves_no_answer_behind(cars: Cars) -> None:

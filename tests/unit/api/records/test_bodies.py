@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from salmon.api.problems import Problem
+from salmon.api.problems import Fault, Problem
 from salmon.api.records.bodies import faults_in, json_schema_of, models_of, parsed
 from salmon.api.records.checking import dependents, values_of
 from support.api_room import api_of
@@ -94,15 +94,20 @@ def test_a_record_is_an_object(given: Any) -> None:
     assert codes(given) == {"body": "not-a-record"}
 
 
+def wrong_in(values: Any, held: Any) -> list[Fault]:
+    """What does not go together, for somebody who may read."""
+    return dependents(OF, values, held, reads=True)
+
+
 def test_a_dependent_value_must_go_with_its_controlling_one() -> None:
     """Whether that is in the body, or in the record already."""
-    wrong = dependents(OF, {"Make__c": "Audi", "Model__c": "Panda"}, {})
+    wrong = wrong_in({"Make__c": "Audi", "Model__c": "Panda"}, {})
     assert [(fault.field, fault.code) for fault in wrong] == [("Model__c", "not-in-dependent-picklist")]
     assert "it may be A4, Estate" in wrong[0].reason
-    assert dependents(OF, {"Model__c": "Panda"}, {"Make__c": "Fiat"}) == []
-    assert dependents(OF, {"Make__c": "Audi"}, {"Make__c": "Fiat", "Model__c": "Panda"}) != []
-    assert dependents(OF, {"Model__c": "A4"}, {}) != [], "nothing is chosen in the controlling field"
-    assert dependents(OF, {"Notes__c": "a"}, {"Model__c": "A4"}) == [], "neither of the two is touched"
+    assert wrong_in({"Model__c": "Panda"}, {"Make__c": "Fiat"}) == []
+    assert wrong_in({"Make__c": "Audi"}, {"Make__c": "Fiat", "Model__c": "Panda"}) != []
+    assert wrong_in({"Model__c": "A4"}, {}) != [], "nothing is chosen in the controlling field"
+    assert wrong_in({"Notes__c": "a"}, {"Model__c": "A4"}) == [], "neither of the two is touched"
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,15 @@ def test_a_web_page_in_a_browser_on_the_same_machine_is_refused() -> None:
     assert refusal(access, {}) == 403
 
 
+@pytest.mark.parametrize("host", ["[", "[::1", "[x]:80", "127.0.0.1:port", "a@127.0.0.1", "127.0.0.1/x"])
+def test_a_malformed_host_is_the_clients_fault(host: str) -> None:
+    """400, whether there are credentials or not."""
+    for access in (Access("127.0.0.1"), Access("127.0.0.1", token="tok")):
+        for changes in (True, False):
+            headers = {"host": host, "authorization": "Bearer tok"}
+            assert refusal(access, headers, changes=changes) == 400
+
+
 def test_with_credentials_every_request_needs_them() -> None:
     """Basic or bearer, whichever is configured; also to read."""
     access = Access("0.0.0.0", "ops", "pa:ss", "tok")

@@ -15,6 +15,7 @@ from salmon.api.problems import Problem
 from salmon.api.threads import in_thread
 from salmon.dlq.letters import LetterFilter, StoredLetter
 from salmon.dlq.replaying import DealtWith, Mend
+from salmon.errors import ConfigError, DataError
 from salmon.story.formatting import MASKED
 
 
@@ -27,7 +28,50 @@ def routes(parts: Parts) -> APIRouter:
         letter, done, plan, fields = await in_thread(parts.operations.letter, letter_id)
         hidden = parts.hidden_of(letter.subject)
         shown = {name: MASKED if name in hidden else value for name, value in (fields or {}).items()}
-        return parts.rendering.page(request, "letter.html", letter=letter, done=done, plan=plan, fields=shown)
+        return parts.rendering.page(
+            request,
+            "letter.html",
+            letter=letter,
+            reason=parts.reason_of(letter),
+            done=done,
+            plan=plan,
+            fields=shown,
+        )
+
+    @routes.get("/edit")
+    async def correct(request: Request, letter: str) -> Response:
+        found, text = await in_thread(lambda: parts.operations.draft(letter, hidden_of=parts.hidden_of))
+        return _form(request, found.id, text)
+
+    def _form(
+        request: Request, letter_id: str, text: str, *, trouble: str = "", reason: str = ""
+    ) -> Response:
+        return parts.rendering.page(
+            request,
+            "edit.html",
+            code=400 if trouble else 200,
+            letter_id=letter_id,
+            text=text,
+            trouble=trouble,
+            reason=reason,
+        )
+
+    @routes.post("/edit")
+    async def send(
+        request: Request,
+        *,
+        letter: Annotated[str, Form()],
+        text: Annotated[str, Form()] = "",
+        reason: Annotated[str, Form(max_length=REASON_MAX)] = "",
+        visitor: Visitor = operates,
+    ) -> Response:
+        note(visitor, "edit", reason, letters=[letter])
+        by = visitor.caller.name
+        try:
+            plan = await in_thread(lambda: parts.operations.edit(letter, text, by=by, reason=reason))
+        except (ConfigError, DataError) as error:  # what the person has written is not lost
+            return _form(request, letter, text, trouble=str(error), reason=reason)
+        return parts.done(request, "Sent", [plan.says], back=f"{parts.path}/refused")
 
     @routes.get("/deal")
     async def ask(

@@ -146,13 +146,14 @@ def _found_in(api: Api, name: str, text: str, hidden: frozenset[str], most: int)
         wanted.append({paths[called]: {"$regex": re.escape(text), "$options": "i"}})
     shown = {} if called is None else {paths[called]: 1}
     with border("searching for records"):
-        documents = list(
-            api.collection(name)
-            .find({"$or": wanted}, {"_id": 1, **shown})
+        documents = [
+            document
+            for collection in api.collections(name)
+            for document in collection.find({"$or": wanted}, {"_id": 1, **shown})
             .limit(most)
             .max_time_ms(_SEARCH_MAX_MS)
-        )
-    for document in documents:
+        ]
+    for document in documents[:most]:
         yield Hit(name, key_of(document["_id"]), _at(document, paths[called]) if called else "")
 
 

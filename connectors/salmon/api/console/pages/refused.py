@@ -51,6 +51,7 @@ def routes(parts: Parts) -> APIRouter:
             letters=letters.letters,
             letter_groups=letter_groups([letter for letter, _ in letters.letters]),
             more=letters.more,
+            reason_of=parts.reason_of,
         )
 
     @routes.get("/retry")
