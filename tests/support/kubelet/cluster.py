@@ -86,11 +86,11 @@ class Sets:
 
         self._in_all(one_more_and_less)
 
-    def kill_each(self) -> None:
-        """SIGKILL to each container, one after the other in each set; its kubelet starts it again."""
+    def kill_each(self, on: str) -> None:
+        """SIGKILL to each container on a node, one after the other in each set; its kubelet starts it again."""
 
         def one_by_one(name: str) -> None:
-            for pod in self.of(name):
+            for pod in (each for each in self.of(name) if each.node == on):
                 ended = len(pod.ended)
                 pod.kill_container()
                 until(lambda pod=pod, ended=ended: len(pod.ended) > ended, f"{pod.name} is killed")  # type: ignore[misc]
