@@ -152,6 +152,9 @@ def test_a_rolling_upgrade_and_a_crash_day_lose_nothing_and_need_no_hand(day: Da
     edits = Counter(edit.kind for edit in day.world.journal.edits())
     assert all(edits[kind] > 10 for kind in ("create", "update", "delete")), edits
 
+    too_large = {pod.name: pod.peak_mib for pod in sets.pods.values() if pod.peak_mib > pod.spec.memory_mib}
+    assert too_large == {}, "a small sync takes no more memory than its pods ask for"
+
     sets.stop()
     assert {pod.name: pod.exit_code for pod in sets.gone} == {pod.name: EXIT_OK for pod in sets.gone}
     by_themselves = Counter(how for pod in sets.everyone() for how in pod.ended)

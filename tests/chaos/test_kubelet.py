@@ -78,7 +78,7 @@ def root(pod: Pod) -> Path:
 def test_what_a_manifest_says_of_a_pod_is_what_counts() -> None:
     """Times, probes and replicas are read from deploy/kubernetes, and only the probes' periods are scaled."""
     spec = pod_spec("merge", factor=0.5)
-    assert (spec.replicas, spec.grace_s, spec.port) == (2, 45, 8083)
+    assert (spec.replicas, spec.grace_s, spec.port, spec.memory_mib) == (2, 45, 8083, 512)
     assert spec.startup == Probe("/health/live", 1, 2, 60)
     assert spec.liveness == Probe("/health/live", 5, 5, 6)
     assert spec.readiness == Probe("/health/ready", 2.5, 5, 3)

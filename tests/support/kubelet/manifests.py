@@ -61,6 +61,7 @@ class PodSpec:
     liveness: Probe
     readiness: Probe
     grace_s: float
+    memory_mib: int  # that it asks for
     mounts: tuple[Mount, ...]
 
     def environment(self, pod_name: str, secrets: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
@@ -99,6 +100,7 @@ def pod_spec(component: str, *, factor: float = 1.0) -> PodSpec:
         liveness=Probe.of(container["livenessProbe"], factor),
         readiness=Probe.of(container["readinessProbe"], factor),
         grace_s=template["terminationGracePeriodSeconds"],
+        memory_mib=int(container["resources"]["requests"]["memory"].removesuffix("Mi")),
         mounts=tuple(
             _mount(each["mountPath"], each["name"], volumes, claims) for each in container["volumeMounts"]
         ),

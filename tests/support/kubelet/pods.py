@@ -120,9 +120,14 @@ class Pod:
         return None if process is None else process.pid
 
     @property
-    def is_over(self) -> bool:
-        """Whether it was deleted or lost, and has ended."""
-        return not self._thread.is_alive()
+    def peak_mib(self) -> int:
+        """The most memory that its container has taken so far."""
+        (line,) = (
+            each
+            for each in Path(f"/proc/{self.pid}/status").read_text(encoding="utf-8").splitlines()
+            if each.startswith("VmHWM:")
+        )
+        return int(line.split()[1]) // 1024
 
     def start(self) -> None:
         self._thread.start()
