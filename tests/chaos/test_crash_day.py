@@ -30,7 +30,7 @@ from support.chaos.watching import Canary
 from support.kubelet import cluster
 from support.kubelet.cluster import Sets
 from support.kubelet.manifests import config_map, pod_spec
-from support.kubelet.pods import Cluster
+from support.kubelet.pods import Surroundings
 from support.stacks import seconds
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(900)]  # 90 s, if nobody else works on the machine
@@ -72,7 +72,7 @@ class Day:
         assert editors.failures == []
 
 
-def cluster_of(stage: Stage) -> Cluster:
+def surroundings_of(stage: Stage) -> Surroundings:
     """
     The cluster's ConfigMap and Secrets: the manifest's sync.yaml, with the servers and the objects of the stage.
 
@@ -87,7 +87,7 @@ def cluster_of(stage: Stage) -> Cluster:
     sync["mongodb"]["database"] = of_stage["mongodb"]["database"]
     sync["topics"]["replication_factor"] = of_stage["topics"]["replication_factor"]
     key = Path(stage.org["private_key"]).read_text(encoding="ascii")
-    return Cluster(
+    return Surroundings(
         folder=stage.folder / "cluster",
         program=(sys.executable, "-m", "salmon"),
         config_maps={CONFIG_MAP: {"sync.yaml": yaml.safe_dump(sync)}},
@@ -110,7 +110,7 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
     network = f"127.{os.getpid() // 250 % 250 + 1}.{os.getpid() % 250 + 1}"
     with (
         running_stage(EMBEDDED, tmp_path_factory.mktemp("crash-day"), SEED) as stage,
-        cluster.running(cluster_of(stage), specs, (LOST, LEFT), network) as sets,
+        cluster.running(surroundings_of(stage), specs, (LOST, LEFT), network) as sets,
     ):
         world, begun_with = playing.begin(stage)
         canary = Canary(world, sets, world.keys["Account"].pop(0))

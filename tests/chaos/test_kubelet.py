@@ -13,7 +13,7 @@ import pytest
 
 from support.kubelet.cluster import Sets
 from support.kubelet.manifests import Probe, config_map, pod_spec
-from support.kubelet.pods import Cluster, Pod
+from support.kubelet.pods import Pod, Surroundings
 from support.waiting import until
 
 # A container that answers as its arguments say; it is asked over the pod's own address. `deaf`: SIGTERM does not end it.
@@ -59,7 +59,7 @@ def pod(tmp_path: Path) -> Iterator[StartPod]:
         spec = pod_spec("merge")
         config_maps = {"crm-salmon-config": config_map("crm-salmon-config")}
         program = (sys.executable, "-c", PROGRAM, ADDRESS, str(spec.port), *words)
-        around = Cluster(tmp_path, program, config_maps, SECRETS, factor=0.01)
+        around = Surroundings(tmp_path, program, config_maps, SECRETS, factor=0.01)
         started.append(
             Pod(replace(spec, grace_s=grace_s, **{**FAST, **probes}), 1, "a", ADDRESS, around, "7")
         )
@@ -72,7 +72,7 @@ def pod(tmp_path: Path) -> Iterator[StartPod]:
 
 
 def root(pod: Pod) -> Path:
-    return pod.cluster.folder / "pods" / "crm-salmon-merge-1.7"
+    return pod.around.folder / "pods" / "crm-salmon-merge-1.7"
 
 
 def test_what_a_manifest_says_of_a_pod_is_what_counts() -> None:
@@ -105,7 +105,7 @@ def test_a_pod_has_its_own_environment_and_files(pod: StartPod) -> None:
     (root(running) / "var/lib/salmon/copy").touch()
     running.delete()
     running.join()
-    assert (running.cluster.volume("cache", running.name) / "copy").exists()
+    assert (running.around.volume("cache", running.name) / "copy").exists()
 
 
 def test_a_deleted_pod_ends_by_sigterm(pod: StartPod) -> None:
@@ -172,7 +172,7 @@ def test_a_lost_node_takes_its_pods_and_its_volumes_along(tmp_path: Path) -> Non
         f"sys.argv[1:] = [address, '{spec.port}']\n" + PROGRAM
     )
     config_maps = {"crm-salmon-config": config_map("crm-salmon-config")}
-    around = Cluster(tmp_path, (sys.executable, str(script)), config_maps, SECRETS, factor=0.01)
+    around = Surroundings(tmp_path, (sys.executable, str(script)), config_maps, SECRETS, factor=0.01)
     sets = Sets(around, [spec], ("a", "b"), "127.77.19")
     try:
         sets.apply()

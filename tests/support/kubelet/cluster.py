@@ -13,7 +13,7 @@ from itertools import count
 from typing import Final
 
 from support.kubelet.manifests import PodSpec
-from support.kubelet.pods import Cluster, Pod, discard
+from support.kubelet.pods import Pod, Surroundings, discard
 from support.waiting import until
 
 # What a kubelet may take until a pod is ready: its startup probe's own patience, and some time to join its group.
@@ -30,9 +30,9 @@ class Sets:
     """
 
     def __init__(
-        self, cluster: Cluster, specs: Sequence[PodSpec], nodes: Sequence[str], network: str
+        self, around: Surroundings, specs: Sequence[PodSpec], nodes: Sequence[str], network: str
     ) -> None:
-        self._cluster, self._nodes, self._network = cluster, nodes, network
+        self._around, self._nodes, self._network = around, nodes, network
         self._specs: Mapping[str, PodSpec] = {spec.component: spec for spec in specs}
         self._numbers = count(1)
         self.pods: dict[tuple[str, int], Pod] = {}
@@ -107,7 +107,7 @@ class Sets:
             del self.pods[pod.spec.component, pod.ordinal]
             for mount in pod.spec.mounts:
                 if mount.claim is not None:
-                    discard(self._cluster.volume(mount.claim, pod.name))
+                    discard(self._around.volume(mount.claim, pod.name))
         self._nodes = [each for each in self._nodes if each != node]
         self.lost += lost
         return lost
@@ -127,7 +127,7 @@ class Sets:
             ordinal,
             node or self._nodes[ordinal % len(self._nodes)],
             f"{self._network}.{number}",
-            self._cluster,
+            self._around,
             str(number),
         )
         self.pods[name, ordinal] = pod
@@ -154,7 +154,9 @@ class Sets:
 
 
 @contextmanager
-def running(cluster: Cluster, specs: Sequence[PodSpec], nodes: Sequence[str], network: str) -> Iterator[Sets]:
+def running(
+    around: Surroundings, specs: Sequence[PodSpec], nodes: Sequence[str], network: str
+) -> Iterator[Sets]:
     """
     The sets, all of whose pods are started; none outlives the block.
 
@@ -162,7 +164,7 @@ def running(cluster: Cluster, specs: Sequence[PodSpec], nodes: Sequence[str], ne
         nodes: The ordinals of each set are spread over them.
         network: The first three numbers of the pods' addresses, from 127.0.0.0/8.
     """
-    sets = Sets(cluster, specs, nodes, network)
+    sets = Sets(around, specs, nodes, network)
     sets.apply()
     try:
         yield sets

@@ -32,7 +32,7 @@ _EVERYWHERE: Final = "0.0.0.0"
 
 
 @dataclass(frozen=True, slots=True)
-class Cluster:
+class Surroundings:
     """
     What all pods find around them.
 
@@ -93,7 +93,7 @@ class Pod:
     ordinal: int
     node: str
     address: str
-    cluster: Cluster
+    around: Surroundings
     uid: str  # differs for each pod of a name
     ended: list[str] = field(default_factory=list)
     restarted_for: list[str] = field(default_factory=list)
@@ -111,7 +111,7 @@ class Pod:
 
     @property
     def log_file(self) -> Path:
-        return self.cluster.folder / "logs" / f"{self.name}.{self.uid}.log"
+        return self.around.folder / "logs" / f"{self.name}.{self.uid}.log"
 
     @property
     def pid(self) -> int | None:
@@ -174,7 +174,7 @@ class Pod:
                 self.exit_code = code
                 return
             self.ended.append(f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}")
-            first_s, most_s = (each * self.cluster.factor for each in _BACKOFF_S)
+            first_s, most_s = (each * self.around.factor for each in _BACKOFF_S)
             # A container that has run twice the longest wait begins its backoff again.
             restarts = 0 if time.monotonic() - began_at > 2 * most_s else restarts + 1
             if restarts > 1:
@@ -215,11 +215,11 @@ class Pod:
     # Its container.
 
     def _made_root(self) -> Path:
-        root = self.cluster.folder / "pods" / f"{self.name}.{self.uid}"
+        root = self.around.folder / "pods" / f"{self.name}.{self.uid}"
         for mount in self.spec.mounts:
             path = root / mount.path.lstrip("/")
             if mount.claim is not None:
-                volume = self.cluster.volume(mount.claim, self.name)
+                volume = self.around.volume(mount.claim, self.name)
                 volume.mkdir(parents=True, exist_ok=True)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.symlink_to(volume)
@@ -232,8 +232,8 @@ class Pod:
 
     def _files_of(self, mount: Mount) -> Mapping[str, str]:
         if mount.config_map is not None:
-            return self.cluster.config_maps[mount.config_map]
-        return self.cluster.secrets[mount.secret] if mount.secret is not None else {}
+            return self.around.config_maps[mount.config_map]
+        return self.around.secrets[mount.secret] if mount.secret is not None else {}
 
     def _inside(self, text: str, root: Path) -> str:
         """*text* with the paths of the container's mounts as they are here, and its own address."""
@@ -243,7 +243,7 @@ class Pod:
         return text.replace(_EVERYWHERE, self.address)
 
     def _started(self, root: Path) -> subprocess.Popen[bytes]:
-        said = self.spec.environment(self.name, self.cluster.secrets)
+        said = self.spec.environment(self.name, self.around.secrets)
         # Nothing of the test's own environment: a pod begins with its image's and its manifest's.
         environment = {
             "PATH": os.environ["PATH"],
@@ -258,7 +258,7 @@ class Pod:
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
         with self.log_file.open("ab") as log:
             return subprocess.Popen(
-                [*self.cluster.program, *(self._inside(word, root) for word in self.spec.args)],
+                [*self.around.program, *(self._inside(word, root) for word in self.spec.args)],
                 cwd=root,
                 env=environment,
                 stdin=subprocess.DEVNULL,
