@@ -33,7 +33,10 @@ from support.kubelet.manifests import config_map, pod_spec
 from support.kubelet.pods import Surroundings
 from support.stacks import seconds
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(900)]  # 90 s, if nobody else works on the machine
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.timeout(900),
+]  # two minutes, where nobody else works on the machine
 
 SEED: Final = 18
 # The manifests' periods are for a cluster; a test has less time.
