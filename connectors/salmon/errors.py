@@ -93,7 +93,7 @@ class StartAgain(SalmonError):
 
 
 class SchemaOutdated(StartAgain):
-    """An object has a newer schema than the one this process began with."""
+    """An object has a newer schema than the one this process began with, or a newer version of Salmon has written a record."""
 
 
 class ClientLost(StartAgain):

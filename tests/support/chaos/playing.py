@@ -84,15 +84,24 @@ def play(options: Options, folder: Path, say: Say, enough: threading.Event) -> O
         crew = Crew(stage.config, folder, options.supervisor)
         crew.start()
         try:
-            run = _begin(options, stage, crew, say)
+            world, begun_with = begin(stage, hasty=options.hasty)
+            say(
+                f"Both sides are equal: {len(begun_with)} records. Faults and edits begin, for {options.wanted.seconds:.0f} s."
+            )
+            run = _Run(options, stage, crew, world, begun_with, say)
             outcome = _play(run, enough)
         finally:
             codes = crew.stop()
     return outcome | {"stopped_with": codes, "wall_s": round(time.monotonic() - began, 1)}
 
 
-def _begin(options: Options, stage: Stage, crew: Crew, say: Say) -> _Run:
-    """Wait until both sides are equal for the first time."""
+def begin(stage: Stage, *, hasty: bool = False) -> tuple[World, Records]:
+    """
+    Wait until both sides are equal for the first time; return what editors share, and the records that both sides have.
+
+    Raises:
+        SetupError: they never became equal.
+    """
     org = reading.person(stage.org)
     types = reading.types_in(org)
     records = reading.salesforce_records(org, types)
@@ -100,9 +109,7 @@ def _begin(options: Options, stage: Stage, crew: Crew, say: Say) -> _Run:
     for object_name, key in sorted(records):
         keys[object_name].append(key)
     numbers = count(1)  # next() of it is safe in any thread
-    world = World(
-        stage, Journal(stage.folder / "journal.jsonl"), types, keys, lambda: next(numbers), options.hasty
-    )
+    world = World(stage, Journal(stage.folder / "journal.jsonl"), types, keys, lambda: next(numbers), hasty)
     deadline = time.monotonic() + _FIRST_EQUAL_MAX_S
     with reading.application(stage.mongodb_uri) as client:
         while reading.mongodb_records(reading.database(client), types) != records:
@@ -111,10 +118,7 @@ def _begin(options: Options, stage: Stage, crew: Crew, say: Say) -> _Run:
                     f"both sides were not equal within {_FIRST_EQUAL_MAX_S:.0f} s, before any fault. See {stage.folder}/logs."
                 )
             time.sleep(0.5)
-    say(
-        f"Both sides are equal: {len(records)} records. Faults and edits begin, for {options.wanted.seconds:.0f} s."
-    )
-    return _Run(options, stage, crew, world, records, say)
+    return world, records
 
 
 def _play(run: _Run, enough: threading.Event) -> Outcome:
@@ -149,7 +153,7 @@ def _play(run: _Run, enough: threading.Event) -> Outcome:
         # As an operator would: what no event tells of, only a comparison finds.
         run.say("Events were lost without a word: salmon verify --repair.")
         repaired = salmon_verify(run.stage, "--repair").says
-    quiet, verdict, conflicts = _judged(run)
+    quiet, verdict, conflicts = judged(world, run.begun_with)
     events = verdict_on(run.stage, publisher, within_s=_EVENTS_MAX_S)
     sent = outbox.verdict_on(run.stage, sender, within_s=_EVENTS_MAX_S)
     letters = reading.dead_letters(run.stage)
@@ -266,25 +270,23 @@ def _who_is_not_ready(crew: Crew) -> str:
     return "not ready: " + "; ".join(f"{name}: {crew.says(name)}" for name in missing)
 
 
-def _judged(run: _Run) -> tuple[bool, Verdict, int]:
+def judged(world: World, begun_with: Records) -> tuple[bool, Verdict, int]:
     """
     Judge when it is quiet, and again for a while if something is wrong: what is late is not lost.
 
     Returns:
         Whether it became quiet, the verdict, and how many conflicts were reported.
     """
-    watch = Quiet(run.world)
+    watch = Quiet(world)
     deadline = time.monotonic() + _PATIENCE_S
-    may_stand = expected(
-        run.world.journal.edits(), begun_with=run.begun_with, filled_in=defaults_of(run.world.types)
-    )
+    may_stand = expected(world.journal.edits(), begun_with=begun_with, filled_in=defaults_of(world.types))
     while True:
         quiet = watch.wait(for_s=_QUIET_S, within_s=_QUIET_MAX_S)
         salesforce, mongodb = watch.sides()
-        conflicts = reading.conflicts(run.stage)
+        conflicts = reading.conflicts(world.stage)
         verdict = judge(salesforce, mongodb, may_stand, conflicts)
         if verdict.clean or time.monotonic() > deadline:
-            _write_down(run.stage.folder, verdict, salesforce, mongodb, may_stand.values)
+            _write_down(world.stage.folder, verdict, salesforce, mongodb, may_stand.values)
             return quiet, verdict, len(set(conflicts))
 
 

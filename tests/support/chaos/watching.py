@@ -7,14 +7,13 @@ And when it is quiet: nobody writes any more, on the sides and in the topics.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, Protocol
 
 from confluent_kafka import KafkaException
 
 from salmon.kafka.topics import CONNECTORS
 from support.chaos import reading
-from support.chaos.crew import Crew
 from support.chaos.fields import CANARY, MONGODB, SALESFORCE
 from support.chaos.hands import Hands, World
 from support.chaos.journal import ACKNOWLEDGED
@@ -24,10 +23,17 @@ _LOOK_S: Final = 0.2
 _AGAIN_S: Final = 5.0  # the event that the org loses without a word may be the canary's
 
 
+class Processes(Protocol):
+    """Who keeps the five processes running."""
+
+    def ready(self) -> Iterable[str]:
+        """Those of the five that say that they are at work."""
+
+
 class Canary:
     """Edits one account that nobody else edits, on one side at a time, and looks for it on the other."""
 
-    def __init__(self, world: World, crew: Crew, key: str) -> None:
+    def __init__(self, world: World, crew: Processes, key: str) -> None:
         self._world = world
         self._crew = crew
         self._key = key

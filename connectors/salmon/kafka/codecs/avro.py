@@ -51,7 +51,8 @@ class Codec:
 
     Our schema is used to write, and all records are converted to it. From a record with an older schema, fields that
     we do not have are dropped, and fields that it does not have get their defaults. A record with a newer schema of our
-    object is not read, because the fields that we would drop would never be reported again.
+    object, or with an envelope of a newer version of Salmon, is not read, because the fields that we would drop would never be
+    reported again.
     """
 
     def __init__(self, schema: Mapping[str, Any], registry: Registry, topic: str) -> None:
@@ -131,7 +132,7 @@ class Codec:
 
         Raises:
             SchemaMismatch: the bytes do not match their schema, or that schema cannot be converted to ours.
-            SchemaOutdated: the record's schema is newer than ours.
+            SchemaOutdated: the record's schema is newer than ours: of its object, or of Salmon.
             Unavailable: the registry, asked for a schema it was not asked for before, does not answer.
         """
         return self.decode_parts(data)[0]
@@ -196,6 +197,12 @@ class Codec:
 
     def _learn(self, schema_id: int) -> Any:
         schema = self._registry.schema_by_id(schema_id)
+        newer, known = format_of(schema), format_of(self.schema)
+        if newer > known and _full_name(schema) == _full_name(self.schema):
+            raise SchemaOutdated(
+                f"{self.topic}: a record was written by a newer version of Salmon (format {newer}; this process knows {known}). "
+                f"Upgrade this process to that version. Until then it waits, and nothing is lost."
+            )
         if supersedes(schema, self.schema):
             raise SchemaOutdated(
                 f"{self.topic}: a record was written by a newer schema of its object ({schema_id}) than ours. The process restarts to use it."
@@ -233,6 +240,17 @@ def writer_of(data: bytes) -> int:
     """Return the id of the schema with which a record was written."""
     schema_id: int = _HEAD.unpack_from(data)[1]
     return schema_id
+
+
+def format_of(schema: Any) -> int:
+    """
+    Return the format of an envelope; 0 if its schema has none, as those of rows. It rises with every change of a fixed schema.
+
+    A version of Salmon reads all formats up to its own. It must not read newer ones: what it does not know, it would drop, and
+    write the rest back as if that were all.
+    """
+    number = schema.get("format", 0) if isinstance(schema, dict) else 0
+    return number if isinstance(number, int) else 0
 
 
 def supersedes(schema: Any, ours: Any) -> bool:
