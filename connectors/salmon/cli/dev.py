@@ -92,7 +92,7 @@ def up(
     if as_json:
         print_json(answer)
     elif as_env:
-        print(*exports(answer), sep="\n")
+        say(*exports(answer))
     else:
         _print_addresses(
             answer,

@@ -66,8 +66,10 @@ class Objects:
                 following = urlencode([*others, ("cursor", cursor)])
                 headers["Link"] = f'<{self.path}?{following}>; rel="next"'
             if count is not None:
-                headers["Content-Range"] = f"items */{count}"
-                headers["Preference-Applied"] = f"count={prefers.count}"
+                headers |= {
+                    "Content-Range": f"items */{count}",
+                    "Preference-Applied": f"count={prefers.count}",
+                }
             records = all_shown(asked.selection, documents, self.api.settling.waits)
             return JSONResponse(records, headers=headers)
 
@@ -211,7 +213,7 @@ class Objects:
 
     async def delete(self, request: Request, key: str, caller: Caller) -> Response:
         self._require_writable()
-        prefers, conditions = Prefers.of(request), _conditions(request)
+        prefers, conditions = Prefers.of(request), Conditions.of(request)
 
         def work() -> tuple[Document, int]:
             before = writing.require_found(writing.found(self.api, self.of, key))
@@ -290,7 +292,7 @@ class Objects:
     async def _read_body(self, request: Request) -> tuple[Any, Prefers, Conditions]:
         self._require_writable()
         given = parsed(await request.body(), request.headers.get("content-type", ""))
-        return given, Prefers.of(request), _conditions(request)
+        return given, Prefers.of(request), Conditions.of(request)
 
     def _checked(
         self, caller: Caller, given: Sequence[Any], before: Sequence[Document | None], *, creating: bool
@@ -413,15 +415,6 @@ class Objects:
         if not isinstance(given, list) or not 0 < len(given) <= most:
             raise at_fault("body", "not-a-list", f"must be a list of 1 to {most} records (api.bulk_max)")
         self.api.access.count_records(caller, len(given))
-
-
-def _conditions(request: Request) -> Conditions:
-    match = request.headers.get("if-match")
-    return Conditions(
-        # The comparison is strong (RFC 9110): a weak ETag matches nothing.
-        None if match is None else tuple(part.strip() for part in match.split(",") if part.strip()),
-        none_match=request.headers.get("if-none-match", "").strip() == "*",
-    )
 
 
 def _etags(header: str) -> tuple[str, ...]:

@@ -13,10 +13,11 @@ from typing import Final
 
 import structlog
 
-from salmon.api.handle import Api, ApiObject, in_thread
+from salmon.api.handle import Api, ApiObject
 from salmon.api.problems import Fault, Problem
 from salmon.api.records.writing import held_by
 from salmon.api.settling import IN_STEP, REFUSED, Settled
+from salmon.api.threads import in_thread
 from salmon.errors import SalmonError
 from salmon.mongodb.wire.client import Document
 from salmon.story.reading import latest_changes

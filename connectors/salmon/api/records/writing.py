@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bson.errors import BSONError
+from fastapi import Request
 from pymongo import ReturnDocument
 from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError, DocumentTooLarge, DuplicateKeyError, OperationFailure, WriteError
@@ -37,6 +38,15 @@ class Conditions:
 
     match: tuple[str, ...] | None = None
     none_match: bool = False  # If-None-Match: * : only if there is none
+
+    @classmethod
+    def of(cls, request: Request) -> Conditions:
+        match = request.headers.get("if-match")
+        return cls(
+            # The comparison is strong (RFC 9110): a weak ETag matches nothing.
+            None if match is None else tuple(part.strip() for part in match.split(",") if part.strip()),
+            none_match=request.headers.get("if-none-match", "").strip() == "*",
+        )
 
     def check(self, of: ApiObject, document: Document | None) -> None:
         """Raise Problem if the record is not as the request says."""
