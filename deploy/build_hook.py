@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,20 +50,36 @@ class BuildHook(BuildHookInterface[Any]):
         return asked.stdout.strip()
 
     def _compile(self, version: str, build_data: dict[str, Any]) -> None:
-        if os.environ.get("SALMON_COMPILE") == "no":
-            return
         sources = Path(self.root) / "connectors"
+        made = None if os.environ.get("SALMON_COMPILE") == "no" else self._made(sources)
+        if version == "editable":
+            put_beside(sources / CODEC, made)
+        elif made is not None:
+            build_data["force_include"][str(made)] = CODEC.replace("compiled.py", made.name)
+            build_data["pure_python"], build_data["infer_tag"] = False, True
+
+    def _made(self, sources: Path) -> Path | None:
         try:
-            made = compiled(sources, Path(self._folder.name), FLAGS)
+            return compiled(sources, Path(self._folder.name), FLAGS)
         except Exception as error:  # noqa: BLE001 - whatever it is, Salmon works without
             said = str(error).strip().splitlines() or [type(error).__name__]
             sys.stderr.write(f"The Avro codec is not compiled, and runs in Python instead: {said[0]}\n")
-            return
-        if version == "editable":
-            shutil.copyfile(made, sources / CODEC.replace("compiled.py", made.name))
-            return
-        build_data["force_include"][str(made)] = CODEC.replace("compiled.py", made.name)
-        build_data["pure_python"], build_data["infer_tag"] = False, True
+            return None
+
+
+def put_beside(source: Path, made: Path | None) -> None:
+    """
+    Put a compiled file beside its source in place of the one that this Python would load from there; None: only remove that.
+
+    Processes that run go on with the former file: it is replaced as a whole, and never written to.
+    """
+    if made is None:
+        for suffix in EXTENSION_SUFFIXES:
+            source.with_suffix(suffix).unlink(missing_ok=True)
+        return
+    # The same file system, so that the last step is a rename; of another name for each build that runs.
+    with tempfile.TemporaryDirectory(prefix=".compiled-", dir=source.parent) as folder:
+        os.replace(shutil.copyfile(made, Path(folder, made.name)), source.with_name(made.name))
 
 
 def compiled(sources: Path, folder: Path, flags: tuple[str, ...]) -> Path:

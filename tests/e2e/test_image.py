@@ -93,6 +93,17 @@ def test_everything_that_the_image_copies_is_sent_to_the_engine() -> None:
     assert not any(fnmatch(path, p) for path in (".git/HEAD", "tests/conftest.py") for p in allowed)
 
 
+def test_nothing_that_was_compiled_on_the_builder_s_machine_is_sent_to_the_engine() -> None:
+    """The image compiles its own codec; of several rules of an ignore file, the last one that matches counts."""
+    lines = DOCKERFILE.with_name("Dockerfile.dockerignore").read_text().split("\n")
+    folder = ROOT / "connectors" / "salmon" / "kafka" / "codecs"
+    for name, is_sent in (("compiled.cpython-311-x86_64-linux-gnu.so", False), ("compiled.py", True)):
+        path = str((folder / name).relative_to(ROOT))
+        rules = [line for line in lines if line and not line.startswith("#")]
+        *_, last = [rule for rule in rules if fnmatch(path, rule.removeprefix("!"))]
+        assert last.startswith("!") is is_sent, name
+
+
 def test_the_image_says_its_version_and_commit(built: Built, tmp_path: Path) -> None:
     """Which the engine gives as a build argument, because .git is not sent to it."""
     said = built.salmon("--version", folder=tmp_path)

@@ -61,15 +61,19 @@ class Terms:
     one_way: Rules | None = None
 
     def expected(self, row: Mapping[str, Value]) -> Mapping[str, Value] | None:
-        """Return the agreed record as the side is to hold it; None if its filter does not want it."""
+        """Return the agreed record as the side is to hold it; None if its filter does not want it, but not if it cannot say."""
         if self.view is None:
             return row
-        record = {name: value for name, value in row.items() if value is not None}
+        record = _without_nulls(row)
         if self.view.admits(record) is False:
             return None
         seen = self.view.of(record)
         place = self.view.place(record)
         return seen if place is None else {**seen, PLACE: place}
+
+    def is_undecided(self, row: Mapping[str, Value]) -> bool:
+        """Whether the side's filter cannot say if it wants the agreed record: it may be there or not."""
+        return self.view is not None and self.view.admits(_without_nulls(row)) is None
 
     def comparable(self, name: str, value: Value) -> Value:
         """Return the value in a form that is the same for all equal values of the field."""
@@ -199,12 +203,23 @@ def findings(
         # If the org does not have the record, that is the difference, and not the Id that the document still has.
         native_id = document.fields.get(SALESFORCE_ID) if in_org is None else in_org.native_id or id18(key)
         expected[MONGODB] = {**wanted, SALESFORCE_ID: native_id}
-    return {
+    found = {
         side: _unwanted(seen.get(side), terms[side])
         if (record := expected[side]) is None
         else finding(record, seen.get(side), terms[side])
         for side in terms
     }
+    undecided = [side for side, its in terms.items() if found[side].differs and its.is_undecided(agreed)]
+    return found | {side: _values_of(found[side]) for side in undecided}
+
+
+def _without_nulls(row: Mapping[str, Value]) -> Mapping[str, Value]:
+    return {name: value for name, value in row.items() if value is not None}
+
+
+def _values_of(found: Finding) -> Finding:
+    """What was found of a record's values, and neither whether the side has it nor in which collection."""
+    return Finding(fields=found.fields - {PLACE}, later=found.later)
 
 
 def _unwanted(seen: Seen | None, terms: Terms) -> Finding:

@@ -243,7 +243,7 @@ def differs(
     with_ids: bool,
 ) -> bool:
     """
-    Whether `comparing.findings` would find a difference in a record of these digests.
+    Whether `comparing.findings` may find a difference in a record of these digests. It finds none that they do not show.
 
     Args:
         agreed: Side -> digest of the row of `records` by its terms; None if there is none.

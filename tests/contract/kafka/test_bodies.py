@@ -165,3 +165,17 @@ def test_a_schema_with_decimals_is_left_to_fastavro(way: Make) -> None:
     """Their bytes depend on a scale, and hardly any sync has them."""
     price = FieldSchema("Price__c", "currency", Kind.DECIMAL, precision=9, scale=2)
     assert way(bare(ObjectSchema("Priced__c", (price,)).to_avro())) is None
+
+
+@each_way
+def test_an_object_of_which_no_field_is_synced_is_written_and_read(way: Make) -> None:
+    """`fields: {include: []}`: its rows are left to fastavro, and what is around them is written as ever."""
+    nothing = ObjectSchema("Nothing__c", ()).to_avro()
+    assert way(bare(nothing)) is None
+    layout = bare(schemas.envelope("change", nothing))
+    made, parsed = way(layout), fastavro.parse_schema(layout)
+    assert made is not None
+    written = made.write({"origin": "salesforce", "op": "UPDATE", "order": b"1", "fields": {}})
+    read, _ = made.read(written, 0)
+    assert read == fastavro.schemaless_reader(io.BytesIO(written), parsed, None)
+    assert (read["op"], read["fields"], made.write(read)) == ("UPDATE", {}, written)

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -65,6 +66,37 @@ def test_the_python_codec_can_be_chosen() -> None:
         check=True,
     )
     assert said.stdout == "salmon.kafka.codecs.bodies\n"
+
+
+def stale(root: Path) -> Path:
+    """A codec that was compiled beside its source, in a checkout without that source."""
+    file = root / "connectors/salmon/kafka/codecs" / f"compiled{EXTENSION_SUFFIXES[0]}"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"former")
+    return file
+
+
+def test_processes_that_run_keep_their_codec_while_it_is_compiled_again(tmp_path: Path) -> None:
+    """A file that a process has mapped and that is cut short ends the process (SIGBUS)."""
+    file, made = stale(tmp_path), tmp_path / f"compiled{EXTENSION_SUFFIXES[0]}"
+    made.write_bytes(b"new")
+    with file.open("rb") as held:
+        hook().put_beside(file.with_name("compiled.py"), made)
+        assert held.read() == b"former"
+    assert file.read_bytes() == b"new"
+    assert list(file.parent.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("chosen", ["no", "yes"])
+def test_where_nothing_was_compiled_no_former_codec_is_left(
+    chosen: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By choice, or because it failed: an editable install must not go on with a file of older sources."""
+    monkeypatch.setenv("SALMON_COMPILE", chosen)
+    file = stale(tmp_path)
+    built: Any = hook().BuildHook(str(tmp_path), {}, None, None, str(tmp_path), "wheel")
+    built.initialize("editable", {"force_include": {}})
+    assert not file.exists()
 
 
 def test_no_foreign_memory_is_read_or_written(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from salmon.model.change import MONGODB, PLACE, SALESFORCE, SALESFORCE_ID, SIDES, Value
 from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
@@ -89,3 +91,22 @@ def test_a_computed_field_is_compared_where_it_is() -> None:
     assert not any(found.differs for found in findings(KEY, agreed, seen, terms).values())
     edited = {**seen, MONGODB: replace(document, fields={**document.fields, "Label": "mine"})}
     assert findings(KEY, agreed, edited, terms)[MONGODB].fields == {"Label"}
+
+
+def undecided(record: object) -> bool:
+    """A filter by a computed field, which the record does not have yet."""
+    raise KeyError("Label")
+
+
+@pytest.mark.parametrize("view", [View("label", undecided), View("label", places=undecided)])  # type: ignore[arg-type]
+def test_a_record_that_the_filter_cannot_judge_yet_is_neither_missing_nor_too_much(view: View) -> None:
+    """It is as it was, there or not; where it is, its values are compared, but not its collection."""
+    terms = terms_of(Rules(SCHEMA, views={MONGODB: view}))
+    document = Seen(KEY, {**AGREED, SALESFORCE_ID: KEY, PLACE: "customers"})
+    for there in (None, document):
+        found = findings(KEY, AGREED, {SALESFORCE: IN_ORG, MONGODB: there}, terms)
+        assert not found[MONGODB].differs
+    edited = replace(document, fields={**document.fields, "Phone": "556"})
+    found = findings(KEY, AGREED, {SALESFORCE: IN_ORG, MONGODB: edited}, terms)
+    assert found[MONGODB].fields == {"Phone"}
+    assert findings(KEY, AGREED, {SALESFORCE: None, MONGODB: document}, terms)[SALESFORCE].missing

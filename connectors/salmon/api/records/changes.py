@@ -216,12 +216,12 @@ class _Stream:
 
 
 def _shown(record: Mapping[str, Value] | None, rules: Rules) -> dict[str, Any]:
-    """The record as MongoDB has it: with its masks, and deleted where its filter does not want it."""
+    """The record as MongoDB has it: with its masks, and deleted where its filter does not want it, but not where it cannot say."""
     if record is None:
         return {"deleted": True}
     held = {name: value for name, value in record.items() if value is not None}
     view = rules.views.get(MONGODB)
-    if view is not None and view.admits(held) is not True:
+    if view is not None and view.admits(held) is False:
         return {"deleted": True}
     seen = rules.seen_by(MONGODB, held)
     return {

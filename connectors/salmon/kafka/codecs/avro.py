@@ -165,7 +165,7 @@ class Codec:
 
     def _writer(self, data: bytes) -> Any:
         """Return the parsed schema of a record; None if it is ours. Raises the errors of decode_datum()."""
-        if len(data) <= _HEAD.size or data[0] != MAGIC:
+        if len(data) < _HEAD.size or data[0] != MAGIC:
             raise SchemaMismatch(
                 f"{self.topic}: a record is not Avro in the Confluent wire format. Find out who wrote it."
             )

@@ -59,6 +59,8 @@ class Bodies:
 
 def bodies(schema: Mapping[str, Any]) -> Bodies | None:
     """Make the functions for a record's schema, which avro.bare() has returned; None if they do not support it."""
+    if not schema["fields"]:
+        return None  # there is no last one
     try:
         *front, last = fields = _fields(schema, {})
     except (NotPlain, ValueError):

@@ -32,6 +32,8 @@ COMPATIBILITY: Final = "BACKWARD_TRANSITIVE"
 _BACKOFF: Final = Backoff(first_s=0.1, max_s=1.0)
 # Confluent's REST API: no such subject, version, schema. A 404 of another kind is not a registry's.
 _NOT_THERE: Final = frozenset({40401, 40402, 40403})
+# In envelopes and in rows: by these, a process notices what was written by a newer one (avro.format_of, avro.generation_of).
+_OUR_PROPERTIES: Final = frozenset({"format", "salmon"})
 _HEADERS: Final = {
     "Accept": "application/vnd.schemaregistry.v1+json, application/json",
     "Content-Type": "application/vnd.schemaregistry.v1+json",
@@ -118,6 +120,7 @@ class SchemaRegistry:
         self._verify: str | bool = ca_file or True
         self._schemas: dict[int, dict[str, Any]] = {}
         self._ids: dict[tuple[str, str], int] = {}
+        self._drops_properties = False  # as far as was seen
 
     def register(self, subject: str, schema: Mapping[str, Any]) -> int:
         """
@@ -154,8 +157,29 @@ class SchemaRegistry:
         if is_new:
             self._demand_compatibility(subject)
             log.info("schema_registered", subject=subject, id=schema_id)
+        self._look_for_our_properties(subject, schema, schema_id)
         self._ids[subject, text] = schema_id
         return schema_id
+
+    def _look_for_our_properties(self, subject: str, schema: Mapping[str, Any], schema_id: int) -> None:
+        """Warn, once, if the registry has dropped what is Salmon's own in a schema that it has just taken."""
+        ours = _OUR_PROPERTIES & schema.keys()
+        if not ours or self._drops_properties:
+            return
+        try:
+            lost = ours - self.schema_by_id(schema_id).keys()
+        except SchemaMismatch:
+            return  # an instance that does not know it yet
+        if lost:
+            self._drops_properties = True
+            log.warning(
+                "schema_properties_dropped",
+                registry=self._url,
+                subject=subject,
+                properties=sorted(lost),
+                effect="Salmon cannot see whether a record was written by a newer version or a newer schema.",
+                mend="Use a registry, or a proxy before it, that keeps all properties of an Avro schema.",
+            )
 
     def schema_by_id(self, schema_id: int) -> dict[str, Any]:
         """

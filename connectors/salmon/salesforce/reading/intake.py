@@ -76,7 +76,8 @@ class Intake:
         self._schema_of, self._fields_of, self._parents = schema_of, fields_of, parents
         # Schema ids that were compared with the start's -> until when that holds.
         self._seen: dict[str, float] = {}
-        self._types_seen: dict[str, float] = {}  # object -> until when its gap events are not looked into
+        self._types_due_s: dict[str, float] = {}  # object -> from when on a gap event is looked into again
+        self._types_owed: set[str] = set()  # objects with a gap event that came before that
         self._taken: deque[Response] = deque()
 
     def peek(self, stream: Stream, *, keys_are_due: bool) -> Response | Ended | None:
@@ -87,11 +88,13 @@ class Intake:
             keys_are_due: Whether those of all records are to be read; then no parent is asked for.
 
         Raises:
-            SchemaOutdated: the next event has a field that the org did not have at the start.
+            SchemaOutdated: the next event has a field that the org did not have at the start; or a field has another type than then.
             Other errors: as for a schema that cannot be had now.
         """
         if self._taken:
             return self._taken[0]
+        for name in sorted(filter(self._is_due, self._types_owed)):
+            self._look_at_types(name)
         events = 0
         while events < EVENTS_A_POLL:
             received = stream.peek()
@@ -153,24 +156,39 @@ class Intake:
 
     def _compare_types(self, name: str, header: Mapping[str, Any]) -> None:
         """Raise SchemaOutdated if the event may be that of a conversion, and a field that is synced has another type."""
-        synced, now_s = self._objects[name], time.monotonic()
-        is_gap = header["changeType"] == "GAP_UPDATE" and now_s >= self._types_seen.get(name, 0.0)
         # What the registry refuses is not asked for: the process would restart again and again.
-        if not synced.heard or not (is_gap or any(map(names_no_record, header["recordIds"]))):
+        if not self._objects[name].heard:
             return
-        self._types_seen[name] = now_s + TYPES_EVERY_S
+        if any(map(names_no_record, header["recordIds"])):
+            self._look_at_types(name)
+        elif header["changeType"] == "GAP_UPDATE":
+            if self._is_due(name):
+                self._look_at_types(name)
+            else:
+                self._types_owed.add(name)
+
+    def _is_due(self, name: str) -> bool:
+        return time.monotonic() >= self._types_due_s.get(name, 0.0)
+
+    def _look_at_types(self, name: str) -> None:
+        now_s = time.monotonic()
         try:
             types = self._fields_of(name)
         except RequestRejected as error:
             log.info("fields_not_shown", object=name, code=error.code)
-            return
+            types = {}
         if other := [
-            each.name for each in synced.schema.fields if types.get(each.name, each.type) != each.type
+            each.name
+            for each in self._objects[name].schema.fields
+            if types.get(each.name, each.type) != each.type
         ]:
             raise SchemaOutdated(
                 f"{name}: {', '.join(other)} has another type in the org than before. The process restarts to register it, and reads"
                 " the object again."
             )
+        # Only now: an error above may be met by a later call, which must look as well.
+        self._types_due_s[name] = now_s + TYPES_EVERY_S
+        self._types_owed.discard(name)
 
 
 def _payload(event: Any, schema: EventSchema) -> Mapping[str, Any] | None:

@@ -18,8 +18,12 @@ from starlette.requests import ClientDisconnect
 from salmon.api import handle, streams
 from salmon.api.problems import Problem
 from salmon.api.records import changes
-from salmon.api.records.changes import _Stream
+from salmon.api.records.changes import _shown, _Stream
 from salmon.api.streams import OF_ONE_MAX, Streamed, Streams
+from salmon.model.change import MONGODB
+from salmon.model.rules import Rules
+from salmon.model.schema import FieldSchema, Kind, ObjectSchema
+from salmon.model.views import View
 from support.api_room import api_of, client_of
 
 
@@ -174,3 +178,16 @@ def test_nobody_waits_for_a_history_in_a_thread(monkeypatch: pytest.MonkeyPatch)
             pass
     assert refused.value.status == 503
     assert time.monotonic() - began < 5
+
+
+def test_a_record_is_not_reported_as_deleted_while_its_filter_cannot_judge_it() -> None:
+    """MongoDB may still have it, so a client must not drop it. Masks hide what they hide all the same."""
+    schema = ObjectSchema(
+        "Account",
+        (FieldSchema("Label", "string", Kind.STRING), FieldSchema("Phone", "phone", Kind.STRING)),
+    )
+    view = View("label", lambda record: record["Label"] == "Gold", {"Phone": lambda _: "***"})
+    rules = Rules(schema, views={MONGODB: view})
+    shown = [_shown({"Label": label, "Phone": "555"}, rules) for label in (None, "Gold", "Tin")]
+    assert [each["deleted"] for each in shown] == [False, False, True]
+    assert shown[0]["record"] == {"Label": None, "Phone": "***"}

@@ -12,6 +12,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from salmon.calls import Calls, Peer
 from salmon.errors import SetupError, Unavailable
@@ -80,6 +81,33 @@ def test_a_new_subject_gets_our_compatibility(server: Scripted) -> None:
         ),
         ("PUT", "/config/crm.offsets-value", {"compatibility": "BACKWARD_TRANSITIVE"}),
     ]
+
+
+@pytest.mark.parametrize("ours", [{"format": 3}, {"salmon": {"keyPrefix": "001"}}])
+def test_a_registry_that_drops_our_properties_is_named_once(server: Scripted, ours: dict[str, Any]) -> None:
+    """Without them nothing would keep a process from records of a newer one; a registry that keeps them is not mentioned."""
+    for kept, warnings in ({**SCHEMA, **ours}, 0), (SCHEMA, 1):
+        registry = SchemaRegistry(server.url)
+        with capture_logs() as logged:
+            for number in (7, 8):
+                server.answers = [
+                    NOT_FOUND,
+                    (200, {"id": number}),
+                    (200, {}),
+                    (200, {"schema": json.dumps(kept)}),
+                ]
+                registry.register(f"crm.{number}-value", {**SCHEMA, **ours})
+        found = [each for each in logged if each["event"] == "schema_properties_dropped"]
+        assert [(each["registry"], each["properties"]) for each in found] == [
+            (server.url, list(ours))
+        ] * warnings
+
+
+def test_an_instance_that_does_not_know_a_schema_yet_stops_no_registration(server: Scripted) -> None:
+    """It was taken by another one a moment ago."""
+    unknown = (404, {"error_code": 40403, "message": "Schema not found"})
+    server.answers = [NOT_FOUND, (200, {"id": 7}), (200, {}), unknown]
+    assert SchemaRegistry(server.url).register("crm.state-value", {**SCHEMA, "format": 3}) == 7
 
 
 def test_a_subject_that_is_there_keeps_its_compatibility(server: Scripted) -> None:

@@ -369,3 +369,17 @@ def test_a_document_that_a_source_of_before_tells_of_may_be_anywhere(registry: M
             "fields": {"Name": "A"},
         }
         assert reading.decode(older.encode_datum(datum)).knows == knows
+
+
+def test_a_row_of_an_object_of_which_no_field_is_synced_is_a_row(registry: MemoryRegistry) -> None:
+    """`fields: {include: []}`: such a record exists, and has no values. If fields are synced later, it has none of theirs."""
+    topic = "crm.records.Nothing__c"
+    codec = Records(ObjectSchema("Nothing__c", ()), registry, topic)
+    row = codec.encode({})
+    assert codec.decode(row) == {}
+    name = FieldSchema("Name", "string", Kind.STRING)
+    later = Records(ObjectSchema("Nothing__c", (name,)), registry, topic)
+    assert later.decode(row).get("Name") is None
+    head_only = later.encode({"Name": "Acme"})[: len(row)]
+    with pytest.raises(SchemaMismatch, match="cannot be read by its schema"):
+        later.decode(head_only)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from salmon.errors import RequestRejected, SchemaOutdated
+from salmon.errors import RequestRejected, SchemaOutdated, Unavailable
 from salmon.salesforce.reading import intake
 from salmon.salesforce.reading.intake import Intake, Response
 from salmon.salesforce.reading.subscription import Preset, Received
@@ -116,3 +116,50 @@ def test_gap_events_of_another_cause_ask_for_the_types_now_and_then() -> None:
     rig.hear(4, Phone="1")
     assert [rig.take().received for _ in range(4)] == [1, 1, 1, 1]
     assert rig.asked == ["Account"]
+
+
+@pytest.mark.parametrize(("kind", "named"), CONVERTED)
+def test_a_conversion_behind_an_edit_restarts_the_process_as_well(kind: str, named: str) -> None:
+    """The edit is reported first; the next call meets the conversion and looks once more."""
+    rig = Rig(*layout("Account").live, shown={"Phone": "textarea"})
+    rig.hear(1, Phone="1")
+    rig.hear(2, kind, named)
+    assert rig.take().received == 1
+    with pytest.raises(SchemaOutdated, match="Phone has another type"):
+        rig.take()
+    assert len(rig.stream.items) == 1, "it comes again after the restart"
+
+
+@pytest.mark.parametrize(("kind", "named"), CONVERTED)
+def test_an_org_that_does_not_answer_once_is_asked_for_the_types_again(kind: str, named: str) -> None:
+    """The event stays where it is until the types were compared."""
+    rig = Rig(*layout("Account").live, shown=Unavailable("busy"))
+    rig.hear(1, kind, named)
+    with pytest.raises(Unavailable):
+        rig.take()
+    rig.shown = {"Phone": "textarea"}
+    with pytest.raises(SchemaOutdated, match="Phone has another type"):
+        rig.take()
+
+
+def test_a_gap_event_soon_after_another_is_looked_into_when_it_is_due(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No further event is needed for that, and one look is enough for all that came meanwhile."""
+    now_s = 1000.0
+    monkeypatch.setattr(intake, "time", SimpleNamespace(monotonic=lambda: now_s))
+    rig = Rig(*layout("Account").live, shown={"Phone": "phone"})
+    for number in (1, 2, 3):
+        rig.hear(number, "GAP_UPDATE")
+        rig.take()
+    assert rig.asked == ["Account"]
+    now_s += intake.TYPES_EVERY_S
+    for _ in range(2):
+        assert rig.intake.peek(rig.stream, keys_are_due=False) is None
+    assert rig.asked == ["Account", "Account"]
+    rig.hear(4, "GAP_UPDATE")
+    rig.take()
+    rig.shown = {"Phone": "textarea"}
+    now_s += intake.TYPES_EVERY_S
+    with pytest.raises(SchemaOutdated, match="Phone has another type"):
+        rig.intake.peek(rig.stream, keys_are_due=False)
