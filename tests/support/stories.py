@@ -9,7 +9,7 @@ are what the story is about.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -298,14 +298,21 @@ class Teller:
         )
         return self.story.tell(change)
 
-    def absent(self, *, as_of: int | None = None, at: int | None = None, since: int | None = None) -> Folded:
-        """The record is looked for and not found. *since*: see salmon.model.change.SINCE."""
+    def absent(
+        self,
+        *,
+        as_of: int | None = None,
+        at: int | None = None,
+        since: int | None = None,
+        others: Iterable[str] = (),
+    ) -> Folded:
+        """The record is looked for and not found. *since*, *others*: see salmon.model.change.SINCE."""
         change = Change(
             self.name,
             Op.ABSENT,
             committed_at=self.story.clock_ms if at is None else at,
             as_of=self.moment() if as_of is None else as_of,
-            source={} if since is None else {SINCE: str(since)},
+            source={} if since is None else {SINCE: "\0".join([str(since), *others])},
             history=self.history,
         )
         return self.story.tell(change)

@@ -28,9 +28,10 @@ SALESFORCE_ID: Final = "$salesforce_id"  # the record's 18-character Id, once it
 ERROR: Final = "$error"  # why Salesforce refused the record's latest write; None after it accepted one
 # Key in a change's source: the fields of which a part was left out (a date's time of day), separated by commas.
 CUT: Final = "cut"
-# Key in an ABSENT's source: since which time, by the side's commit clock, its object is looked for in other collections than before.
-# A record that was last reported earlier was in one of those. See salmon.model.steps.placed.
-SINCE: Final = "since"
+# Key in the source of MongoDB's ABSENT: the cluster time since which its object is looked for in other collections than before, and the
+# names of those that it has only since then, with NUL between them, which no name contains. A record that was last reported earlier was
+# elsewhere. See salmon.model.steps.placed.
+SINCE: Final = "$since"
 PLACE: Final = "$collection"  # where the document is, of an object that has several collections
 OWNED_BY_MERGE: Final = frozenset({SALESFORCE_ID, ERROR, PLACE})
 

@@ -232,6 +232,8 @@ class History:
     # Side and key of records that somebody has deleted there, or the org by itself; or our sink twice, where somebody had
     # brought it back meanwhile: no event says which of our deletions it tells of.
     ended: set[tuple[str, str]] = field(default_factory=set)
+    # Keys of records that somebody has deleted in a document that showed all that anybody had edited, and nobody has edited since.
+    mourned: set[str] = field(default_factory=set)
     # Side and key of records that somebody has created or brought back there.
     born: set[tuple[str, str]] = field(default_factory=set)
 

@@ -304,11 +304,14 @@ class World:
         collection may be repeated in the next one is in the design's list of limits.
         """
         source, database, history = self.database_source, self.database, self.nature.history
-        sink, crashes, self.knobs.crashes = self.sinks[MONGODB], self.knobs.crashes, 0
+        knobs = replace(self.knobs)
+        if self.nature.chance(0.5):
+            self.settle()
+        sink, self.knobs.crashes = self.sinks[MONGODB], 0
         sink.read(len(sink.log))
         while sink.put():
             pass
-        self.knobs.crashes = crashes
+        self.knobs.crashes, self.knobs.repeats, self.knobs.locks = knobs.crashes, knobs.repeats, knobs.locks
         while source.turn():
             pass
         behind = {key for key in self.keys(MONGODB) if self.nature.chance(0.5)}
@@ -316,6 +319,24 @@ class World:
         values = {value for document in lost for value in document.values() if isinstance(value, str)}
         history.unheard |= values - self.merge.known
         source.leave(behind)
+        kept = [key for key in self.keys(MONGODB) if key not in database.twins and self._is_agreed(key)]
+        if kept and self.nature.chance(0.5):
+            self.delete(MONGODB, key := self.nature.random.choice(kept))
+            history.mourned.add(key)
+
+    def _is_agreed(self, key: str) -> bool:
+        """Whether everybody holds the same, has told of it, and nothing is on its way to anybody."""
+        state = self.merge.states.get(key)
+        if (
+            state is None
+            or not state.lives
+            or not all(part.quiet for part in (*self.sources.values(), *self.sinks.values()))
+        ):
+            return False
+        return all(
+            self._is_known(side, key) and not (told.sent or told.parked or told.misfits or told.held)
+            for side, told in state.sides.items()
+        )
 
     def _part_with_a_document(self) -> None:
         """Somebody deletes a document of which both sides have told all, and merge hears of it."""
@@ -481,10 +502,12 @@ class World:
 
     def _decide_life(self, key: str, *, lives: bool) -> None:
         """The record lives, or it does not."""
+        self.nature.history.mourned.discard(key)
         op, changed = (Op.EDIT, frozenset({EXISTENCE})) if lives else (Op.DELETE, None)
         self.merge.tell(key, Change(OPERATOR, op, committed_at=self.nature.time.ms, changed=changed))
 
     def _decide(self, key: str, name: str, value: Value) -> None:
+        self.nature.history.mourned.discard(key)
         told = {} if value is None else {name: value}
         at = self.nature.time.ms
         self.merge.tell(
@@ -511,6 +534,7 @@ class World:
                 self.delete(side, key)
         elif act < 0.15 + knobs.undeletes and knobs.undeletes and side == SALESFORCE and self.org.bin:
             again = self.org.bin[self.nature.random.choice(sorted(self.org.bin))]
+            self.nature.history.mourned.discard(again.key)
             self.nature.history.born.add((SALESFORCE, again.key))
             self.org.undelete(again)
         elif (
@@ -580,6 +604,7 @@ class World:
     def edit(self, side: str, key: str, fields: dict[str, Value]) -> None:
         """A user's edit."""
         self.nature.history.touched.add((side, key))
+        self.nature.history.mourned.discard(key)
         self._unheard(side, fields)
         if side == SALESFORCE:
             record = self.org.by_key(key)
@@ -591,6 +616,7 @@ class World:
     def _brought(self, side: str, key: str, fields: Mapping[str, Value]) -> None:
         """Somebody has created a record, or brought one back."""
         self.nature.history.touched.add((side, key))
+        self.nature.history.mourned.discard(key)
         self.nature.history.born.add((side, key))
         self._unheard(side, fields)
 

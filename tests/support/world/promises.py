@@ -47,6 +47,7 @@ def broken(world: World) -> list[str]:
         *(f"mislabelled: {text}" for text in mislabelled(world)),
         *(f"misplaced: {text}" for text in misplaced(world)),
         *(f"astray: {text}" for text in deaths_of_nobody(world)),
+        *(f"undone: {text}" for text in undone_deletions(world)),
         *(f"said twice: {text}" for text in world.merge.said_twice),
         *(f"set aside: {text}" for text in unexplained(world)),
     ]
@@ -173,6 +174,15 @@ def _turned_often(world: World, key: str, name: str) -> bool:
     ]
     often = sum(name in (change.changed or {name}) for change in edits) >= world.merge.rules.breaker_rounds
     return often and (is_masked or (world.knobs.normalise and name == "Phone") or name in (RANK, LABEL))
+
+
+def undone_deletions(world: World) -> Iterator[str]:
+    """Records that live although somebody has deleted them, having seen everything, and nobody has edited them since."""
+    if world.knobs.holes or world.knobs.keeps or world.knobs.follows or world.knobs.refuse_deletes:
+        return
+    for key in sorted(world.nature.history.mourned):
+        if world.merge.states[key].lives:
+            yield f"{key}: somebody has deleted it"
 
 
 # Edits.

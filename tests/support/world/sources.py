@@ -10,11 +10,12 @@ from types import SimpleNamespace
 from typing import Any
 
 from salmon.errors import PositionLost
-from salmon.model.change import MONGODB, OWNED_BY_MERGE, SALESFORCE, SINCE, Change, Op
+from salmon.model.change import MONGODB, OWNED_BY_MERGE, SALESFORCE, Change
 from salmon.model.rules import Rules
 from salmon.mongodb.documents import DocumentShape
-from salmon.mongodb.reading.events import absent, is_of_before, reported_by, row_of, time_of
+from salmon.mongodb.reading.events import absent, reported_by, row_of, time_of
 from salmon.mongodb.reading.placed import is_for_a_row, row_of_places
+from salmon.mongodb.reading.snapshot import Place
 from salmon.plugin.contract import Position, Signal, SignalKind
 from salmon.salesforce.catalog import SyncedObject
 from salmon.salesforce.identity import Identity
@@ -32,6 +33,7 @@ from salmon.salesforce.reading.windows import Window
 from support.world.database import Backup, Database
 from support.world.nature import OBJECT, Nature
 from support.world.org import Org, OrgEvent, OrgReader, OrgRecord, told_of
+from support.world.views import COLLECTIONS
 
 Tell = Callable[[str, Change], None]  # key, change: into `changes`
 ROWS_A_CHUNK = 2
@@ -365,7 +367,7 @@ class DatabaseSource:
     )  # keys whose first row is still to be read, whatever is told before
     history: str = ""  # see Change
     covers: frozenset[str] = frozenset()  # fields of which everything was told since
-    since: int = 0  # see SINCE
+    place: Place = field(default_factory=lambda: Place(collections=tuple(COLLECTIONS)))
 
     def __post_init__(self) -> None:
         self.covers = frozenset(self.rules.schema.by_name)
@@ -402,10 +404,10 @@ class DatabaseSource:
                 return True
             return False
         key = following["documentKey"]["_id"]
-        if key in self.anew:
+        if key in self.anew and not self.place.is_of_before(following["ns"]["coll"], time_of(following)):
             # Its row stands before it; that the read is of a later moment makes the event one that it covers.
             self.anew.discard(key)
-            self.tell(*self._row(key, self.database.cluster_time))
+            self.tell(*self._row(key, self.database.cluster_time, proven=True))
         self.at += 1
         self._tell(following)
         if self.nature.chance(self.nature.knobs.repeats):
@@ -435,7 +437,7 @@ class DatabaseSource:
     def leave(self, keys: set[str]) -> None:
         """It begins anew with another collection, which has not the documents *keys*: see Database.leave."""
         self.database.leave(sorted(keys))
-        self.since = self.database.cluster_time
+        self.place = self.place.replaced(COLLECTIONS, self.database.cluster_time)
         self.anew = set(self.database.documents)
 
     def go_back(self, backup: Backup) -> None:
@@ -448,20 +450,21 @@ class DatabaseSource:
     def quiet(self) -> bool:
         return self.at == len(self.database.log) and not self.seen and not self.anew and not self.unread
 
-    def _row(self, key: str, as_of: int) -> tuple[str, Change]:
+    def _row(self, key: str, as_of: int, *, proven: bool = False) -> tuple[str, Change]:
+        """*proven*: an event has shown that the document was there."""
         document = self.database.documents.get(key)
         if self.shape.placed:
             told = row_of_places(key, self.database.all_of(key), self.shape, as_of=as_of)
         elif document is None:
-            return key, self._here(absent(as_of=as_of))
+            return key, self._here(absent(as_of=as_of), proven=proven)
         else:
             told = row_of(document, self.shape, as_of=as_of)
         assert told.change is not None
-        return key, self._here(told.change)
+        return key, self._here(told.change, proven=proven)
 
     def _tell(self, event: Mapping[str, Any]) -> None:
         told = reported_by(event, self.shape)
-        if is_of_before(event, self.since):
+        if self.place.is_of_before(event["ns"]["coll"], time_of(event)):
             self.read([told.key])
             return
         if self.shape.placed and is_for_a_row(event["operationType"], len(self.database.all_of(told.key))):
@@ -470,11 +473,11 @@ class DatabaseSource:
         if told.change is not None:
             self.tell(told.key, self._here(told.change))
 
-    def _here(self, change: Change) -> Change:
+    def _here(self, change: Change, *, proven: bool = False) -> Change:
         """A change of this database: what merge tells a document of MongoDB's, it tells no other."""
         change = replace(change, history=self.history)
-        if change.op is Op.ABSENT and self.since:
-            change = replace(change, source={SINCE: str(self.since)})
+        if self.database.side == MONGODB and not proven:
+            change = self.place.told(change)
         if self.database.side == MONGODB:
             return change
         named = None if change.changed is None else change.changed - OWNED_BY_MERGE

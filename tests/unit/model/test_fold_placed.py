@@ -353,7 +353,7 @@ def test_what_is_left_in_a_collection_that_is_no_longer_one_is_created_anew() ->
     story.rules = Rules(SCHEMA, views=views)
     story.judge_again()
     story.mongodb.finds_it_gone(story.writes[MONGODB])
-    story.mongodb.absent(since=story.mongodb.moment())
+    story.mongodb.absent()
     assert story.state.lives
     write = story.writes[MONGODB]
     assert (write.op, write.fields[PLACE]) == (WriteOp.CREATE, "south")
@@ -379,6 +379,14 @@ def test_what_was_seen_in_the_collection_of_now_is_deleted() -> None:
     story.mongodb.row({**story.mongodb.holds}, marker=story.state.sides[MONGODB].marker)
     story.mongodb.absent(since=since)
     assert not story.state.lives
+
+
+def test_of_several_collections_only_what_was_in_the_one_that_was_replaced_is_left_behind() -> None:
+    """One of them was dropped: what the look does not find was in that one, or it was deleted in the other."""
+    for replaced, lives in (("north", True), ("west", False)):
+        story = in_north()
+        story.mongodb.absent(since=story.mongodb.moment(), others=[replaced])
+        assert story.state.lives is lives
 
 
 def test_what_a_look_finds_in_no_collection_is_deleted() -> None:

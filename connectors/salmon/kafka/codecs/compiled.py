@@ -13,6 +13,10 @@ no method of theirs is called.
 """
 
 import cython
+
+if not cython.compiled:  # before anything that is there only then
+    raise ImportError("compiled.py is of use only as the extension that Cython makes of it.")
+
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cython.cimports.cpython.dict import PyDict_GetItem, PyDict_SetItem
 from cython.cimports.cpython.long import PyLong_AsLongLongAndOverflow
@@ -22,9 +26,6 @@ from cython.cimports.libc.stdlib import free, malloc, realloc
 from cython.cimports.libc.string import memcpy
 
 from salmon.kafka.codecs.bodies import NotPlain
-
-if not cython.compiled:
-    raise ImportError("compiled.py is of use only as the extension that Cython makes of it.")
 
 _FIRST_SIZE = cython.declare(cython.Py_ssize_t, 1024)
 _MISSING = object()

@@ -77,10 +77,16 @@ def is_left_behind(work: Work) -> bool:
     Whether a look did not find a document that was last seen before its object got another collection: the configuration names another
     one, or the collection was renamed or dropped. Nobody has deleted the document; it is merely not there.
     """
-    change, x = work.change, work.x
-    if change.op is not Op.ABSENT or SINCE not in change.source or x.exists is not True:
+    change, x, view = work.change, work.x, work.rules.views.get(work.change.origin)
+    if change.op is not Op.ABSENT or change.origin != MONGODB or x.exists is not True:
         return False
-    return max(x.as_of, x.commit_time) <= int(change.source[SINCE])
+    place = x.shadow.get(PLACE)
+    if place is not None and view is not None and view.places is not None and place not in view.collections:
+        return True
+    if SINCE not in change.source:
+        return False
+    since, *others = change.source[SINCE].split("\0")
+    return (place is None or place in others) and max(x.as_of, x.commit_time) <= int(since)
 
 
 def try_again(work: Work, before: State) -> None:

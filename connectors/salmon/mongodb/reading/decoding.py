@@ -11,7 +11,7 @@ from salmon.errors import BadRecordKey
 from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.moves import Moves
 from salmon.mongodb.reading.collections import Spellings
-from salmon.mongodb.reading.events import RECORD_EVENTS, Reported, is_of_before, to_be_read
+from salmon.mongodb.reading.events import RECORD_EVENTS, Reported, time_of, to_be_read
 from salmon.mongodb.reading.looks import after_a_look
 from salmon.mongodb.reading.misfits import Misfits
 from salmon.mongodb.reading.requests import Requests
@@ -35,7 +35,7 @@ class Decoding:
         collections: Object -> its collections.
         names: Collection -> its object.
         requests: Is told which records must be read for a reference that an event could not be told of.
-        since: Object -> since when it has its collections; see is_of_before.
+        is_of_before: Of an object, a collection and a cluster time: see Place.is_of_before.
     """
 
     def __init__(
@@ -49,11 +49,11 @@ class Decoding:
         spellings: Spellings,
         moves: Moves,
         requests: Requests,
-        since: Callable[[str], int],
+        is_of_before: Callable[[str, str, int], bool],
     ) -> None:
         self._database, self._collections, self._names, self._shapes = database, collections, names, shapes
         self._misfits, self._spellings, self._moves, self._requests = misfits, spellings, moves, requests
-        self._since = since
+        self._is_of_before = is_of_before
 
     def decoded(self, events: Sequence[Document]) -> Sequence[Decoded]:
         """Return what *events* report, in their order. Raises RetriableError, FatalError: the server cannot be read."""
@@ -64,7 +64,7 @@ class Decoding:
         if event["operationType"] not in RECORD_EVENTS or name is None:
             return Decoded(event)
         try:
-            if is_of_before(event, self._since(name)):
+            if self._is_of_before(name, event["ns"]["coll"], time_of(event)):
                 return Decoded(event, name, to_be_read(event))
             reported = self._moves.reported(name, event)
         except BadRecordKey as error:

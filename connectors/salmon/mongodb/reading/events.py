@@ -135,14 +135,6 @@ def time_of(event: Mapping[str, Any]) -> int:
     return clock(event["clusterTime"])
 
 
-def is_of_before(event: Mapping[str, Any], since: int) -> bool:
-    """
-    Whether an event is of the time before its object had this collection (*since*, see Place.since). It is no news of the object's
-    record, whose document was elsewhere: the record is to be read.
-    """
-    return time_of(event) <= since
-
-
 def clock(timestamp: Timestamp) -> int:
     return timestamp.time << 32 | timestamp.inc
 

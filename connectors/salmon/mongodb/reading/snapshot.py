@@ -8,7 +8,7 @@ chunk into the stream at that time.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final
@@ -50,6 +50,7 @@ class Place:
     since: int = (
         0  # the cluster time since which it does without a collection that it had; 0: it always had these
     )
+    others: frozenset[str] = frozenset()  # the collections that it has only since then
 
     @property
     def unanswered(self) -> tuple[int, ...]:
@@ -63,20 +64,37 @@ class Place:
 
     def in_collections(self, names: tuple[str, ...], now: int) -> Place:
         """Return the same for an object that has the collections *names* at the cluster time *now*."""
-        left = set(self.collections) - set(names)
-        return replace(self, collections=names, since=now if left else self.since)
+        before = set(self.collections)
+        if not before and self.covers:
+            # Stored by a version that did not name them. "": another one.
+            before = {n for n in names if any(each.startswith(f"{n}.") for each in self.covers)} or {""}
+        if before <= set(names):
+            return replace(self, collections=names)
+        return replace(self, collections=names, since=now, others=frozenset(names) - before)
+
+    def replaced(self, lost: Collection[str], since: int) -> Place:
+        """Return the same after the collections *lost* were dropped, or others got their names, at the cluster time *since*."""
+        mine = frozenset(self.collections) & frozenset(lost)
+        return replace(self, since=max(since, self.since), others=self.others | mine) if mine else self
+
+    def is_of_before(self, collection: str, at: int) -> bool:
+        """Whether an event is of the time before the object had its collection. It is no news of the record, which is to be read."""
+        return at <= self.since and collection in self.others
 
     def told(self, row: Change) -> Change:
         """Return a row as it is told: what was not found was perhaps in a collection that the object has no longer, see SINCE."""
-        if row.op is not Op.ABSENT or not self.since:
+        if row.op is not Op.ABSENT or not self.others:
             return row
-        return replace(row, source={**row.source, SINCE: str(self.since)})
+        return replace(row, source={**row.source, SINCE: "\0".join([str(self.since), *sorted(self.others)])})
 
     def anew(self, covers: frozenset[str], *signals: int, again: bool = True) -> Place:
         """Return the beginning, which answers *signals* as well."""
         signals = (*self.unanswered, *signals)
-        return Place(
-            again=again, signals=signals, covers=covers, collections=self.collections, since=self.since
+        return replace(
+            Place(again=again, signals=signals, covers=covers),
+            collections=self.collections,
+            since=self.since,
+            others=self.others,
         )
 
     def position(self) -> Position:
@@ -91,6 +109,7 @@ class Place:
             "covers": sorted(self.covers),
             "collections": list(self.collections),
             "since": self.since,
+            "others": sorted(self.others),
         }
 
     @classmethod
@@ -106,6 +125,7 @@ class Place:
             covers=frozenset(position.get("covers", ())),
             collections=tuple(position.get("collections", ())),
             since=position.get("since", 0),
+            others=frozenset(position.get("others", ())),
         )
 
 

@@ -180,7 +180,7 @@ class MongoSourceTask:
             spellings=spellings,
             moves=self._moves,
             requests=self._requests,
-            since=lambda name: self._reading.places[name].since,
+            is_of_before=lambda name, place, at: self._reading.places[name].is_of_before(place, at),
         )
         covers = {name: self._covers(name) for name in self._streamed}
         begin = beginning(positions, covers, self._collections, now=cluster_time(database))
@@ -315,7 +315,8 @@ class MongoSourceTask:
                 continue
             key = item.reported.key
             if (row := first_rows.pop((item.object, key), None)) is not None:
-                draft.records.append(self._row(item.object, key, row))
+                # The event proves that the document was there, so its absence is its end, whatever the object's collections were.
+                draft.records.append(SourceRecord(item.object, key, row))
                 self._rows_given.setdefault(item.object, set()).add(key)
             if item.reported.change is not None:
                 draft.records.append(SourceRecord(item.object, key, item.reported.change))
@@ -368,7 +369,7 @@ class MongoSourceTask:
         """After lost events: read the records that have an event now, and that were not reported since."""
         keys: dict[str, dict[str, None]] = {}
         for item in decoded:
-            if item.reported is None or not self._is_read_again(item.object):
+            if item.reported is None or item.reported.change is None or not self._is_read_again(item.object):
                 continue
             if item.reported.key not in self._rows_given.setdefault(item.object, set()):
                 keys.setdefault(item.object, {})[item.reported.key] = None
@@ -410,8 +411,11 @@ class MongoSourceTask:
         replaced = {name for name, uuid in before.items() if self._ids.get(name) != uuid}
         log.error("position_lost", reason=str(lost), objects=self._streamed, deletes="not looked for")
         for name in self._streamed:
-            others = went_back or not replaced.isdisjoint(self._collections[name])
-            self._start_again(name, others_since=now if others else None)
+            place = self._reading.places[name]
+            place = (
+                replace(place, since=0, others=frozenset()) if went_back else place.replaced(replaced, now)
+            )
+            self._start_again(name, of=place)
 
     def _judge_history(self, lost: PositionLost, before: Mapping[str, str]) -> bool:
         """If the side itself went back to an earlier time, start a new history: what it shows then is not an edit."""
@@ -434,25 +438,22 @@ class MongoSourceTask:
         )
         self._spellings.forget()
         for name in sorted({self._names[collection] for collection in lost}):
-            self._start_again(name, others_since=time_of(event))
+            self._start_again(name, of=self._reading.places[name].replaced(lost, time_of(event)))
         for collection in lost:
             self._ids.pop(collection, None)  # it is read again when the stream is reopened
         if operation == "invalidate":
             self._close_feed()  # The stream ends with this event. The next poll opens one after it.
 
-    def _start_again(
-        self, name: str, *signals: int, lost: bool = True, others_since: int | None = None
-    ) -> None:
+    def _start_again(self, name: str, *signals: int, lost: bool = True, of: Place | None = None) -> None:
         """
         Read an object's collections from the beginning. This answers *signals*, and those of its current snapshot.
 
         Args:
             lost: See Place.again.
-            others_since: See Place.since. None: as it is.
+            of: What its place is now, if it is not as it was.
         """
-        place = self._reading.places[name].anew(self._covers(name), *signals, again=lost)
-        since = place.since if others_since is None else others_since
-        self._reading.begin(name, replace(place, since=since))
+        place = of or self._reading.places[name]
+        self._reading.begin(name, place.anew(self._covers(name), *signals, again=lost))
         self._rows_given[name] = set()
         self._unstored.add(name)
 

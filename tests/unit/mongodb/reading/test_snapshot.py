@@ -65,16 +65,49 @@ def test_what_is_synced_no_more_is_covered_no_more() -> None:
     assert again.left == {}, "that is told once"
 
 
+def kept(begin: Beginning) -> dict[str, Position]:
+    return {f"{SNAPSHOT}Account": begin.places["Account"].position()}
+
+
 def test_an_object_that_loses_a_collection_knows_since_when() -> None:
     """What was in it is looked for in vain from then on. A further collection takes nothing away."""
     both = began(stored(NAME), {"Account": frozenset({NAME})}, ("accounts", "firms"))
     assert both.places["Account"].since == 0
-    again = {f"{SNAPSHOT}Account": both.places["Account"].position()}
-    other = began(again, {"Account": frozenset({"firms.Name"})}, ("firms",), now=9)
-    assert (other.places["Account"].since, other.places["Account"].again) == (9, True)
-    later = {f"{SNAPSHOT}Account": other.places["Account"].position()}
-    place = began(later, {"Account": frozenset({"firms.Name"})}, ("firms",), now=12).places["Account"]
-    assert (place.since, place.anew(frozenset()).since) == (9, 9)
+    other = began(kept(both), {"Account": frozenset({"firms.Name"})}, ("firms", "shops"), now=9)
+    place = other.places["Account"]
+    assert (place.since, place.others, place.again) == (9, frozenset({"shops"}), True)
+    later = began(kept(other), {"Account": frozenset({"firms.Name"})}, ("firms", "shops"), now=12)
+    place = later.places["Account"]
+    assert (place.since, place.anew(frozenset()).since, place.anew(frozenset()).others) == (
+        9,
+        9,
+        frozenset({"shops"}),
+    )
+
+
+def test_only_a_collection_that_is_new_has_events_of_before() -> None:
+    """What the stream still brings of one that the object keeps is news, however late it comes."""
+    both = began(stored(NAME), {"Account": frozenset({NAME})}, ("accounts", "firms"))
+    place = began(kept(both), {"Account": frozenset({NAME})}, ("accounts", "shops"), now=9).places["Account"]
+    assert [place.is_of_before(name, 8) for name in ("accounts", "shops")] == [False, True]
+    assert not place.is_of_before("shops", 10)
+
+
+def test_a_collection_that_is_dropped_while_another_took_its_place_takes_nothing_back() -> None:
+    """The stream is behind: its drop is of a time before the configuration named the collection."""
+    place = began(stored(NAME), {"Account": frozenset({"firms.Name"})}, ("firms",), now=9).places["Account"]
+    assert place.replaced({"firms"}, 5).since == 9
+    assert place.replaced({"firms"}, 11).since == 11
+    assert place.replaced({"others"}, 11) == place
+
+
+def test_a_position_of_an_earlier_version_names_its_collections_by_what_it_covers() -> None:
+    """An upgrade may come with another collection."""
+    earlier = {f"{SNAPSHOT}Account": {**stored(NAME)[f"{SNAPSHOT}Account"], "collections": []}}
+    same = began(earlier, {"Account": frozenset({NAME})}, now=9).places["Account"]
+    assert (same.since, same.collections) == (0, ("accounts",))
+    other = began(earlier, {"Account": frozenset({"firms.Name"})}, ("firms",), now=9).places["Account"]
+    assert (other.since, other.others) == (9, frozenset({"firms"}))
 
 
 class _Server:
