@@ -341,17 +341,18 @@ class Objects:
             headers["Location"] = f"{self.path}/{quote(record[1], safe='')}"
         again = document if settled is None else await in_thread(self._again, document)
         if settled is not None:
+            undone = refusing.is_undone(self.of, verb, settled, document, again)
             faults = await refusing.faults_of(
                 self.api,
                 self.of,
                 record[1],
                 settled,
                 clock,
-                undone=refusing.is_undone(self.of, verb, settled, document, again),
+                undone=undone,
                 words=self._shows(caller) and not self.of.hidden,
             )
             if faults:
-                raise refusing.problem_of(self.of, faults, record[1], headers)
+                raise refusing.problem_of(faults, record[1], headers, undone=undone)
         if prefers.synced and (settled is None or settled.state not in {IN_STEP, REFUSED}):
             status = 202  # REFUSED: an earlier write; this one was confirmed
         if verb == "delete":
