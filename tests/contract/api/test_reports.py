@@ -278,6 +278,20 @@ def test_the_names_of_records_are_for_those_who_may_read_them(database: Any, mad
         assert ("Acme" in file) is ("Account.Name" in row)
 
 
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "America/New_York"])
+@pytest.mark.parametrize("every", ["day", "week", "month", "quarter", "year"])
+def test_the_ends_of_the_calendar_break_no_report(
+    serve_reports: Serve, database: Any, every: str, zone: str
+) -> None:
+    """In some time zones such a moment has no date, so it counts as none."""
+    ends = [datetime(1, 1, 1, 0, 30, tzinfo=UTC), datetime(9999, 12, 31, 23, 30, tzinfo=UTC)]
+    seen = datetime(2024, 2, 1, 12, tzinfo=UTC)
+    database["car__c"].insert_many([{"Seen__c": each} for each in [*ends, seen]])
+    by = {"field": "Seen__c", "every": every}
+    rows = rows_of(serve_reports({"r": {"by": by, "time_zone": zone}}), "r")
+    assert rows == [{"Seen__c": bucket(seen, every, zone), "cars": 1}, {"Seen__c": None, "cars": 2}]
+
+
 def test_several_collections_are_one_object(serve_reports: Serve, database: Any) -> None:
     """The documents of all of them count, in one group."""
     places = [{"collection": "fast", "filter": "Electric__c"}, {"collection": "slow"}]
