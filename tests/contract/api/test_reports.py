@@ -344,6 +344,23 @@ def test_who_may_not_read_the_object_may_not_read_its_report(serve_reports: Serv
         assert client.get(f"/api/v1/reports/{path}").status_code == 401
 
 
+def test_what_is_wrong_with_a_report_is_for_those_who_may_read_its_object(serve_reports: Serve) -> None:
+    """It names fields of the object. Others learn no more than of a report that fits."""
+    keys = {
+        name: {"hash": hash_of(f"salmon_{name}"), "scopes": [f"{of}:read"]}
+        for name, of in (("some", "Account"), ("all", "Car__c"))
+    }
+    client = serve_reports({"broken": {"by": "No_Such_Field__c"}}, keys=keys)
+    for path in ("broken", "broken/live"):
+        told = {
+            name: client.get(f"/api/v1/reports/{path}", headers={"X-API-Key": f"salmon_{name}"})
+            for name in keys
+        }
+        assert (told["all"].status_code, told["all"].json()["code"]) == (409, "report-not-possible")
+        assert (told["some"].status_code, told["some"].json()["code"]) == (403, "not-allowed")
+        assert "No_Such_Field__c" not in told["some"].text
+
+
 @pytest.mark.parametrize(
     ("path", "status", "code"),
     [

@@ -7,9 +7,9 @@ All of it blocks: for threads only.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import BoundedSemaphore, Lock
 from typing import Any, Final
 
@@ -52,6 +52,14 @@ class Result:
     more: bool
     at_s: float
     began: float
+    _texts: dict[Hashable, str] = field(default_factory=dict, compare=False, repr=False)
+
+    def text(self, form: Hashable, write: Callable[[], str]) -> str:
+        """The report in this form, which is written once for all who share the answer."""
+        found = self._texts.get(form)
+        if found is None:
+            found = self._texts.setdefault(form, write())
+        return found
 
     def says_the_same(self, other: Result) -> bool:
         return (self.rows, self.names, self.more) == (other.rows, other.names, other.more)

@@ -254,7 +254,9 @@ def test_a_letter_of_an_event_hides_what_its_object_hides(about: dict[str, str])
     """It has the name of the event, and the values of the record."""
     masks = [{"mask": {"fields": ["Site", "Phone"]}, "to": "mongodb"}]
     api = api_of("Account", objects={"Account": {"transforms": masks}})
-    event = EventConfig.model_validate({"direction": "to_salesforce", "object": "Account", "fields": {"Site__c": "Site"}})
+    event = EventConfig.model_validate(
+        {"direction": "to_salesforce", "object": "Account", "fields": {"Site__c": "Site"}}
+    )
     config = api.live().model_copy(update={"events": {"Left__e": event}})
     client, operations = console_of(dataclasses.replace(api, live=lambda: config))
     operations.about = about

@@ -40,7 +40,9 @@ def computing(collection: Collection) -> Computing:
     return api_of("Car__c", database=collection, reports={"cars": REPORT, "others": REPORT}).reports.computing
 
 
-def asking(computing: Computing, count: int, name: str = "cars") -> tuple[list[Thread], list[Result | Problem]]:
+def asking(
+    computing: Computing, count: int, name: str = "cars"
+) -> tuple[list[Thread], list[Result | Problem]]:
     """So many who ask at the same time, and their answers."""
     answers: list[Result | Problem] = []
 
@@ -69,6 +71,18 @@ def test_those_who_wait_share_the_next_answer(collection: Collection, computing:
     assert isinstance(answers[0], Result)
     assert {id(each) for each in shared} == {id(shared[0])}
     assert shared[0] is not answers[0]
+
+
+def test_an_answer_that_is_shared_is_written_once(collection: Collection, computing: Computing) -> None:
+    """For those who may see the same of it."""
+    collection.may.set()
+    result, written = computing.result("cars"), list[str]()
+
+    def write() -> str:
+        written.append("a")
+        return f"text {len(written)}"
+
+    assert [result.text(form, write) for form in ("json", "json", "csv")] == ["text 1", "text 1", "text 2"]
 
 
 def test_a_later_question_gets_a_new_answer(collection: Collection, computing: Computing) -> None:
