@@ -99,10 +99,11 @@ class Objects:
         pipeline = gathered(self.of.settings.places, {"_id": document["_id"]}, {"_id": 1}, 1)
         pipeline += selection.stages(self.api)
         with border("reading a record"):
-            first = self.api.collections(self.of.name)[0]
-            batches = first.aggregate_raw_batches(pipeline, maxTimeMS=time_bound_ms(self.api))
-            found = bounded(batches, first.codec_options, selection)
-        return document, found[0] if found else writing.require_found(None)
+            for first, *_ in writing.looks(self.api, self.of):
+                batches = first.aggregate_raw_batches(pipeline, maxTimeMS=time_bound_ms(self.api))
+                if found := bounded(batches, first.codec_options, selection):
+                    return document, found[0]
+        return document, writing.require_found(None)
 
     # Writing.
 
