@@ -90,6 +90,7 @@ class FakeOperations(Operations):
         }  # fmt: skip
         self.hidden: list[str] = []
         self.diagnosed = 0
+        self.about = {"topic": "crm.writes.salesforce.Account"}  # what the dead letter is of
 
     def diagnose(self) -> list[Line]:
         self.diagnosed += 1
@@ -132,7 +133,7 @@ class FakeOperations(Operations):
 
     def _letter(self) -> StoredLetter:
         headers = {
-            "topic": "crm.writes.salesforce.Account",
+            **self.about,
             "exception.message": f"{TAG} Its own words: no such phone",
             "exception.class.name": "a.Bad",
         }
@@ -144,9 +145,11 @@ class FakeOperations(Operations):
     def letter(self, text: str) -> Any:
         return self._letter(), None, Plan(Mend.SEND, "Merge sends it again."), {"Site": TAG}
 
-    def draft(self, text: str, *, hidden_of: Callable[[str], Collection[str]]) -> tuple[StoredLetter, str]:
+    def draft(
+        self, text: str, *, hidden_in: Callable[[StoredLetter], Collection[str]]
+    ) -> tuple[StoredLetter, str]:
         fields = {"Site": f"'{TAG}'", "Phone": "1"}
-        hidden = hidden_of("Account")
+        hidden = hidden_in(self._letter())
         return self._letter(), "".join(f"{n}: {v}\n" for n, v in fields.items() if n not in hidden)
 
     def edit(self, text: str, corrected: str, *, by: str, reason: str) -> Plan:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import AsyncIterator
 from typing import Any, Final
+from urllib.parse import quote
 
 import requests
 import uvicorn
@@ -43,6 +44,11 @@ def ask(method: str, path: str, headers: dict[str, str], said: Said | None = Non
     return answer
 
 
+def at(key: str) -> str:
+    """The path of a contact. A key may have any character."""
+    return f"/Contact/{quote(key, safe='')}"
+
+
 def shown(answer: requests.Response) -> Said:
     record = answer.json()
     known = {"key": record["_key"], "state": record["_sync"]["state"], "version": answer.headers["ETag"]}
@@ -64,11 +70,11 @@ def create(_key: str, said: Said) -> JSONResponse:
 
 
 def change(key: str, said: Said) -> JSONResponse:
-    answer = ask("PATCH", f"/Contact/{key}", SYNCED | {"If-Match": said.get("version", "*")}, said)
+    answer = ask("PATCH", at(key), SYNCED | {"If-Match": said.get("version", "*")}, said)
     if answer.status_code != 412:
         return answered(answer)
     says = "Somebody else has changed this contact. Look at it, and decide again."
-    return JSONResponse({"says": says, "now": shown(ask("GET", f"/Contact/{key}", {}))}, 412)
+    return JSONResponse({"says": says, "now": shown(ask("GET", at(key), {}))}, 412)
 
 
 def follow(loop: asyncio.AbstractEventLoop) -> None:
@@ -102,7 +108,7 @@ async def pushed() -> AsyncIterator[str]:
 async def contacts(request: Request) -> JSONResponse:
     key = request.path_params.get("key", "")
     if request.method == "GET":
-        return answered(await run_in_threadpool(ask, "GET", f"/Contact/{key}", {}))
+        return answered(await run_in_threadpool(ask, "GET", at(key), {}))
     act = create if request.method == "POST" else change
     return await run_in_threadpool(act, key, await request.json())
 

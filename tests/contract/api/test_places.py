@@ -7,6 +7,7 @@ from typing import Any, Final
 import pytest
 from fastapi.testclient import TestClient
 
+from salmon.api.records.idempotency import COLLECTION
 from support.api_room import Serve
 
 CAR: Final = "/api/v1/Car__c"
@@ -92,6 +93,22 @@ def test_a_key_is_taken_whichever_collection_has_it(client: TestClient, database
     assert client.put(f"{CAR}/a", json=body, headers=headers).status_code == 201
     assert client.put(f"{CAR}/a", json={**body, "Make__c": "Fiat"}, headers=headers).status_code == 412
     assert where(database, "a") == ["audis"]
+
+
+def test_a_list_that_is_sent_twice_is_created_once_wherever_it_is_by_then(
+    client: TestClient, database: Any
+) -> None:
+    """The process died before it kept its answer, and the record has moved to another collection since."""
+    headers = {"Idempotency-Key": "once"}
+    cars = [{"Name": "A", "Make__c": "Fiat", "Electric__c": False}]
+    (created,) = client.post(CAR, json=cars, headers=headers).json()
+    assert created["status"] == 201
+    document = database["fiats"].find_one_and_delete({})
+    database["audis"].insert_one(document)
+    database[COLLECTION].update_many({}, {"$unset": {"status": 1}, "$set": {"released": True}})
+    (again,) = client.post(CAR, json=cars, headers=headers).json()
+    assert (again["status"], again["key"]) == (201, created["key"])
+    assert where(database, document["_id"]) == ["audis"]
 
 
 def test_an_edit_and_a_deletion_meet_the_record_where_it_is(client: TestClient, database: Any) -> None:

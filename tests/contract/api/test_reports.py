@@ -278,6 +278,20 @@ def test_the_names_of_records_are_for_those_who_may_read_them(database: Any, mad
         assert ("Acme" in file) is ("Account.Name" in row)
 
 
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "America/New_York"])
+@pytest.mark.parametrize("every", ["day", "week", "month", "quarter", "year"])
+def test_the_ends_of_the_calendar_break_no_report(
+    serve_reports: Serve, database: Any, every: str, zone: str
+) -> None:
+    """In some time zones such a moment has no date, so it counts as none."""
+    ends = [datetime(1, 1, 1, 0, 30, tzinfo=UTC), datetime(9999, 12, 31, 23, 30, tzinfo=UTC)]
+    seen = datetime(2024, 2, 1, 12, tzinfo=UTC)
+    database["car__c"].insert_many([{"Seen__c": each} for each in [*ends, seen]])
+    by = {"field": "Seen__c", "every": every}
+    rows = rows_of(serve_reports({"r": {"by": by, "time_zone": zone}}), "r")
+    assert rows == [{"Seen__c": bucket(seen, every, zone), "cars": 1}, {"Seen__c": None, "cars": 2}]
+
+
 def test_several_collections_are_one_object(serve_reports: Serve, database: Any) -> None:
     """The documents of all of them count, in one group."""
     places = [{"collection": "fast", "filter": "Electric__c"}, {"collection": "slow"}]
@@ -328,6 +342,23 @@ def test_who_may_not_read_the_object_may_not_read_its_report(serve_reports: Serv
         answer = client.get(f"/api/v1/reports/{path}", headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (403, "not-allowed"), path
         assert client.get(f"/api/v1/reports/{path}").status_code == 401
+
+
+def test_what_is_wrong_with_a_report_is_for_those_who_may_read_its_object(serve_reports: Serve) -> None:
+    """It names fields of the object. Others learn no more than of a report that fits."""
+    keys = {
+        name: {"hash": hash_of(f"salmon_{name}"), "scopes": [f"{of}:read"]}
+        for name, of in (("some", "Account"), ("all", "Car__c"))
+    }
+    client = serve_reports({"broken": {"by": "No_Such_Field__c"}}, keys=keys)
+    for path in ("broken", "broken/live"):
+        told = {
+            name: client.get(f"/api/v1/reports/{path}", headers={"X-API-Key": f"salmon_{name}"})
+            for name in keys
+        }
+        assert (told["all"].status_code, told["all"].json()["code"]) == (409, "report-not-possible")
+        assert (told["some"].status_code, told["some"].json()["code"]) == (403, "not-allowed")
+        assert "No_Such_Field__c" not in told["some"].text
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ _BAR, _GAP = 18.0, 10.0
 _HEIGHT, _TOP, _BOTTOM, _LEFT, _RIGHT = 260.0, 14.0, 34.0, 66.0, 14.0
 _TICKS: Final = 4
 _SPAN_MIN: Final = 1e-9  # all below counts as nothing
+_SPAN_MAX: Final = 1e307  # beyond it, there are no doubles for the axis
 _DATES_MAX: Final = 8
 _NAME_MAX: Final = 26  # characters of a name that are drawn
 _SAID_MAX: Final = 12  # values that the chart's sentence has
@@ -100,7 +101,8 @@ def chart_of(result: Result, labels: Mapping[str, Mapping[Any, str]]) -> Chart |
         return None
     at = result.bound.measures.index(measure)
     drawn, left_out = _drawn(result, at, labels, POINTS_MAX if report.chart == LINE else BARS_MAX)
-    if not drawn.names:
+    flat = [0.0, *(value for values in drawn.values for value in values if value is not None)]
+    if not drawn.names or not max(flat) - min(flat) <= _SPAN_MAX:
         return None
     says = _sentence(report.chart, report.title, drawn)
     legend = drawn.series if len(drawn.series) > 1 else ()

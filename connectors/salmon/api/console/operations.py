@@ -133,12 +133,14 @@ class Operations:
             letter, done = one(lookup, text)
             return letter, done, Planner(lookup).plan(letter), shown_fields(lookup, letter)
 
-    def draft(self, text: str, *, hidden_of: Callable[[str], Collection[str]]) -> tuple[StoredLetter, str]:
+    def draft(
+        self, text: str, *, hidden_in: Callable[[StoredLetter], Collection[str]]
+    ) -> tuple[StoredLetter, str]:
         """
         A dead letter, and its fields as YAML to correct.
 
         Args:
-            hidden_of: The fields of an object whose values are not shown.
+            hidden_in: The fields of a letter whose values are not shown.
 
         Raises:
             ConfigError, DataError: it cannot be edited; the message says what to do instead.
@@ -146,7 +148,7 @@ class Operations:
         with self._lookup() as lookup:
             letter, _ = one(lookup, text)
             draft = draft_of(lookup, letter, by="", reason="", now_ms=_now_ms())
-            return letter, draft.text_without(hidden_of(letter.subject))
+            return letter, draft.text_without(hidden_in(letter))
 
     def edit(self, text: str, corrected: str, *, by: str, reason: str) -> Plan:
         """Send a dead letter with corrected fields. Returns what was done. Raises ConfigError, DataError: nothing was sent."""

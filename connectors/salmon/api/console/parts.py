@@ -85,9 +85,18 @@ class Parts:
         known = self.api.objects.get(name)
         return frozenset() if known is None else known.hidden
 
+    def hidden_in(self, letter: StoredLetter) -> frozenset[str]:
+        """The same for a dead letter. One of an event that was to be published has the event's name, and is a change of an object."""
+        config = self.api.live()
+        names = {letter.subject}
+        names |= {name for name in config.objects if config.topic_names.changes(name) == letter.topic}
+        if (event := config.events.get(letter.subject)) is not None and event.object is not None:
+            names.add(event.object)
+        return frozenset[str]().union(*map(self.hidden_of, names))
+
     def reason_of(self, letter: StoredLetter) -> str:
         """Why a record was set aside; the side's own words only if no field of the object is masked."""
-        return without_words(letter.reason) if self.hidden_of(letter.subject) else letter.reason
+        return without_words(letter.reason) if self.hidden_in(letter) else letter.reason
 
 
 def note(visitor: Visitor, action: str, reason: str, **facts: Any) -> None:

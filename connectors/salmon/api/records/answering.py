@@ -99,10 +99,11 @@ class Objects:
         pipeline = gathered(self.of.settings.places, {"_id": document["_id"]}, {"_id": 1}, 1)
         pipeline += selection.stages(self.api)
         with border("reading a record"):
-            first = self.api.collections(self.of.name)[0]
-            batches = first.aggregate_raw_batches(pipeline, maxTimeMS=time_bound_ms(self.api))
-            found = bounded(batches, first.codec_options, selection)
-        return document, found[0] if found else writing.require_found(None)
+            for first, *_ in writing.looks(self.api, self.of):
+                batches = first.aggregate_raw_batches(pipeline, maxTimeMS=time_bound_ms(self.api))
+                if found := bounded(batches, first.codec_options, selection):
+                    return document, found[0]
+        return document, writing.require_found(None)
 
     # Writing.
 
@@ -341,17 +342,18 @@ class Objects:
             headers["Location"] = f"{self.path}/{quote(record[1], safe='')}"
         again = document if settled is None else await in_thread(self._again, document)
         if settled is not None:
+            undone = refusing.is_undone(self.of, verb, settled, document, again)
             faults = await refusing.faults_of(
                 self.api,
                 self.of,
                 record[1],
                 settled,
                 clock,
-                undone=refusing.is_undone(self.of, verb, settled, document, again),
+                undone=undone,
                 words=self._shows(caller) and not self.of.hidden,
             )
             if faults:
-                raise refusing.problem_of(self.of, faults, record[1], headers)
+                raise refusing.problem_of(faults, record[1], headers, undone=undone)
         if prefers.synced and (settled is None or settled.state not in {IN_STEP, REFUSED}):
             status = 202  # REFUSED: an earlier write; this one was confirmed
         if verb == "delete":

@@ -1,7 +1,8 @@
 """
 What Salesforce refused of a write of this API, for the answer to who has waited for it: the org's own code, fields and words.
 
-The words are read in `changes`. If they cannot be had in time, the answer has what the state says: code and fields.
+The words are read in `changes`. If they cannot be had in time, the answer has what the state says: code and fields. Of what was set back
+the state says nothing any more; the answer is a refusal all the same.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from salmon.story.refusals import RefusedEdit, refusals_after
 log = structlog.get_logger(__name__)
 
 CODE: Final = "refused-by-salesforce"
+_UNREAD: Final = Fault("", "unknown", "its answer could not be read in time")
 _READ_MAX_S: Final = 5.0
 # Of the record's partition. A write that is waited for is a minute old at most.
 _CHANGES_MAX: Final = 20_000
@@ -39,17 +41,18 @@ async def faults_of(
 
     Args:
         after: MongoDB's clock before the write.
-        undone: MongoDB does not have any more what was written, perhaps because Salesforce refused it.
+        undone: See is_undone().
         words: Whether the caller may see the org's own words. They may quote any value of the record.
     """
     if settled.state != REFUSED and not undone:
         return ()
     found = await _read(api, of, key, after)
     if found is None:
-        return tuple(Fault(each.field, each.code, each.reason) for each in settled.refusals)
+        return tuple(Fault(each.field, each.code, each.reason) for each in settled.refusals) or (_UNREAD,)
     if settled.state == REFUSED:
         seqs = {each.seq for each in settled.refusals}
-        found = [each for each in found if each.seq in seqs]
+        # What was set back is not in the state, in which an older refusal may still wait.
+        found = [each for each in found if each.seq in seqs or (undone and each.seq > max(seqs))]
     return tuple(
         Fault(name, each.code, (words and each.said) or each.reason)
         for each in reversed(found)
@@ -58,8 +61,8 @@ async def faults_of(
 
 
 def is_undone(of: ApiObject, verb: str, settled: Settled, written: Document, again: Document | None) -> bool:
-    """Whether MongoDB has not what was written any more, and Salesforce's refusal may be why (on_reject: revert)."""
-    if settled.state != IN_STEP or of.settings.on_reject != "revert":
+    """Whether MongoDB does not have any more what was written, perhaps because Salesforce refused it (on_reject: revert)."""
+    if settled.state not in {IN_STEP, REFUSED} or of.settings.on_reject != "revert":
         return False
     if verb == "delete" or again is None:
         return verb == "delete" and again is not None
@@ -79,12 +82,12 @@ async def _read(api: Api, of: ApiObject, key: str, after: int) -> Sequence[Refus
         return None
 
 
-def problem_of(of: ApiObject, faults: Sequence[Fault], key: str, headers: Mapping[str, str]) -> Problem:
-    """The answer to a write that was refused."""
+def problem_of(faults: Sequence[Fault], key: str, headers: Mapping[str, str], *, undone: bool) -> Problem:
+    """The answer to a write that was refused. *undone*: see is_undone()."""
     first = faults[0]
     kept = (
         "It was set back in MongoDB, as on_reject says."
-        if of.settings.on_reject == "revert"
+        if undone
         else "The record is kept in MongoDB as it was sent; correct it there."
     )
     why = f"{first.code}: {first.reason}".strip(": ").rstrip(".")

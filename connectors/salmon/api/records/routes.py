@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Path, Request
 from fastapi.responses import JSONResponse, Response
 
 from salmon.api.grants import Caller
@@ -22,6 +22,13 @@ from salmon.story.reading import Story, story_of
 
 HISTORY_MAX: Final = 1_000
 HISTORY_DEFAULT: Final = 50
+RecordKey = Annotated[
+    str,
+    Path(
+        description="The record's key, or its Salesforce Id of 15 or 18 characters.",
+        json_schema_extra={"minLength": 1},
+    ),
+]
 _JSON: Final = "application/json"
 _ETAG: Final = {"ETag": {"description": "Of the record, for If-Match.", "schema": {"type": "string"}}}
 
@@ -85,9 +92,9 @@ def _routes_of(api: Api, of: ApiObject, models: Models) -> APIRouter:
             **failures,
             **described(404),
         },
-        openapi_extra={"parameters": [_key(), _select(of), _header("If-None-Match")]},
+        openapi_extra={"parameters": [_select(of), _header("If-None-Match")]},
     )
-    async def read(request: Request, key: str, caller: Caller = reads) -> Response:
+    async def read(request: Request, key: RecordKey, caller: Caller = reads) -> Response:
         """One record, by its key or its Salesforce Id (15 or 18 characters)."""
         return await requests.read(request, key, caller)
 
@@ -101,7 +108,6 @@ def _routes_of(api: Api, of: ApiObject, models: Models) -> APIRouter:
         },
         openapi_extra={
             "parameters": [
-                _key(),
                 _query(
                     "limit",
                     {"type": "integer", "minimum": 1, "maximum": HISTORY_MAX},
@@ -110,7 +116,7 @@ def _routes_of(api: Api, of: ApiObject, models: Models) -> APIRouter:
             ]
         },
     )
-    async def history(request: Request, key: str, caller: Caller = reads) -> Response:
+    async def history(request: Request, key: RecordKey, caller: Caller = reads) -> Response:
         """What happened to a record, and what it waits for: the same as `salmon why`. It needs Kafka."""
         return await _history(api, of, request, key, caller)
 
@@ -165,10 +171,10 @@ def _routes_of(api: Api, of: ApiObject, models: Models) -> APIRouter:
         responses={**written, **refusals},
         openapi_extra={
             "requestBody": _body(models.edit),
-            "parameters": [_key(), _prefer("wait=synced, return=minimal"), _header("If-Match")],
+            "parameters": [_prefer("wait=synced, return=minimal"), _header("If-Match")],
         },
     )
-    async def patch(request: Request, key: str, caller: Caller = updates) -> Response:
+    async def patch(request: Request, key: RecordKey, caller: Caller = updates) -> Response:
         """Set the fields that are given; null clears."""
         return await requests.patch(request, key, caller)
 
@@ -179,14 +185,13 @@ def _routes_of(api: Api, of: ApiObject, models: Models) -> APIRouter:
         openapi_extra={
             "requestBody": _body(models.creation),
             "parameters": [
-                _key(),
                 _prefer("wait=synced, return=minimal"),
                 _header("If-Match"),
                 _header("If-None-Match"),
             ],
         },
     )
-    async def put(request: Request, key: str, caller: Caller = whoever) -> Response:
+    async def put(request: Request, key: RecordKey, caller: Caller = whoever) -> Response:
         """Set the fields that are given, and clear the others. A record that does not exist is created with this key."""
         return await requests.put(request, key, caller)
 
@@ -195,9 +200,9 @@ def _routes_of(api: Api, of: ApiObject, models: Models) -> APIRouter:
         status_code=204,
         summary=f"Delete one {label}",
         responses={202: {"description": "Deleted here; Salesforce has not confirmed it yet."}, **refusals},
-        openapi_extra={"parameters": [_key(), _prefer("wait=synced"), _header("If-Match")]},
+        openapi_extra={"parameters": [_prefer("wait=synced"), _header("If-Match")]},
     )
-    async def delete(request: Request, key: str, caller: Caller = deletes) -> Response:
+    async def delete(request: Request, key: RecordKey, caller: Caller = deletes) -> Response:
         """Delete a record."""
         return await requests.delete(request, key, caller)
 
@@ -288,16 +293,6 @@ def _list_body(model: Any) -> dict[str, Any]:
     return {
         "required": True,
         "content": {_JSON: {"schema": {"type": "array", "items": entry, "minItems": 1}}},
-    }
-
-
-def _key() -> dict[str, Any]:
-    return {
-        "name": "key",
-        "in": "path",
-        "required": True,
-        "description": "The record's key, or its Salesforce Id of 15 or 18 characters.",
-        "schema": {"type": "string", "minLength": 1},
     }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
 from bson.errors import BSONError
@@ -76,10 +77,19 @@ def found(api: Api, of: ApiObject, key: str) -> Document | None:
     return _first(api, of, {"$or": by_key(key, of)})
 
 
+def looks(api: Api, of: ApiObject) -> list[list[Collection[Document]]]:
+    """
+    The object's collections, as often as they are looked at before a record counts as missing. Several are looked at one after the other, and
+    meanwhile a record may move to one that was looked at already. An application would create it again.
+    """
+    collections = api.collections(of.name)
+    return [collections] if len(collections) == 1 else [collections, collections]
+
+
 def _first(api: Api, of: ApiObject, query: Mapping[str, Any]) -> Document | None:
     """The document that a query finds in one of the object's collections."""
     with border("reading a record"):
-        for collection in api.collections(of.name):
+        for collection in chain.from_iterable(looks(api, of)):
             document = collection.find_one(query, of.shape.projection, max_time_ms=time_bound_ms(api))
             if document is not None:
                 return document
@@ -136,8 +146,11 @@ def create_all(api: Api, of: ApiObject, records: Sequence[tuple[Any, Values]]) -
     """Insert several; what becomes of each."""
     done: list[Document | Problem] = []
     homes: dict[str, list[int]] = {}
+    taken = _taken(api, of, [document_id for document_id, _ in records])
     for number, (document_id, values) in enumerate(records):
         try:
+            if document_id in taken:
+                raise _by_code(DUPLICATE_KEY)
             document = _born(of, values, document_id)
             homes.setdefault(_home(of, values), []).append(number)
             done.append(document)
@@ -146,6 +159,19 @@ def create_all(api: Api, of: ApiObject, records: Sequence[tuple[Any, Values]]) -
     for home, numbers in homes.items():
         _insert(api.database[home], done, numbers)
     return done
+
+
+def _taken(api: Api, of: ApiObject, ids: Sequence[Any]) -> list[Any]:
+    """Those of these `_id`s that a document has, in any of several collections. In a single one, its index finds them."""
+    if not of.settings.collections:
+        return []
+    query = {"_id": {"$in": list(ids)}}
+    with border("creating records"):
+        return [
+            document["_id"]
+            for each in chain.from_iterable(looks(api, of))
+            for document in each.find(query, {"_id": 1}).max_time_ms(time_bound_ms(api))
+        ]
 
 
 def _insert(collection: Collection[Document], done: list[Document | Problem], numbers: Sequence[int]) -> None:
@@ -178,7 +204,7 @@ def change(api: Api, of: ApiObject, document: Document, values: Values, conditio
     after = None
     with border("changing a record"):
         try:
-            for collection in api.collections(of.name):
+            for collection in chain.from_iterable(looks(api, of)):
                 after = collection.find_one_and_update(
                     _as_read(of, document, conditions),
                     update,
@@ -203,8 +229,11 @@ def delete(api: Api, of: ApiObject, document: Document, conditions: Conditions) 
     """Delete a record that was just read. Raises as change()."""
     query = _as_read(of, document, conditions)
     with border("deleting a record"):
-        gone = [each.delete_one(query).deleted_count for each in api.collections(of.name)]
-    if not any(gone):
+        found = any(
+            sum(each.delete_one(query).deleted_count for each in collections)
+            for collections in looks(api, of)
+        )
+    if not found:
         conditions.check(of, found_by_id(api, of, document["_id"]))
         require_found(None)
 

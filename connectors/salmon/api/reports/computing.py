@@ -7,8 +7,9 @@ All of it blocks: for threads only.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from threading import BoundedSemaphore, Lock
 from typing import Any, Final
 
@@ -24,7 +25,11 @@ from salmon.mongodb.reports.report import BoundReport, Label
 from salmon.mongodb.reports.rows import Row, rows_of
 from salmon.mongodb.wire.client import Document, border
 
-AT_ONCE_MAX: Final = 16  # those that wait for the answer of another one among them
+# Who asks keeps a thread, and those of all requests are forty. Waiting and working are counted apart, so that waiting for one slow report
+# keeps no other one from being worked out.
+WORKED_OUT_MAX: Final = 8
+WAITING_MAX: Final = 16
+WAITING_FOR_ONE_MAX: Final = 8
 # As Salmon compares texts, whatever the collection does.
 _BYTE_BY_BYTE: Final = Collation(locale="simple")
 
@@ -47,6 +52,14 @@ class Result:
     more: bool
     at_s: float
     began: float
+    _texts: dict[Hashable, str] = field(default_factory=dict, compare=False, repr=False)
+
+    def text(self, form: Hashable, write: Callable[[], str]) -> str:
+        """The report in this form, which is written once for all who share the answer."""
+        found = self._texts.get(form)
+        if found is None:
+            found = self._texts.setdefault(form, write())
+        return found
 
     def says_the_same(self, other: Result) -> bool:
         return (self.rows, self.names, self.more) == (other.rows, other.names, other.more)
@@ -67,7 +80,8 @@ class Computing:
     ) -> None:
         self._database, self._reports, self._time_bound_ms = database, reports, time_bound_ms
         self._clock = clock
-        self._slots = BoundedSemaphore(AT_ONCE_MAX)
+        self._working, self._waiting = BoundedSemaphore(WORKED_OUT_MAX), BoundedSemaphore(WAITING_MAX)
+        self._waiting_for = {name: BoundedSemaphore(WAITING_FOR_ONE_MAX) for name in reports.usable}
         self._turns = {name: Lock() for name in reports.usable}
         self._newest: dict[str, Result] = {}
 
@@ -84,22 +98,22 @@ class Computing:
         The report as it is now.
 
         Raises:
-            Problem: see bound(); 503: too many are worked out already.
+            Problem: see bound(); 503: too many are worked out already, or too many wait.
             SalmonError: MongoDB does not serve us, or not in time.
         """
         bound, asked = self.bound(name), self._clock()
-        if not self._slots.acquire(blocking=False):
-            raise Problem(
-                503, "busy", "Too many reports are worked out at once.", headers={"Retry-After": "2"}
-            )
+        turn = self._turns[name]
+        if not turn.acquire(blocking=False):  # it is being worked out
+            with _place(self._waiting_for[name]), _place(self._waiting):
+                turn.acquire()
         try:
-            with self._turns[name]:
-                newest = self._newest.get(name)
-                if newest is None or newest.began < asked:
+            newest = self._newest.get(name)
+            if newest is None or newest.began < asked:
+                with _place(self._working):
                     newest = self._newest[name] = self._computed(bound)
-                return newest
+            return newest
         finally:
-            self._slots.release()
+            turn.release()
 
     def _computed(self, bound: BoundReport) -> Result:
         at_s, began = time.time(), self._clock()
@@ -131,3 +145,14 @@ class Computing:
                 if isinstance(said, str) and said:
                     found[key_of(each["_id"])] = said
         return found
+
+
+@contextmanager
+def _place(among: BoundedSemaphore) -> Iterator[None]:
+    """One of so many places. Raises Problem: 503, all are taken. Nobody waits for one."""
+    if not among.acquire(blocking=False):
+        raise Problem(503, "busy", "Too many reports are worked out at once.", headers={"Retry-After": "2"})
+    try:
+        yield
+    finally:
+        among.release()

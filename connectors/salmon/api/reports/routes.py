@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from typing import Any, Final
 
 from fastapi import APIRouter, Path, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, Field
 from pydantic.config import JsonDict
 
@@ -19,7 +19,7 @@ from salmon.api.handle import Api
 from salmon.api.problems import at_fault, described
 from salmon.api.reports.computing import Result
 from salmon.api.reports.opening import Reports
-from salmon.api.reports.showing import CSV, about_dict, as_csv, as_dict
+from salmon.api.reports.showing import CSV, about_dict, as_csv, as_dict, columns_of
 from salmon.api.streams import Streamed, lasting
 from salmon.api.threads import in_thread
 
@@ -100,8 +100,9 @@ def router(api: Api) -> APIRouter:
     async def report(request: Request, name: str = named, caller: Caller = whoever) -> Response:
         """Counted and summed up by MongoDB at this moment. CSV by `format=csv`, or by the header Accept."""
         wants_csv = _wants_csv(request)
-        result = await in_thread(_result, reports, name, caller)
-        return csv_of(result, caller) if wants_csv else JSONResponse(as_dict(result, caller))
+        _require_readable(api, name, caller)
+        result = await in_thread(reports.computing.result, name)
+        return await in_thread(csv_of if wants_csv else _json_of, result, caller)
 
     @routes.get(
         "/{name}/live",
@@ -117,25 +118,49 @@ def router(api: Api) -> APIRouter:
         The report now, and again within a second of each change: events named `report`, whose data is the report as JSON. The stream ends after five
         minutes; come back then.
         """
-        require(caller, "read", reports.computing.bound(name).report.object)
+        _require_readable(api, name, caller)
 
         def shown(result: Result) -> list[str]:
-            return [json.dumps(as_dict(result, caller), separators=(",", ":"))]
+            return [_json_text(result, caller)]
 
         return await stream_of(reports, name, caller, shown, is_over=api.closing.is_set)
 
     return routes
 
 
-def _result(reports: Reports, name: str, caller: Caller) -> Result:
-    require(caller, "read", reports.computing.bound(name).report.object)
-    return reports.computing.result(name)
+def _require_readable(api: Api, name: str, caller: Caller) -> None:
+    """
+    Raise Problem if the caller may not read the report. What is wrong with one that does not fit names fields and masks of its object, so it
+    is for those who may read the object.
+    """
+    if (said := api.live().reports.get(name)) is not None:
+        require(caller, "read", said.object)
+    require(caller, "read", api.reports.computing.bound(name).report.object)
+
+
+def _json_text(result: Result, caller: Caller) -> str:
+    return result.text(
+        ("json", *_names(result, caller)),
+        lambda: json.dumps(
+            as_dict(result, caller), ensure_ascii=False, allow_nan=False, separators=(",", ":")
+        ),
+    )
+
+
+def _json_of(result: Result, caller: Caller) -> Response:
+    return Response(_json_text(result, caller), media_type="application/json")
 
 
 def csv_of(result: Result, caller: Caller | None) -> Response:
     """The report as a file."""
     disposition = f'attachment; filename="{result.bound.name}.csv"'
-    return Response(as_csv(result, caller), media_type=CSV, headers={"Content-Disposition": disposition})
+    text = result.text((CSV, *_names(result, caller)), lambda: as_csv(result, caller))
+    return Response(text, media_type=CSV, headers={"Content-Disposition": disposition})
+
+
+def _names(result: Result, caller: Caller | None) -> list[str]:
+    """The columns that the caller may see: all that its answer depends on."""
+    return [each.name for each in columns_of(result.bound, caller)]
 
 
 async def stream_of(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,8 +16,9 @@ from salmon.mongodb.reports.report import BoundReport
 from salmon.mongodb.reports.rows import Row
 
 CSV: Final = "text/csv; charset=utf-8"
-# What a spreadsheet takes for the beginning of a formula (OWASP, CSV Injection), also in full width.
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+# What a spreadsheet takes for the beginning of a formula (OWASP, CSV Injection), also in full width: at the beginning of a cell, and behind
+# what another country's spreadsheet takes for the end of one.
+_FORMULA: Final = re.compile(r"(^|[;,|\t\r\n])(?=\s*[=+\-@＝＋－＠])|^(?=[\t\r\n])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +105,11 @@ def as_csv(result: Result, caller: Caller | None) -> str:
 
 
 def _cell(value: Any) -> Any:
-    """A text that would be a formula gets an apostrophe before it, as a person would type it; a number stays one."""
+    """What would be a formula gets an apostrophe before it, as a person would type it; a number stays one."""
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA) and not _is_number(value):
-        return f"'{value}"
+    if isinstance(value, str) and not _is_number(value):
+        return _FORMULA.sub(r"\1'", value)
     return "" if value is None else value
 
 

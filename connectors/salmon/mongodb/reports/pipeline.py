@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, Final
 
 from salmon.model.schema import Kind
@@ -11,6 +12,8 @@ from salmon.mongodb.reports.values import Expr, held
 # Of a report whose order MongoDB does not know: all groups are fetched, up to so many.
 GROUPS_MAX: Final = 10_000
 _DAY_OF_BUCKET: Final = "%Y-%m-%d"
+# A moment of the first or last day of the calendar has no date in some time zones.
+_ZONES_DIFFER_MAX: Final = timedelta(days=1)
 _WEEK_BEGINS: Final = "monday"
 Document = dict[str, Any]
 
@@ -69,10 +72,11 @@ def _slot_of(bound: BoundReport, name: str) -> str:
 
 
 def _grouped(bound: BoundReport, group: BoundGroup) -> Expr:
-    value = held(bound.shape, group.field)
     if not group.every:
-        return value
-    zone = bound.report.time_zone if group.field.kind is Kind.DATETIME else "UTC"
+        return held(bound.shape, group.field)
+    is_moment = group.field.kind is Kind.DATETIME
+    zone = bound.report.time_zone if is_moment else "UTC"
+    value = held(bound.shape, group.field, margin=_ZONES_DIFFER_MAX if is_moment else timedelta())
     start = {"date": value, "unit": group.every, "timezone": zone, "startOfWeek": _WEEK_BEGINS}
     return {"$dateToString": {"date": {"$dateTrunc": start}, "format": _DAY_OF_BUCKET, "timezone": zone}}
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from salmon.model.schema import FieldSchema, Kind
@@ -24,8 +24,8 @@ _FIRST: Final = datetime(1, 1, 1, tzinfo=UTC)
 _LAST: Final = datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)
 
 
-def held(shape: DocumentShape, field: FieldSchema) -> Expr:
-    """The value of a field."""
+def held(shape: DocumentShape, field: FieldSchema, *, margin: timedelta = timedelta()) -> Expr:
+    """The value of a field. *margin*: so close to the ends of the calendar a moment counts as none."""
     path = f"${shape.path[field.name]}"
     types: Sequence[str]
     if field.is_polymorphic:
@@ -44,7 +44,7 @@ def held(shape: DocumentShape, field: FieldSchema) -> Expr:
             # NaN is less than every number.
             fits += [{"$gte": [path, -sys.float_info.max]}, {"$lte": [path, sys.float_info.max]}]
         case Kind.DATE | Kind.DATETIME:
-            fits += [{"$gte": [path, _FIRST]}, {"$lte": [path, _LAST]}]
+            fits += [{"$gte": [path, _FIRST + margin]}, {"$lte": [path, _LAST - margin]}]
         case Kind.STRINGS:
             fits.append({"$ne": [path, []]})
     return {"$cond": [{"$and": fits}, _as_kind(field, path), None]}

@@ -60,6 +60,14 @@ def test_a_bar_is_as_long_as_its_value_and_named_as_in_the_org() -> None:
     assert chart.says == "Worth, as a bar: Audi 100, B -50, (empty) nothing. The table has all values."
 
 
+@pytest.mark.parametrize("chart", ["bar", "line", "funnel"])
+def test_numbers_beyond_any_axis_are_only_in_the_table(chart: str) -> None:
+    """The span between the greatest and the least of all doubles is none."""
+    rows = [(("A",), 1.7e308), (("B",), -1.7e308)]
+    assert chart_of(result(rows, chart=chart), {}) is None
+    assert chart_of(result(rows[:1], chart=chart), {}) is None
+
+
 def test_a_funnel_is_in_the_middle() -> None:
     """All of its bars have the same middle."""
     chart = drawn([(("A",), 100), (("B",), 25)], chart="funnel")

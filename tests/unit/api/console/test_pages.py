@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 from structlog.testing import capture_logs
 
+from salmon.config.events import EventConfig
 from salmon.errors import ConfigError, SetupError, Unavailable
 from support.api_room import api_of
 from support.console_room import TAG, FakeOperations, console_of, overview
@@ -238,6 +240,31 @@ def test_a_masked_field_is_not_in_the_form_of_a_correction() -> None:
     client, _ = console_of(api_of("Account", objects={"Account": {"transforms": masks}}))
     page = client.get("/console/edit?letter=salesforce-sink/3").text
     assert ("Site: " in page, "Phone: " in page) == (True, False)
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        {"topic": "crm.changes.Account", "salmon.subject": "Left__e"},
+        {"topic": "crm.changes.Account", "salmon.subject": "Gone__e"},  # no longer in the configuration
+        {"topic": "", "salmon.subject": "Left__e"},
+    ],
+)
+def test_a_letter_of_an_event_hides_what_its_object_hides(about: dict[str, str]) -> None:
+    """It has the name of the event, and the values of the record."""
+    masks = [{"mask": {"fields": ["Site", "Phone"]}, "to": "mongodb"}]
+    api = api_of("Account", objects={"Account": {"transforms": masks}})
+    event = EventConfig.model_validate(
+        {"direction": "to_salesforce", "object": "Account", "fields": {"Site__c": "Site"}}
+    )
+    config = api.live().model_copy(update={"events": {"Left__e": event}})
+    client, operations = console_of(dataclasses.replace(api, live=lambda: config))
+    operations.about = about
+    letter = client.get("/console/letters/salesforce-sink/3").text
+    assert letter.count("alert(1)") == 1, "in what Salmon says, not as the value"
+    assert "Its own words: (masked)" in client.get("/console/refused").text
+    form = client.get("/console/edit?letter=salesforce-sink/3").text
+    assert ("Site: " in form, "Phone: " in form) == (False, False)
 
 
 def test_a_form_of_another_page_changes_nothing(console: tuple[TestClient, FakeOperations]) -> None:

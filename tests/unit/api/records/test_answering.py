@@ -296,3 +296,22 @@ def test_any_record_is_any_record_however_it_changes_meanwhile() -> None:
     """`If-Match: *` with what was read in the filter answered 404 to a record that is there."""
     of = api_of("Car__c").objects["Car__c"]
     assert _as_read(of, {"_id": "a", "Name": "A"}, Conditions(("*",))) == {"_id": "a"}
+
+
+def test_the_description_names_each_parameter_once(cars: Cars) -> None:
+    """The key, too, with what it may be."""
+    client = serve(cars, *(f"Car__c:{verb}" for verb in ("read", "create", "update", "delete")))
+    paths = client.get("/openapi.json", headers=HEADERS).json()["paths"]
+    keyed = [
+        operation
+        for path, operations in paths.items()
+        if "{key}" in path
+        for operation in operations.values()
+    ]
+    assert len(keyed) == 5
+    for operation in keyed:
+        places = [(each["in"], each["name"]) for each in operation["parameters"]]
+        assert places.count(("path", "key")) == 1
+        assert len(set(places)) == len(places)
+        key = next(each for each in operation["parameters"] if each["in"] == "path")
+        assert (key["schema"]["minLength"], "15 or 18" in key["description"]) == (1, True)

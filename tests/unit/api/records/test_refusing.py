@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from collections.abc import Sequence
 
@@ -64,9 +65,36 @@ def test_what_was_set_back_was_refused_only_if_salesforce_said_so(monkeypatch: p
     assert answered(settled, [EARLIER], monkeypatch) == ()
 
 
+def test_what_was_set_back_is_no_success_if_kafka_cannot_say_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The state has no refusal any more, and the application would take its write for done."""
+    (fault,) = answered(Settled(IN_STEP, True), None, monkeypatch, undone=True)
+    assert (fault.field, fault.code) == ("", "unknown")
+
+
+def test_an_older_refusal_that_waits_hides_no_newer_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The older one is in the state; the new edit was refused and set back, so it is not."""
+    newer = RefusedEdit(9, (), "NEWER", "Salesforce refused it", "no")
+    assert answered(STATE, [newer], monkeypatch, undone=True) == (Fault("", "NEWER", "no"),)
+    assert answered(STATE, [newer], monkeypatch) == (), "it was sent again, and taken"
+
+
+@pytest.mark.parametrize("state", [Settled(IN_STEP, True), STATE])
+def test_only_what_mongodb_lost_was_set_back(state: Settled) -> None:
+    """A record that Salesforce refused to create is kept, whatever on_reject says."""
+    car = dataclasses.replace(CAR, settings=CAR.settings.model_copy(update={"on_reject": "revert"}))
+    written, other = {"_id": "a", "Name": "A"}, {"_id": "a", "Name": "B"}
+    assert not refusing.is_undone(car, "create", state, written, written)
+    assert refusing.is_undone(car, "update", state, written, other)
+    assert refusing.is_undone(car, "delete", state, written, written)
+    assert not refusing.is_undone(CAR, "update", state, written, other)
+    faults = [Fault("Name", "INVALID", "no")]
+    assert "set back" in refusing.problem_of(faults, "a", {}, undone=True).detail
+    assert "kept in MongoDB" in refusing.problem_of(faults, "a", {}, undone=False).detail
+
+
 def test_a_kept_refusal_is_repeated_without_words_to_who_may_not_read_any_more() -> None:
     """Codes and fields stay."""
-    problem = refusing.problem_of(CAR, [Fault("Notes__c", "INVALID", WORDS)], "a", {})
+    problem = refusing.problem_of([Fault("Notes__c", "INVALID", WORDS)], "a", {}, undone=False)
     kept = json.loads(refusing.without_words(json.dumps(problem.body()).encode()))
     assert WORDS in problem.detail + "."
     assert (kept["code"], kept["errors"][0]["code"]) == (refusing.CODE, "INVALID")

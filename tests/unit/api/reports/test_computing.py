@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from salmon.api.problems import Problem
-from salmon.api.reports.computing import AT_ONCE_MAX, Computing, Result
+from salmon.api.reports.computing import WAITING_FOR_ONE_MAX, Computing, Result
 from support.api_room import api_of
 from support.waiting import until
 
@@ -37,16 +37,18 @@ def collection() -> Collection:
 
 @pytest.fixture
 def computing(collection: Collection) -> Computing:
-    return api_of("Car__c", database=collection, reports={"cars": REPORT}).reports.computing
+    return api_of("Car__c", database=collection, reports={"cars": REPORT, "others": REPORT}).reports.computing
 
 
-def asking(computing: Computing, count: int) -> tuple[list[Thread], list[Result | Problem]]:
+def asking(
+    computing: Computing, count: int, name: str = "cars"
+) -> tuple[list[Thread], list[Result | Problem]]:
     """So many who ask at the same time, and their answers."""
     answers: list[Result | Problem] = []
 
     def ask() -> None:
         try:
-            answers.append(computing.result("cars"))
+            answers.append(computing.result(name))
         except Problem as problem:
             answers.append(problem)
 
@@ -61,7 +63,7 @@ def test_those_who_wait_share_the_next_answer(collection: Collection, computing:
     first, answers = asking(computing, 1)
     until(lambda: collection.asked == 1, "the first is worked out")
     others, shared = asking(computing, 6)
-    until(lambda: computing._slots._value == AT_ONCE_MAX - 7, "the others wait")
+    until(lambda: computing._waiting_for["cars"]._value == WAITING_FOR_ONE_MAX - 6, "the others wait")
     collection.may.set()
     for each in (*first, *others):
         each.join(30)
@@ -69,6 +71,18 @@ def test_those_who_wait_share_the_next_answer(collection: Collection, computing:
     assert isinstance(answers[0], Result)
     assert {id(each) for each in shared} == {id(shared[0])}
     assert shared[0] is not answers[0]
+
+
+def test_an_answer_that_is_shared_is_written_once(collection: Collection, computing: Computing) -> None:
+    """For those who may see the same of it."""
+    collection.may.set()
+    result, written = computing.result("cars"), list[str]()
+
+    def write() -> str:
+        written.append("a")
+        return f"text {len(written)}"
+
+    assert [result.text(form, write) for form in ("json", "json", "csv")] == ["text 1", "text 1", "text 2"]
 
 
 def test_a_later_question_gets_a_new_answer(collection: Collection, computing: Computing) -> None:
@@ -79,11 +93,26 @@ def test_a_later_question_gets_a_new_answer(collection: Collection, computing: C
 
 def test_more_than_threads_can_bear_are_refused(collection: Collection, computing: Computing) -> None:
     """At once, and not after they have waited."""
-    threads, answers = asking(computing, AT_ONCE_MAX + 1)
+    threads, answers = asking(computing, 1 + WAITING_FOR_ONE_MAX + 1)
     (refused,) = until(lambda: list(answers), "one is refused")
     assert isinstance(refused, Problem)
     assert (refused.status, refused.code) == (503, "busy")
     collection.may.set()
     for each in threads:
         each.join(30)
-    assert sum(isinstance(each, Result) for each in answers) == AT_ONCE_MAX
+    assert sum(isinstance(each, Result) for each in answers) == 1 + WAITING_FOR_ONE_MAX
+
+
+def test_many_who_wait_for_a_slow_report_deny_nobody_another_one(
+    collection: Collection, computing: Computing
+) -> None:
+    """They take the places of those who wait for it, and one of those that are worked out."""
+    threads, slow = asking(computing, 40)
+    until(lambda: len(slow) == 40 - 1 - WAITING_FOR_ONE_MAX, "there are as many as may be")
+    more, answers = asking(computing, 2, "others")
+    until(lambda: collection.asked == 2, "the other one is worked out")
+    until(lambda: computing._waiting_for["others"]._value == WAITING_FOR_ONE_MAX - 1, "and waited for")
+    collection.may.set()
+    for each in (*threads, *more):
+        each.join(30)
+    assert [type(each) for each in answers] == [Result, Result]

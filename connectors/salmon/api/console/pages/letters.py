@@ -26,7 +26,7 @@ def routes(parts: Parts) -> APIRouter:
     @routes.get("/letters/{letter_id:path}")
     async def letter(request: Request, letter_id: str) -> Response:
         letter, done, plan, fields = await in_thread(parts.operations.letter, letter_id)
-        hidden = parts.hidden_of(letter.subject)
+        hidden = parts.hidden_in(letter)
         shown = {name: MASKED if name in hidden else value for name, value in (fields or {}).items()}
         return parts.rendering.page(
             request,
@@ -40,7 +40,7 @@ def routes(parts: Parts) -> APIRouter:
 
     @routes.get("/edit")
     async def correct(request: Request, letter: str) -> Response:
-        found, text = await in_thread(lambda: parts.operations.draft(letter, hidden_of=parts.hidden_of))
+        found, text = await in_thread(lambda: parts.operations.draft(letter, hidden_in=parts.hidden_in))
         return _form(request, found.id, text)
 
     def _form(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request
+from markupsafe import Markup
 from starlette.responses import Response
 
 from salmon.api.console.charts import chart_of, named
@@ -27,13 +28,17 @@ def routes(parts: Parts) -> APIRouter:
     @routes.get("/reports/{name}")
     async def report(request: Request, name: str) -> Response:
         result = await in_thread(reports.computing.result, name)
-        facts = await in_thread(facts_of, parts, result)
-        return parts.rendering.page(request, "report.html", **facts)
+
+        def work() -> Response:
+            shown = Markup(live_of(result))  # a template has escaped the values
+            return parts.rendering.page(request, "report.html", report=result.bound.report, shown=shown)
+
+        return await in_thread(work)
 
     @routes.get("/reports/{name}/live")
     async def live(request: Request, name: str) -> Response:
         def shown(result: Result) -> list[str]:
-            return parts.rendering.text("report_live.html", **facts_of(parts, result)).splitlines()
+            return live_of(result).splitlines()
 
         reports.computing.bound(name)
         caller = request.state.visitor.caller
@@ -41,7 +46,13 @@ def routes(parts: Parts) -> APIRouter:
 
     @routes.get("/reports/{name}/csv")
     async def csv(name: str) -> Response:
-        return csv_of(await in_thread(reports.computing.result, name), None)
+        return await in_thread(csv_of, await in_thread(reports.computing.result, name), None)
+
+    def live_of(result: Result) -> str:
+        """The part of the page that follows the records: the same for all who look."""
+        return result.text(
+            "console", lambda: parts.rendering.text("report_live.html", **facts_of(parts, result))
+        )
 
     return routes
 
