@@ -62,6 +62,11 @@ class Access:
         self._closed = settings().has_credentials
 
     @property
+    def provider(self) -> Provider | None:
+        """The identity provider, if there is one."""
+        return self._provider
+
+    @property
     def needs_credentials(self) -> bool:
         """Whether each request needs a key or a token. If it did when the process started, only a restart changes that."""
         return self._closed or self._settings().has_credentials
@@ -158,13 +163,13 @@ class Access:
             except NotGood as error:
                 found, reason = None, str(error)
             except SalmonError:
-                self._count_failure(request)
+                self.count_failure(request)
                 raise
             else:
                 reason = "it is not known"
             if found is not None:
                 return found
-        self._count_failure(request)
+        self.count_failure(request)
         raise Problem(
             401,
             "not-signed-in",
@@ -172,7 +177,7 @@ class Access:
             headers={"WWW-Authenticate": 'Basic realm="salmon", charset="UTF-8"'},
         )
 
-    def _count_failure(self, request: Request) -> None:
+    def count_failure(self, request: Request) -> None:
         """Count an attempt of this address without good credentials. Raises Problem: it makes too many."""
         client = f"address:{request.client.host if request.client else ''}"
         wait_s = self._buckets.take(client, per_s=_FAILURES_PER_S, burst=_FAILURES_BURST)

@@ -47,10 +47,23 @@ class Provider:
     ) -> None:
         self.settings, self._fetch = settings, fetch
         self._kept = Kept("api.oidc", self._fetched, kept_s=settings.keys_kept_s, clock=clock)
+        self._description = Kept("api.oidc.issuer", self._described, kept_s=settings.keys_kept_s, clock=clock)
 
     def caller_of(self, token: str, grants: Mapping[str, Iterable[str]]) -> Caller:
+        """Check a token, and return who it is of. Errors: see claims_of."""
+        claims = self.claims_of(token, self.settings.audience)
+        return named(claims, self.words_of(claims), grants)
+
+    def address(self, name: str) -> str:
+        """Return an address that the provider's description names. Raises Unavailable: it cannot be read, or names none."""
+        found = self._description.get().get(name)
+        if not isinstance(found, str) or not is_safe(found):
+            raise Unavailable(f"The identity provider of api.oidc names no {name} that can be used.")
+        return found
+
+    def claims_of(self, token: str, audience: str) -> Mapping[str, Any]:
         """
-        Check a token, and return who it is of.
+        Check a token for *audience*, and return what it says.
 
         Raises:
             NotGood: it is not accepted.
@@ -62,26 +75,24 @@ class Provider:
             if algorithm not in ALGORITHMS:
                 raise NotGood("it is signed by a method that is not accepted")
             key = self._key(header.get("kid"))
-            claims = jwt.decode(
+            claims: Mapping[str, Any] = jwt.decode(
                 token,
                 key,
                 algorithms=[algorithm],
-                audience=self.settings.audience,
+                audience=audience,
                 issuer=self.settings.issuer,
                 leeway=_LEEWAY_S,
                 options={"require": ["exp", "iss", "aud", "sub"]},
             )
         except jwt.PyJWTError as error:
             raise NotGood(_WHY.get(type(error), "it is not a valid token of the provider")) from None
-        return caller(f"oidc:{str(claims['sub'])[:_NAME_MAX]}", self._scopes(claims, grants))
+        return claims
 
-    def _scopes(self, claims: Mapping[str, Any], grants: Mapping[str, Iterable[str]]) -> Iterable[str]:
+    def words_of(self, claims: Mapping[str, Any]) -> list[str]:
+        """The words of the claim that says what a token allows."""
         said = claims.get(self.settings.scopes_claim, ())
         words = said.split() if isinstance(said, str) else said if isinstance(said, list) else ()
-        for word in words:
-            if isinstance(word, str):
-                # A provider's group may be called `operator`: a word of ours that names no object counts only if it is granted.
-                yield from grants.get(word, (word,) if ":" in word and is_scope(word) else ())
+        return [word for word in words if isinstance(word, str)]
 
     def _key(self, kid: Any) -> jwt.PyJWK:
         keys = self._kept.get(lambda kept: _named(kept, kid) is not None)
@@ -99,14 +110,34 @@ class Provider:
                 "The keys of api.oidc.issuer cannot be fetched. Check that it can be reached."
             ) from None
 
+    def _described(self) -> Mapping[str, Any]:
+        try:
+            found = self._fetch(f"{self.settings.issuer.rstrip('/')}/.well-known/openid-configuration")
+            if found["issuer"] != self.settings.issuer:
+                raise KeyError("issuer")  # the description of another provider
+        except (Unavailable, AttributeError, KeyError, TypeError):
+            raise Unavailable(
+                "The description of api.oidc.issuer cannot be read. Check that it can be reached."
+            ) from None
+        described: Mapping[str, Any] = found
+        return described
+
     def _found(self) -> str:
-        found = self._fetch(f"{self.settings.issuer.rstrip('/')}/.well-known/openid-configuration")
-        if found["issuer"] != self.settings.issuer:
-            raise KeyError("issuer")  # the description of another provider
-        keys = str(found["jwks_uri"])
+        keys = str(self._described()["jwks_uri"])
         if not is_safe(keys):
             raise KeyError("jwks_uri")
         return keys
+
+
+def named(claims: Mapping[str, Any], words: Iterable[str], grants: Mapping[str, Iterable[str]]) -> Caller:
+    """Who a token is of, and what its words allow."""
+    return caller(f"oidc:{str(claims['sub'])[:_NAME_MAX]}", _scopes(words, grants))
+
+
+def _scopes(words: Iterable[str], grants: Mapping[str, Iterable[str]]) -> Iterable[str]:
+    for word in words:
+        # A provider's group may be called `operator`: a word of ours that names no object counts only if it is granted.
+        yield from grants.get(word, (word,) if ":" in word and is_scope(word) else ())
 
 
 def _named(keys: Mapping[str | None, jwt.PyJWK], kid: Any) -> jwt.PyJWK | None:
@@ -124,6 +155,38 @@ _WHY: Final[Mapping[type[Exception], str]] = {
     jwt.InvalidSignatureError: "its signature is wrong",
     jwt.MissingRequiredClaimError: "it lacks one of the claims exp, iss, aud and sub",
 }
+
+
+def exchanged(
+    address: str, form: Mapping[str, str], auth: tuple[str, str] | None, *, ca_file: str | None = None
+) -> Any:
+    """
+    Return the JSON with which the provider answers a form.
+
+    Args:
+        auth: The client's name and secret, for Basic authentication (RFC 6749, 2.3.1).
+
+    Raises:
+        NotGood: it refuses what the form says.
+        Unavailable: it does not answer as it should.
+    """
+    try:
+        answer = requests.post(
+            address,
+            data=form,
+            auth=auth,
+            timeout=_ANSWER_MAX_S,
+            verify=ca_file or True,
+            allow_redirects=False,
+        )
+        if answer.status_code in {400, 401}:
+            raise NotGood("the identity provider does not accept it")
+        answer.raise_for_status()
+        return answer.json()
+    except (requests.RequestException, ssl.SSLError, ValueError, OSError) as error:
+        raise Unavailable(
+            f"The identity provider of api.oidc does not answer as it should ({type(error).__name__})."
+        ) from None
 
 
 def fetched(address: str, *, ca_file: str | None = None) -> Any:

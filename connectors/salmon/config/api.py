@@ -63,6 +63,38 @@ class ApiKeyConfig(BaseModel):
     scopes: tuple[Scope, ...] = Field(min_length=1, description=_SCOPES, json_schema_extra=LIVE)
 
 
+CONSOLE_BACK: Final = "/console/oidc/back"
+
+
+class SignInConfig(BaseModel):
+    """People sign in to the console at the identity provider (OpenID Connect, authorization code with PKCE)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    client_id: str = Field(min_length=1, description="The console's name at the provider.")
+    client_secret: SecretStr | None = Field(
+        default=None,
+        min_length=1,
+        description="Its secret there. Without it, it is a public client: the provider must allow PKCE alone.",
+    )
+    redirect_uri: str = Field(
+        pattern=rf"^https?://[^\s@?#]+{CONSOLE_BACK}$",
+        description=f"Where the provider sends people back to, as it is registered there: the console's address for browsers, and {CONSOLE_BACK}.",
+    )
+    scope: str = Field(
+        default="openid",
+        pattern=r"^(\S+ )*openid( \S+)*$",
+        description="What is asked for; add what makes the provider put groups into the ID token, e.g. `openid groups`.",
+    )
+
+    @field_validator("redirect_uri")
+    @classmethod
+    def _not_in_the_clear(cls, value: str) -> str:
+        if not is_safe(value):
+            raise ValueError("must begin with https://, as who is on the way could take over the session")
+        return value
+
+
 class OidcConfig(BaseModel):
     """Bearer tokens (JWT) of an identity provider that speaks OpenID Connect."""
 
@@ -97,6 +129,8 @@ class OidcConfig(BaseModel):
         description="What a word of that claim (e.g. a group) allows: word -> list of scopes. `viewer` and `operator` are given only here.",
         json_schema_extra=LIVE,
     )
+
+    sign_in: SignInConfig | None = None
 
     @field_validator("issuer", "jwks_url")
     @classmethod

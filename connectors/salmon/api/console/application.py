@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 import structlog
 from fastapi import FastAPI, Form, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
@@ -23,6 +24,7 @@ from salmon.api.console.rendering import CONTENT_SECURITY_POLICY, STATIC, Render
 from salmon.api.console.visitors import Visitors
 from salmon.api.console.watching import Watching
 from salmon.api.handle import Api
+from salmon.api.oidc import NotGood
 from salmon.api.problems import Problem
 from salmon.config.models import SyncConfig
 from salmon.errors import ConfigError, DataError, RetriableError, SalmonError
@@ -77,9 +79,22 @@ def _application(parts: Parts) -> FastAPI:
 
 
 def _signing(app: FastAPI, parts: Parts) -> None:
+    visitors = parts.visitors
+
+    def form(request: Request, to: str, trouble: str = "", code: int = 200) -> Response:
+        elsewhere = visitors.elsewhere
+        return parts.rendering.page(
+            request,
+            "login.html",
+            code=code,
+            to=to,
+            trouble=trouble,
+            provider=None if elsewhere is None else elsewhere.name,
+        )
+
     @app.get(_LOGIN)
     async def login(request: Request, to: str = "") -> Response:
-        return parts.rendering.page(request, "login.html", to=to, trouble="")
+        return form(request, to)
 
     @app.post(_LOGIN)
     async def sign_in(
@@ -87,17 +102,40 @@ def _signing(app: FastAPI, parts: Parts) -> None:
     ) -> Response:
         answer = RedirectResponse(PATH + _own(to), status_code=303)
         try:
-            caller = await parts.visitors.sign_in(request, key.strip(), answer)
+            caller = await visitors.sign_in(request, key.strip(), answer)
         except Problem as problem:
             trouble = "This key is not known." if problem.status == 401 else problem.detail
-            return parts.rendering.page(request, "login.html", code=problem.status, to=to, trouble=trouble)
+            return form(request, to, trouble, problem.status)
         log.info("console_signed_in", by=caller.name)
+        return answer
+
+    @app.get("/oidc/begin")
+    async def begin(request: Request, to: str = "") -> Response:
+        if (elsewhere := visitors.elsewhere) is None:
+            raise HTTPException(404)
+        return await run_in_threadpool(visitors.begin, request, elsewhere, to)
+
+    @app.get("/oidc/back")
+    async def come_back(request: Request) -> Response:
+        if (elsewhere := visitors.elsewhere) is None:
+            raise HTTPException(404)
+        # A page that leads on, and no redirection: a browser that comes from another site sends no session with that.
+        cookies = Response()
+        try:
+            caller, to = await run_in_threadpool(visitors.come_back, request, elsewhere, cookies)
+        except NotGood as error:
+            return form(request, "", f"You are not signed in: {error}.", 401)
+        except Problem as problem:
+            return form(request, "", problem.detail, problem.status)
+        log.info("console_signed_in", by=caller.name)
+        answer = parts.rendering.page(request, "signed_in.html", on=PATH + _own(to))
+        answer.raw_headers += [each for each in cookies.raw_headers if each[0] == b"set-cookie"]
         return answer
 
     @app.post("/logout")
     async def sign_out(request: Request) -> Response:
         answer = RedirectResponse(PATH + _LOGIN, status_code=303)
-        parts.visitors.sign_out(request, answer)
+        visitors.sign_out(request, answer)
         return answer
 
 

@@ -3,7 +3,8 @@ Who looks at the console: by a session of a browser, by a key or token in the re
 on this machine.
 
 A session is a signed cookie that only a browser holds, and only for the console. It names the key that was shown, so that a key that is
-withdrawn ends its sessions. What acts needs a token of the page that it was sent from (CSRF).
+withdrawn ends its sessions. Who has signed in at an identity provider has to be named by it again after an hour; what the words of
+the provider allow is looked up for each request. What acts needs a token of the page that it was sent from (CSRF).
 """
 
 from __future__ import annotations
@@ -11,23 +12,27 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, Form, Request
 from fastapi.concurrency import run_in_threadpool
 from itsdangerous import BadSignature, URLSafeTimedSerializer
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from salmon.api.access import Access
+from salmon.api.console.signing_in import ATTEMPT_COOKIE, ATTEMPT_MAX_S, SignIn
 from salmon.api.grants import Caller, caller
 from salmon.api.keys import hash_of
+from salmon.api.oidc import named
 from salmon.api.problems import Problem
 from salmon.config.api import ApiConfig
 
 COOKIE: Final = "salmon_console"
 SESSION_MAX_S: Final = 12 * 3600
+OIDC_SESSION_MAX_S: Final = 3600
 TOKEN: Final = "token"
 
 
@@ -115,23 +120,99 @@ class Visitors:
                 "not-allowed",
                 "This key has no role for the console: it lacks the scope viewer or operator.",
             )
-        said = {"key": self._mark(hash_of(key)), "nonce": secrets.token_urlsafe(16)}
-        if not await run_in_threadpool(self._named, said["key"]):
+        mark = self._mark(hash_of(key))
+        if not await run_in_threadpool(self._named, mark):
             raise Problem(
                 403,
                 "not-allowed",
                 "Only an API key can begin a session. Send a token in the header of each request.",
             )
+        self._give(request, answer, {"key": mark}, SESSION_MAX_S)
+        return found
+
+    # At an identity provider.
+
+    @property
+    def elsewhere(self) -> SignIn | None:
+        """How to sign in at the identity provider, if that is configured."""
+        oidc, provider = self._settings().oidc, self._access.provider
+        if oidc is None or oidc.sign_in is None or provider is None:
+            return None
+        return SignIn(provider, oidc, oidc.sign_in, lambda: self._secret)
+
+    def begin(self, request: Request, elsewhere: SignIn, to: str) -> Response:
+        """Send the browser to the identity provider. Raises Unavailable, and Problem: the request may not come from there."""
+        self._access.check_place(request)
+        address, attempt = elsewhere.begin(to)
+        answer = RedirectResponse(address, status_code=303)
+        # Lax: the browser comes back from another site.
+        answer.set_cookie(
+            ATTEMPT_COOKIE,
+            attempt,
+            max_age=ATTEMPT_MAX_S,
+            path=self._path,
+            httponly=True,
+            samesite="lax",
+            secure=self._is_secure(request),
+        )
+        return answer
+
+    def come_back(self, request: Request, elsewhere: SignIn, answer: Response) -> tuple[Caller, str]:
+        """
+        Give *answer* the cookie of a session for who comes back from the identity provider.
+
+        Returns:
+            Who it is, and where they wanted to go.
+
+        Raises:
+            NotGood: see SignIn.finish. Unavailable: the provider does not answer.
+            Problem: 403 they have no role, 429 too many attempts.
+        """
+        self._access.check_place(request)
+        self._access.count_failure(request)  # an attempt makes us ask the provider, whatever comes of it
+        signed = elsewhere.finish(dict(request.query_params), request.cookies.get(ATTEMPT_COOKIE, ""))
+        found = self._of_provider(signed.subject, signed.words)
+        if found is None or not found.views:
+            raise Problem(
+                403,
+                "not-allowed",
+                "Your account has no role for the console. api.oidc.grants has to give one of its groups viewer or operator.",
+            )
+        # Of hundreds of groups, which no cookie can hold, only those that count for something.
+        words = [
+            word
+            for word in signed.words
+            if named({"sub": ""}, [word], self._grants) != named({"sub": ""}, [], {})
+        ]
+        self._give(request, answer, {"sub": signed.subject, "words": words}, OIDC_SESSION_MAX_S)
+        answer.delete_cookie(ATTEMPT_COOKIE, path=self._path, httponly=True, samesite="lax")
+        return found, signed.to
+
+    @property
+    def _grants(self) -> Mapping[str, Iterable[str]]:
+        oidc = self._settings().oidc
+        return {} if oidc is None else oidc.grants
+
+    def _of_provider(self, subject: str, words: Iterable[str]) -> Caller | None:
+        oidc = self._settings().oidc
+        if oidc is None or oidc.sign_in is None:
+            return None
+        return named({"sub": subject}, words, oidc.grants)
+
+    def _give(self, request: Request, answer: Response, said: Mapping[str, Any], max_age_s: int) -> None:
+        session = {**said, "nonce": secrets.token_urlsafe(16), "until": int(time.time()) + max_age_s}
         answer.set_cookie(
             COOKIE,
-            self._signer().dumps(said),
-            max_age=SESSION_MAX_S,
+            self._signer().dumps(session),
+            max_age=max_age_s,
             path=self._path,
             httponly=True,
             samesite="strict",
-            secure=self._settings().session_secure or request.scope["scheme"] == "https",
+            secure=self._is_secure(request),
         )
-        return found
+
+    def _is_secure(self, request: Request) -> bool:
+        return self._settings().session_secure or request.scope["scheme"] == "https"
 
     def sign_out(self, request: Request, answer: Response) -> None:
         """Have the browser forget its session. Raises Problem: the request comes from where it may not come."""
@@ -141,29 +222,30 @@ class Visitors:
     async def _visitor(self, request: Request) -> Visitor:
         said = self._session(request)
         if said is None or not self._access.needs_credentials:
-            found = await self._access(request)
-            return self._noted(request, Visitor(found, self._token(found.name, ""), session=False))
+            local = await self._access(request)
+            return self._noted(request, Visitor(local, self._token(local.name, ""), session=False))
         self._access.check_place(request)
-        of_key = await run_in_threadpool(self._named, said["key"])
-        if of_key is None:
-            raise Problem(
-                401, "not-signed-in", "The key of this session is not known any more. Sign in again."
-            )
-        self._access.count(of_key)
-        return self._noted(request, Visitor(of_key, self._token(of_key.name, said["nonce"]), session=True))
+        if "key" in said:
+            found = await run_in_threadpool(self._named, said["key"])
+        else:
+            found = self._of_provider(said["sub"], said["words"])
+        if found is None:
+            raise Problem(401, "not-signed-in", "This session is not known any more. Sign in again.")
+        self._access.count(found)
+        return self._noted(request, Visitor(found, self._token(found.name, said["nonce"]), session=True))
 
     def _noted(self, request: Request, visitor: Visitor) -> Visitor:
         request.state.visitor = visitor
         return visitor
 
-    def _session(self, request: Request) -> dict[str, str] | None:
+    def _session(self, request: Request) -> dict[str, Any] | None:
         try:
-            said: dict[str, str] = self._signer().loads(
+            said: dict[str, Any] = self._signer().loads(
                 request.cookies.get(COOKIE, ""), max_age=SESSION_MAX_S
             )
         except BadSignature:
             return None
-        return said
+        return said if said.get("until", 0) > time.time() else None
 
     def _named(self, mark: str) -> Caller | None:
         """The caller whose key has this mark."""
