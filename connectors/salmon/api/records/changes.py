@@ -210,18 +210,23 @@ class _Stream:
             if record is None:
                 return None
         key = (message.key() or b"").decode(errors="replace")
-        data = {"object": name, "key": key, **_shown(record, self._rules[name])}
+        if (shown := _shown(record, self._rules[name])) is None:
+            return None
+        data = {"object": name, "key": key, **shown}
         text = json.dumps(data, separators=(",", ":"), ensure_ascii=False)
         return f"id: {self.id()}\nevent: {name}\ndata: {text}\n\n".encode(errors="replace")
 
 
-def _shown(record: Mapping[str, Value] | None, rules: Rules) -> dict[str, Any]:
-    """The record as MongoDB has it: with its masks, and deleted where its filter does not want it, but not where it cannot say."""
+def _shown(record: Mapping[str, Value] | None, rules: Rules) -> dict[str, Any] | None:
+    """The record as MongoDB has it: with its masks, and deleted where its filter does not want it. None: the filter cannot say."""
     if record is None:
         return {"deleted": True}
     held = {name: value for name, value in record.items() if value is not None}
     view = rules.views.get(MONGODB)
-    if view is not None and view.admits(held) is False:
+    admitted = view is None or view.admits(held)
+    if admitted is None:
+        return None
+    if not admitted:
         return {"deleted": True}
     seen = rules.seen_by(MONGODB, held)
     return {
