@@ -129,7 +129,7 @@ def test_a_rolling_upgrade_and_a_crash_day_lose_nothing_and_need_no_hand(day: Da
         day.is_well("after a rolling upgrade")
         assert all(sets.pods[place] is not pod for place, pod in first.items()), "each was replaced"
 
-        sets.surge()
+        sets.surge(lambda: day.is_well("with one pod more"))
         day.is_well("after one pod more, and one less")
 
         sets.kill_each(on=LEFT)

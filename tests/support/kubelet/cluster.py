@@ -76,15 +76,17 @@ class Sets:
 
         self._in_all(one_by_one)
 
-    def surge(self) -> None:
-        """One pod more in each set; when it is ready, it goes again. So others have to share with it, and to take over from it."""
+    def surge(self, meanwhile: Callable[[], None]) -> None:
+        """One pod more in each set; *meanwhile*, when all are ready; then they go. So others have to share with them, and to take over from them."""
+        extra: dict[str, Pod] = {}
 
-        def one_more_and_less(name: str) -> None:
-            extra = self._create(name, self._specs[name].replicas)
-            self._wait_for(extra)
-            self._delete(extra)
+        def one_more(name: str) -> None:
+            extra[name] = self._create(name, self._specs[name].replicas)
+            self._wait_for(extra[name])
 
-        self._in_all(one_more_and_less)
+        self._in_all(one_more)
+        meanwhile()
+        self._in_all(lambda name: self._delete(extra[name]))
 
     def kill_each(self, on: str) -> None:
         """SIGKILL to each container on a node, one after the other in each set; its kubelet starts it again."""

@@ -46,7 +46,9 @@ def held(shape: DocumentShape, field: FieldSchema, *, margin: timedelta = timede
         case Kind.DATE | Kind.DATETIME:
             fits += [{"$gte": [path, _FIRST + margin]}, {"$lte": [path, _LAST - margin]}]
         case Kind.STRINGS:
-            fits.append({"$ne": [path, []]})
+            texts = {"$map": {"input": path, "in": {"$eq": [{"$type": "$$this"}, "string"]}}}
+            all_texts = {"$cond": [{"$isArray": path}, {"$allElementsTrue": [texts]}, False]}
+            fits += [{"$ne": [path, []]}, all_texts]
     return {"$cond": [{"$and": fits}, _as_kind(field, path), None]}
 
 
