@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
 import jwt
@@ -52,7 +52,7 @@ class Provider:
     def caller_of(self, token: str, grants: Mapping[str, Iterable[str]]) -> Caller:
         """Check a token, and return who it is of. Errors: see claims_of."""
         claims = self.claims_of(token, self.settings.audience)
-        return named(claims, self.words_of(claims), grants)
+        return named(str(claims["sub"]), self.words_of(claims), grants)
 
     def address(self, name: str) -> str:
         """Return an address that the provider's description names. Raises Unavailable: it cannot be read, or names none."""
@@ -129,15 +129,17 @@ class Provider:
         return keys
 
 
-def named(claims: Mapping[str, Any], words: Iterable[str], grants: Mapping[str, Iterable[str]]) -> Caller:
+def named(subject: str, words: Iterable[str], grants: Mapping[str, Iterable[str]]) -> Caller:
     """Who a token is of, and what its words allow."""
-    return caller(f"oidc:{str(claims['sub'])[:_NAME_MAX]}", _scopes(words, grants))
+    return caller(
+        f"oidc:{subject[:_NAME_MAX]}", (scope for word in words for scope in scopes_of(word, grants))
+    )
 
 
-def _scopes(words: Iterable[str], grants: Mapping[str, Iterable[str]]) -> Iterable[str]:
-    for word in words:
-        # A provider's group may be called `operator`: a word of ours that names no object counts only if it is granted.
-        yield from grants.get(word, (word,) if ":" in word and is_scope(word) else ())
+def scopes_of(word: str, grants: Mapping[str, Iterable[str]]) -> Iterable[str]:
+    """What a word of the provider's allows; mostly nothing."""
+    # A provider's group may be called `operator`: a word of ours that names no object counts only if it is granted.
+    return grants.get(word, (word,) if ":" in word and is_scope(word) else ())
 
 
 def _named(keys: Mapping[str | None, jwt.PyJWK], kid: Any) -> jwt.PyJWK | None:
@@ -170,29 +172,29 @@ def exchanged(
         NotGood: it refuses what the form says.
         Unavailable: it does not answer as it should.
     """
-    try:
-        answer = requests.post(
-            address,
-            data=form,
-            auth=auth,
-            timeout=_ANSWER_MAX_S,
-            verify=ca_file or True,
-            allow_redirects=False,
-        )
-        if answer.status_code in {400, 401}:
-            raise NotGood("the identity provider does not accept it")
-        answer.raise_for_status()
-        return answer.json()
-    except (requests.RequestException, ssl.SSLError, ValueError, OSError) as error:
-        raise Unavailable(
-            f"The identity provider of api.oidc does not answer as it should ({type(error).__name__})."
-        ) from None
+    return _asked("POST", address, ca_file, refuses=frozenset({400, 401}), data=form, auth=auth)
 
 
 def fetched(address: str, *, ca_file: str | None = None) -> Any:
     """Return the JSON at an address. Raises Unavailable."""
+    return _asked("GET", address, ca_file)
+
+
+def _asked(
+    method: str, address: str, ca_file: str | None, *, refuses: Collection[int] = (), **more: Any
+) -> Any:
+    """*refuses*: status codes that say no."""
     try:
-        answer = requests.get(address, timeout=_ANSWER_MAX_S, verify=ca_file or True, allow_redirects=False)
+        answer = requests.request(
+            method,
+            address,
+            timeout=_ANSWER_MAX_S,
+            verify=ca_file or True,
+            allow_redirects=False,
+            **more,
+        )
+        if answer.status_code in refuses:
+            raise NotGood("the identity provider does not accept it")
         answer.raise_for_status()
         return answer.json()
     except (requests.RequestException, ssl.SSLError, ValueError, OSError) as error:

@@ -14,22 +14,20 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote, urlencode
 
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
 from salmon.api.oidc import NotGood, Provider, exchanged
-from salmon.config.api import OidcConfig, SignInConfig
+from salmon.config.api import SignInConfig
 
 ATTEMPT_COOKIE: Final = "salmon_sign_in"
 ATTEMPT_MAX_S: Final = 600
 # What a provider says of a refusal is a word (RFC 6749, 4.1.2.1); anything else is not repeated on a page.
 _WORD: Final = re.compile(r"[a-z_]{1,40}")
-
-Exchange = Callable[[str, Mapping[str, str], tuple[str, str] | None], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +42,12 @@ class SignedIn:
 class SignIn:
     """
     Args:
-        secret: Returns what attempts are signed with.
-        exchange: Sends a form to an address: see salmon.api.oidc.exchanged.
+        secret: What attempts are signed with.
     """
 
-    def __init__(
-        self,
-        provider: Provider,
-        oidc: OidcConfig,
-        settings: SignInConfig,
-        secret: Callable[[], str],
-        exchange: Exchange | None = None,
-    ) -> None:
-        self._provider, self._settings, self._secret = provider, settings, secret
-        self._exchange = exchange or (
-            lambda address, form, auth: exchanged(address, form, auth, ca_file=oidc.ca_file)
-        )
+    def __init__(self, provider: Provider, settings: SignInConfig, secret: str) -> None:
+        self._provider, self._settings = provider, settings
+        self._signer = URLSafeTimedSerializer(secret, salt="sign-in")
 
     @property
     def name(self) -> str:
@@ -92,7 +80,7 @@ class SignIn:
         }
         address = self._provider.address("authorization_endpoint")
         joint = "&" if "?" in address else "?"
-        return f"{address}{joint}{urlencode(asked)}", self._signer().dumps({**said, "to": to})
+        return f"{address}{joint}{urlencode(asked)}", self._signer.dumps({**said, "to": to})
 
     def finish(self, query: Mapping[str, str], cookie: str) -> SignedIn:
         """
@@ -115,7 +103,8 @@ class SignIn:
             "client_id": self._settings.client_id,
             "code_verifier": said["verifier"],
         }
-        answer = self._exchange(self._provider.address("token_endpoint"), form, self._authentication())
+        address, ca_file = self._provider.address("token_endpoint"), self._provider.settings.ca_file
+        answer = exchanged(address, form, self._authentication(), ca_file=ca_file)
         token = answer.get("id_token") if isinstance(answer, Mapping) else None
         if not isinstance(token, str):
             raise NotGood("the identity provider has sent no ID token. Ask for the scope openid")
@@ -126,7 +115,7 @@ class SignIn:
 
     def _attempt(self, cookie: str) -> dict[str, str]:
         try:
-            said: dict[str, str] = self._signer().loads(cookie, max_age=ATTEMPT_MAX_S)
+            said: dict[str, str] = self._signer.loads(cookie, max_age=ATTEMPT_MAX_S)
         except BadSignature:
             raise NotGood("it was begun in another browser, or is too old. Begin again") from None
         return said
@@ -136,9 +125,6 @@ class SignIn:
         if secret is None:
             return None
         return quote(self._settings.client_id, safe=""), quote(secret.get_secret_value(), safe="")
-
-    def _signer(self) -> URLSafeTimedSerializer:
-        return URLSafeTimedSerializer(self._secret(), salt="sign-in")
 
 
 def _challenge(verifier: str) -> str:

@@ -15,7 +15,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import Depends, Form, Request
 from fastapi.concurrency import run_in_threadpool
@@ -26,7 +26,7 @@ from salmon.api.access import Access
 from salmon.api.console.signing_in import ATTEMPT_COOKIE, ATTEMPT_MAX_S, SignIn
 from salmon.api.grants import Caller, caller
 from salmon.api.keys import hash_of
-from salmon.api.oidc import named
+from salmon.api.oidc import named, scopes_of
 from salmon.api.problems import Problem
 from salmon.config.api import ApiConfig
 
@@ -138,7 +138,7 @@ class Visitors:
         oidc, provider = self._settings().oidc, self._access.provider
         if oidc is None or oidc.sign_in is None or provider is None:
             return None
-        return SignIn(provider, oidc, oidc.sign_in, lambda: self._secret)
+        return SignIn(provider, oidc.sign_in, self._secret)
 
     def begin(self, request: Request, elsewhere: SignIn, to: str) -> Response:
         """Send the browser to the identity provider. Raises Unavailable, and Problem: the request may not come from there."""
@@ -146,15 +146,7 @@ class Visitors:
         address, attempt = elsewhere.begin(to)
         answer = RedirectResponse(address, status_code=303)
         # Lax: the browser comes back from another site.
-        answer.set_cookie(
-            ATTEMPT_COOKIE,
-            attempt,
-            max_age=ATTEMPT_MAX_S,
-            path=self._path,
-            httponly=True,
-            samesite="lax",
-            secure=self._is_secure(request),
-        )
+        self._set(request, answer, ATTEMPT_COOKIE, attempt, ATTEMPT_MAX_S, samesite="lax")
         return answer
 
     def come_back(self, request: Request, elsewhere: SignIn, answer: Response) -> tuple[Caller, str]:
@@ -179,40 +171,45 @@ class Visitors:
                 "Your account has no role for the console. api.oidc.grants has to give one of its groups viewer or operator.",
             )
         # Of hundreds of groups, which no cookie can hold, only those that count for something.
-        words = [
-            word
-            for word in signed.words
-            if named({"sub": ""}, [word], self._grants) != named({"sub": ""}, [], {})
-        ]
+        words = [word for word in signed.words if scopes_of(word, self._grants or {})]
         self._give(request, answer, {"sub": signed.subject, "words": words}, OIDC_SESSION_MAX_S)
         answer.delete_cookie(ATTEMPT_COOKIE, path=self._path, httponly=True, samesite="lax")
         return found, signed.to
 
     @property
-    def _grants(self) -> Mapping[str, Iterable[str]]:
+    def _grants(self) -> Mapping[str, Iterable[str]] | None:
+        """What the provider's words allow; None: nobody signs in there."""
         oidc = self._settings().oidc
-        return {} if oidc is None else oidc.grants
+        return None if oidc is None or oidc.sign_in is None else oidc.grants
 
     def _of_provider(self, subject: str, words: Iterable[str]) -> Caller | None:
-        oidc = self._settings().oidc
-        if oidc is None or oidc.sign_in is None:
-            return None
-        return named({"sub": subject}, words, oidc.grants)
+        grants = self._grants
+        return None if grants is None else named(subject, words, grants)
 
     def _give(self, request: Request, answer: Response, said: Mapping[str, Any], max_age_s: int) -> None:
         session = {**said, "nonce": secrets.token_urlsafe(16), "until": int(time.time()) + max_age_s}
+        self._set(request, answer, COOKIE, self._signer().dumps(session), max_age_s, samesite="strict")
+
+    def _set(
+        self,
+        request: Request,
+        answer: Response,
+        name: str,
+        value: str,
+        max_age_s: int,
+        *,
+        samesite: Literal["lax", "strict"],
+    ) -> None:
+        """Give the browser a cookie, for the console alone."""
         answer.set_cookie(
-            COOKIE,
-            self._signer().dumps(session),
+            name,
+            value,
             max_age=max_age_s,
             path=self._path,
             httponly=True,
-            samesite="strict",
-            secure=self._is_secure(request),
+            samesite=samesite,
+            secure=self._settings().session_secure or request.scope["scheme"] == "https",
         )
-
-    def _is_secure(self, request: Request) -> bool:
-        return self._settings().session_secure or request.scope["scheme"] == "https"
 
     def sign_out(self, request: Request, answer: Response) -> None:
         """Have the browser forget its session. Raises Problem: the request comes from where it may not come."""
