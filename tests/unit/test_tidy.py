@@ -18,7 +18,7 @@ TESTS: Final = Path(__file__).parents[1]
 LINES_MAX: Final = 450
 # Those that are longer, and how long they may be: a file may shrink, and its number with it, and none is added.
 LONGER: Final[Mapping[str, int]] = {
-    "kafka/codecs/compiled.py": 665,  # of one module, C may call all functions without a header
+    "kafka/codecs/compiled.py": 639,  # of one module, C may call all functions without a header
     "merge/process.py": 460,
     "mongodb/reading/source.py": 483,
 }

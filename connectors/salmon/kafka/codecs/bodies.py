@@ -35,7 +35,7 @@ class Bodies:
     names: frozenset[str]
     last: str
     write_front: Write
-    write_last: Write
+    _write_last: Write
     _read_front: Read
     _read_last: Read
     _write_row: Write | None  # if the whole record is a flat row
@@ -46,7 +46,7 @@ class Bodies:
             return self._write_row(datum)
         if not datum.keys() <= self.names:
             raise NotPlain
-        return self.write_front(datum) + self.write_last(datum)
+        return self.write_front(datum) + self._write_last(datum)
 
     def read(self, data: bytes, at: int) -> tuple[dict[str, Any], int]:
         """Decode the record from *at* to the end of *data*. Returns it and the index of its last field. Raises as write()."""
@@ -105,7 +105,7 @@ def _pair(schema: Any, named: dict[str, tuple[Write, Read]]) -> tuple[Write, Rea
         case str() if schema in named:
             return named[schema]
         case list():
-            return _union([(_type(branch), *_pair(branch, named)) for branch in schema])
+            return _union([(python_type(branch), *_pair(branch, named)) for branch in schema])
         case {"type": "array", "items": items}:
             return _array(*_pair(items, named))
         case {"type": "map", "values": "string"}:
@@ -259,8 +259,8 @@ _PRIMITIVES: Final[Mapping[str, tuple[Write, Read]]] = {
 # Types that are made of other types.
 
 
-def _type(schema: Any) -> type:
-    """Return the only Python type that a branch of a union accepts."""
+def python_type(schema: Any) -> type:
+    """Return the only Python type that a branch of a union accepts. Raises NotPlain: it is left to fastavro."""
     name = schema["type"] if isinstance(schema, dict) else schema
     try:
         return _TYPES[name]

@@ -24,5 +24,6 @@ def _compiled() -> Make | None:
 
 
 compiled_bodies: Final = _compiled()
-IS_COMPILED: Final = compiled_bodies is not None and os.environ.get("SALMON_CODEC") != "python"
-bodies: Final[Make] = compiled_bodies if IS_COMPILED and compiled_bodies is not None else python.bodies
+_chosen: Final = None if os.environ.get("SALMON_CODEC") == "python" else compiled_bodies
+IS_COMPILED: Final = _chosen is not None
+bodies: Final[Make] = _chosen or python.bodies
