@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from salmon.errors import ConfigError
+from salmon.config.faults import as_value_error
 from salmon.mongodb.paths import MARKER
 from salmon.transforms.expressions import condition
 from salmon.transforms.flow import Place, Transform
@@ -62,11 +62,8 @@ class PlaceConfig(BaseModel):
     @field_validator("filter")
     @classmethod
     def _is_condition(cls, value: str | None) -> str | None:
-        try:
-            if value is not None:
-                condition(value)
-        except ConfigError as error:
-            raise ValueError(str(error)) from None
+        if value is not None:
+            as_value_error(condition, value)
         return value
 
 

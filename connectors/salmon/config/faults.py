@@ -8,15 +8,19 @@ secret in the wrong place.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import UnionType
-from typing import Any, Final, Union, get_args, get_origin
+from typing import Any, Final, ParamSpec, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from salmon.errors import ConfigError
 from salmon.kafka.properties import BROKERS, OWN_PROPERTIES
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _TYPES: Final = {
     "str": "text",
@@ -27,6 +31,14 @@ _TYPES: Final = {
     "list": "a list",
     "dict": "a mapping",
 }
+
+
+def as_value_error(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call, and let pydantic have the sentence of what is wrong."""
+    try:
+        return call(*args, **kwargs)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
 
 
 def faults_of(error: ValidationError, model: type[BaseModel]) -> Iterator[tuple[tuple[str, ...], str]]:

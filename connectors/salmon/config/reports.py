@@ -16,9 +16,8 @@ from pydantic import (
     model_validator,
 )
 
-from salmon.config.faults import type_named
+from salmon.config.faults import as_value_error, type_named
 from salmon.config.fields import FieldsConfig
-from salmon.errors import ConfigError
 from salmon.mongodb.reports.report import COUNT, FUNNEL, Group, Measure, Report
 from salmon.transforms.expressions import condition
 from salmon.transforms.nearest import nearest
@@ -146,11 +145,8 @@ class ReportConfig(BaseModel):
     @field_validator("filter")
     @classmethod
     def _is_condition(cls, value: str | None) -> str | None:
-        try:
-            if value is not None:
-                condition(value)
-        except ConfigError as error:
-            raise ValueError(str(error)) from None
+        if value is not None:
+            as_value_error(condition, value)
         return value
 
     @field_validator("time_zone")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final, Literal, ParamSpec, Self, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, Literal, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -19,6 +19,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from salmon.config.computing import faults_of_names
+from salmon.config.faults import as_value_error
 from salmon.config.fields import FieldsConfig, chosen
 from salmon.config.plugging import keys_of, settings_read, step_of
 from salmon.errors import ConfigError
@@ -49,7 +50,6 @@ from salmon.transforms.flow import (
 from salmon.transforms.forms import TYPES
 from salmon.transforms.masks import KEY_BYTES_MIN, Mask
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 TRANSFORMS_MAX: Final = 50
@@ -166,7 +166,7 @@ class TransformConfig(BaseModel):
     @classmethod
     def _is_condition(cls, value: str | None) -> str | None:
         if value is not None:
-            _as_value_error(condition, value)
+            as_value_error(condition, value)
         return value
 
     @field_validator("to")
@@ -181,19 +181,19 @@ class TransformConfig(BaseModel):
     @classmethod
     def _names_of_constants(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
         for name in value or ():
-            _as_value_error(_require_property, name)
+            as_value_error(_require_property, name)
         return value
 
     @field_validator("type")
     @classmethod
     def _here(cls, value: str | None) -> str | None:
-        return None if value is None else _as_value_error(transform_named, value, discovery.transforms)
+        return None if value is None else as_value_error(transform_named, value, discovery.transforms)
 
     @field_validator("settings")
     @classmethod
     def _of_the_plugin(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         named = info.data.get("type")
-        return value if named is None or named in TAKES else _as_value_error(settings_read, named, value)
+        return value if named is None or named in TAKES else as_value_error(settings_read, named, value)
 
     @model_validator(mode="after")
     def _one_of_them(self) -> Self:
@@ -207,12 +207,12 @@ class TransformConfig(BaseModel):
                     + (f" (found: {', '.join(sorted(extra))})" if extra else "")
                 )
         else:
-            allowed = TAKES[self.type] if self.type in TAKES else _as_value_error(keys_of, self.type)
+            allowed = TAKES[self.type] if self.type in TAKES else as_value_error(keys_of, self.type)
             if wrong := sorted(given - allowed - {"type", "to"}):
                 raise ValueError(
                     f"{self.type} has no key {', '.join(wrong)}. Its keys: {', '.join(sorted(allowed))}"
                 )
-        steps = _as_value_error(self._steps)
+        steps = as_value_error(self._steps)
         if "to" in given and not any(map(is_of_a_side, steps)):
             raise ValueError(
                 f"`to` is for filters and masks; {self._kind} is for documents in MongoDB: remove it"
@@ -438,11 +438,3 @@ def _require_property(name: str) -> None:
 
 def _text(value: str | float) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _as_value_error(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call, and let pydantic have the sentence of what is wrong."""
-    try:
-        return call(*args, **kwargs)
-    except ConfigError as error:
-        raise ValueError(str(error)) from None

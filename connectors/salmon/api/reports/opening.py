@@ -11,7 +11,7 @@ from pymongo.database import Database
 from salmon.api.reports.computing import Computing
 from salmon.api.reports.following import Following
 from salmon.api.streams import Streams
-from salmon.config.bound_reports import BoundReports, bound_reports
+from salmon.config.bound_reports import bound_reports
 from salmon.config.models import SyncConfig
 from salmon.model.described import Described
 from salmon.model.schema import ObjectSchema
@@ -52,10 +52,6 @@ def opened(
     found = bound_reports(config, schemas, _choices(described))
     for name, fault in found.faults.items():
         log.warning("report_not_served", report=name, reason=fault)
-    return _of(found, database, time_bound_ms)
-
-
-def _of(found: BoundReports, database: Database[Document], time_bound_ms: Callable[[], int]) -> Reports:
     computing = Computing(database, found, time_bound_ms)
     return Reports(found.usable, found.faults, computing, Following(database, computing))
 

@@ -89,9 +89,10 @@ class Place:
 
     def anew(self, covers: frozenset[str], *signals: int, again: bool = True) -> Place:
         """Return the beginning, which answers *signals* as well."""
-        signals = (*self.unanswered, *signals)
-        return replace(
-            Place(again=again, signals=signals, covers=covers),
+        return Place(
+            again=again,
+            signals=(*self.unanswered, *signals),
+            covers=covers,
             collections=self.collections,
             since=self.since,
             others=self.others,
