@@ -15,14 +15,12 @@ from salmon.kafka import topics
 from salmon.kafka.codecs import schemas
 from salmon.kafka.codecs.avro import format_of, writer_of
 from salmon.kafka.codecs.serdes import Changes
-from salmon.merge.process import MergeProcess
 from salmon.merge.states import States
 from salmon.model.change import SALESFORCE
-from salmon.ops.health import Health
-from salmon.ops.metrics import Metrics
 from support import runtime
 from support.former import STORIES, Former
-from support.memory_sync import Impatient, MemorySync
+from support.memory_sync import MemorySync
+from support.merging import merging
 from support.next_version import next_version
 from support.stories import SCHEMA, Story, rules
 from support.sync_config import sync_config
@@ -61,16 +59,7 @@ def config(sync: MemorySync, tmp_path: Path) -> SyncConfig:
 
 @contextmanager
 def running(sync: MemorySync, config: SyncConfig) -> Iterator[runtime.Running]:
-    process = MergeProcess(
-        config,
-        {OBJECT: SCHEMA},
-        sync.registry,
-        health=Health(),
-        metrics=Metrics("merge"),
-        rng=Impatient(),
-        opens=sync.clients,
-    )
-    with runtime.running(process) as (run,):
+    with runtime.running(merging(sync, config, {OBJECT: SCHEMA})) as (run,):
         yield run
 
 

@@ -15,14 +15,13 @@ from salmon.config.models import SyncConfig
 from salmon.kafka.codecs.serdes import Writes
 from salmon.kafka.offsets import OffsetStore
 from salmon.merge import judging, process, settings
-from salmon.merge.process import MergeProcess
 from salmon.model.change import MONGODB, SALESFORCE, Change, Op, WriteOp
 from salmon.model.views import View
 from salmon.ops.health import Health
-from salmon.ops.metrics import Metrics
 from support import runtime
 from support.memory_broker import error
-from support.memory_sync import Impatient, MemorySync
+from support.memory_sync import MemorySync
+from support.merging import merging
 from support.runtime import OBJECT, SCHEMA
 from support.sync_config import sync_config
 from support.waiting import until
@@ -56,15 +55,7 @@ class Sync:
     @contextmanager
     def running(self) -> Iterator[None]:
         self.health = Health()
-        merge = MergeProcess(
-            self.config,
-            {OBJECT: SCHEMA},
-            self.memory.registry,
-            health=self.health,
-            metrics=Metrics("merge"),
-            rng=Impatient(),
-            opens=self.memory.clients,
-        )
+        merge = merging(self.memory, self.config, {OBJECT: SCHEMA}, self.health)
         with runtime.running(merge) as (run,):
             try:
                 yield

@@ -16,12 +16,11 @@ from salmon.kafka.codecs.serdes import Signals
 from salmon.merge.process import MergeProcess
 from salmon.model.change import SALESFORCE, Change, Op
 from salmon.model.sides import OWN
-from salmon.ops.health import Health
-from salmon.ops.metrics import Metrics
 from salmon.plugin.contract import SignalKind
 from support import runtime
 from support.memory_broker import error
-from support.memory_sync import Impatient, MemorySync
+from support.memory_sync import MemorySync
+from support.merging import merging
 from support.runtime import OBJECT, SCHEMA
 from support.sync_config import sync_config
 from support.waiting import until
@@ -50,22 +49,10 @@ def config(sync: MemorySync, tmp_path: Path) -> SyncConfig:
     )
 
 
-def merging(sync: MemorySync, config: SyncConfig) -> MergeProcess:
-    return MergeProcess(
-        config,
-        {OBJECT: SCHEMA},
-        sync.registry,
-        health=Health(),
-        metrics=Metrics("merge"),
-        rng=Impatient(),
-        opens=sync.clients,
-    )
-
-
 @contextmanager
 def running(sync: MemorySync, config: SyncConfig) -> Iterator[MergeProcess]:
     """Merge in its thread, from its start to its end; an error that ended it fails the test."""
-    process = merging(sync, config)
+    process = merging(sync, config, {OBJECT: SCHEMA})
     with runtime.running(process) as (run,):
         try:
             yield process
@@ -160,7 +147,7 @@ def test_when_no_change_can_be_folded_nothing_more_is_set_aside_and_the_process_
     topic = sync.topics.changes(OBJECT)
 
     def ended() -> BaseException:
-        with runtime.running(merging(sync, strict)) as (run,):
+        with runtime.running(merging(sync, strict, {OBJECT: SCHEMA})) as (run,):
             return runtime.error_of(run)
 
     for number in range(10):
