@@ -18,7 +18,7 @@ from pydantic import (
 
 from salmon.config.faults import as_value_error, type_named
 from salmon.config.fields import FieldsConfig
-from salmon.mongodb.reports.report import COUNT, FUNNEL, Group, Measure, Report
+from salmon.mongodb.reports.report import CALCULATED, COUNT, FUNNEL, Group, Measure, Report
 from salmon.transforms.expressions import condition
 from salmon.transforms.nearest import nearest
 
@@ -26,7 +26,6 @@ REPORTS_MAX: Final = 100
 GROUPS_MAX: Final = 2
 _MEASURES_MAX: Final = 10
 FIELD_PATTERN: Final = r"^[A-Za-z][A-Za-z0-9_]*$"
-_CALCULATED: Final = ("sum", "avg", "min", "max")
 ReportName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")]
 FieldName = Annotated[str, StringConstraints(pattern=FIELD_PATTERN)]
 MeasureName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,39}$")]
@@ -69,14 +68,14 @@ class MeasureConfig(BaseModel):
     def _one(self) -> Self:
         if len(self.said) != 1:
             raise ValueError(
-                f"must have exactly one of {COUNT}, {', '.join(_CALCULATED)}, e.g. {{sum: Amount}}"
+                f"must have exactly one of {COUNT}, {', '.join(CALCULATED)}, e.g. {{sum: Amount}}"
             )
         return self
 
     @property
     def said(self) -> Mapping[str, str]:
         """How -> the field; empty for count."""
-        named = {how: name for how in _CALCULATED if (name := getattr(self, how)) is not None}
+        named = {how: name for how in CALCULATED if (name := getattr(self, how)) is not None}
         return {**({COUNT: ""} if self.count else {}), **named}
 
     def measure(self, name: str) -> Measure:

@@ -20,7 +20,7 @@ from salmon.transforms.nearest import nearest
 T = TypeVar("T")
 
 COUNT: Final = "count"
-HOWS: Final = (COUNT, "sum", "avg", "min", "max")
+CALCULATED: Final = ("sum", "avg", "min", "max")
 BUCKETS: Final = ("day", "week", "month", "quarter", "year")
 FUNNEL: Final = "funnel"
 LINE: Final = "line"
@@ -42,7 +42,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """What is worked out of each group. *how*: one of HOWS. *field*: empty for count, which counts records."""
+    """What is worked out of each group. *how*: COUNT, or one of CALCULATED. *field*: empty for count, which counts records."""
 
     name: str
     how: str
