@@ -125,8 +125,11 @@ class Database:
         """All of it has one cluster time; if it fails, nothing has happened."""
         before = copy.deepcopy((self.documents, self.places, self.twins)), len(self.log), len(self.backups)
         self._at_once = self.nature.time.next()
+        begin = len(self.log)
         try:
             yield
+            for event in self.log[begin:]:
+                event["places"] = len(self.all_of(event["documentKey"]["_id"]))
         except BaseException:
             (self.documents, self.places, self.twins), logged, backed_up = before
             del self.log[logged:], self.backups[backed_up:]
@@ -209,6 +212,7 @@ class Database:
                 "_id": {"_data": token},
                 "ns": {"coll": place},
                 "documentKey": {"_id": key},
+                "places": len(self.all_of(key)),
                 "clusterTime": Timestamp(_SECOND, count),
                 "wallTime": _EPOCH + timedelta(milliseconds=self.nature.time.ms + self.skew_ms),
                 **told,

@@ -277,17 +277,18 @@ def vanished_values(world: World) -> Iterator[str]:
 
 def _left_before_it_was_known(world: World, key: str) -> bool:
     """
-    Whether a filter has taken the record off a side by a write of the time when the sync did not know the added field yet. With the
-    record goes all that is in it; of a field that nobody has told of, nobody can keep the value.
+    Whether a filter, or a place that is none, has taken the record off a side by a write of the time when the sync did not know the
+    added field yet. With the record goes all that is in it; of a field that nobody has told of, nobody can keep the value.
     """
-    merge, side = world.merge, world.knobs.filters
-    written = zip(merge.writes[side], merge.written_by[side], strict=True) if side else ()
+    merge = world.merge
+    sides = {side for side in (world.knobs.filters, world.knobs.places and MONGODB) if side}
     return any(
         of == key
         and write is not None
         and write.op is WriteOp.DELETE
         and ADDED not in merge.schemas[number].by_name
-        for (of, write), number in written
+        for side in sides
+        for (of, write), number in zip(merge.writes[side], merge.written_by[side], strict=True)
     )
 
 
