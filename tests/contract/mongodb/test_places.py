@@ -14,8 +14,13 @@ from pymongo.errors import OperationFailure
 
 from salmon.errors import ConfigError
 from salmon.model.change import PLACE, TWICE, Op, WriteOp
+from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.form_store import COLLECTION
 from salmon.mongodb.forms import Move, Record
+from salmon.mongodb.moving import cluster_time
+from salmon.mongodb.reading.collections import Spellings
+from salmon.mongodb.reading.misfits import Misfits
+from salmon.mongodb.reading.rows import RowReader
 from salmon.mongodb.reading.source import MongoSourceTask
 from salmon.mongodb.stored import document_of
 from salmon.mongodb.writing.sink import MongoSinkTask
@@ -236,6 +241,20 @@ def test_a_source_that_is_minutes_behind_looks_at_what_is_there_now(
         streaming.until(source, lambda log: Op.DELETE in log.ops("a"))
     finally:
         admin.command({"setParameter": 1, setting: kept})
+
+
+def test_a_row_that_stands_before_an_event_is_of_its_time_if_there_are_two_by_now(mongo: Mongo) -> None:
+    """After a hole: beside a row that says nothing, what the event tells would be old, and lost."""
+    placed = {"Account": DocumentShape(SCHEMAS["Account"], frozenset(SCHEMAS), placed=True)}
+    spellings = Spellings(mongo.database, {"Account": ("customers", "partners")}, placed)
+    rows = RowReader(mongo.database, {"Account": ("customers", "partners")}, placed, Misfits(), spellings)
+    mongo.database.partners.insert_one({"_id": "other"})  # of a collection that is younger, that time knows nothing
+    mongo.database.customers.insert_one(dict(DOCUMENT))
+    edited = cluster_time(mongo.database)
+    mongo.database.partners.insert_one(dict(DOCUMENT))
+    assert rows.by_keys("Account", ["a"])[0].rows[0][1].misfits[PLACE].code == TWICE
+    row = rows.before_events("Account", {"a": edited})["a"]
+    assert (row.as_of, row.fields[PLACE], row.fields["Name"]) == (edited, "customers", "Acme")
 
 
 def test_the_same_id_twice_is_reported_and_over_when_one_is_left(

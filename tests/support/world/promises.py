@@ -198,9 +198,10 @@ def lost_edits(world: World) -> Iterator[str]:
     history = world.nature.history
     # Where its own side has taken an edit out of a field that may not be empty, that is no wish to clear it.
     taken_out = {value for value in history.cleared if history.places.get(value) == RANK}
+    found = history.found | {value for value in history.derived if history.parents[value] in history.found}
     changed = {
         seen
-        for value in history.authored - history.found - history.unheard - taken_out - world.merge.not_folded
+        for value in history.authored - found - history.unheard - taken_out - world.merge.not_folded
         for seen in _known_to(history, value)
     }
     for key, state in world.merge.states.items():
@@ -269,6 +270,8 @@ def vanished_values(world: World) -> Iterator[str]:
         state = world.merge.states.get(history.records.get(value, ""))
         if value in seen or state is None or not state.lives or ADDED in state.canonical:
             continue
+        if history.records[value] in world.database.twins:
+            continue  # it is in one of two documents, of which nothing is taken
         if value in history.unheard or _left_before_it_was_known(world, history.records[value]):
             continue  # its side went back, or lost the record, before the sync knew the field
         if (history.records[value], ADDED) not in history.emptied and not _is_parked(state, ADDED):

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from salmon.errors import PositionLost
-from salmon.model.change import MONGODB, OWNED_BY_MERGE, SALESFORCE, Change
+from salmon.model.change import MONGODB, OWNED_BY_MERGE, PLACE, SALESFORCE, Change
 from salmon.model.rules import Rules
 from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.reading.events import absent, reported_by, row_of, time_of
@@ -407,7 +407,7 @@ class DatabaseSource:
         if key in self.anew and not self.place.is_of_before(following["ns"]["coll"], time_of(following)):
             # Its row stands before it; that the read is of a later moment makes the event one that it covers.
             self.anew.discard(key)
-            self.tell(*self._row(key, self.database.cluster_time, proven=True))
+            self.tell(*self._row_before(following))
         self.at += 1
         self._tell(self.at - 1)
         if self.nature.chance(self.nature.knobs.repeats):
@@ -462,6 +462,16 @@ class DatabaseSource:
         assert told.change is not None
         return key, self._here(told.change, proven=proven)
 
+    def _row_before(self, event: Mapping[str, Any]) -> tuple[str, Change]:
+        """The row that stands before an event: of now, or, if there are two documents by now, of the event's own time."""
+        key = event["documentKey"]["_id"]
+        told, row = self._row(key, self.database.cluster_time, proven=True)
+        if PLACE not in row.misfits:
+            return told, row
+        of_then = row_of_places(key, event["there"], self.shape, as_of=time_of(event)).change
+        assert of_then is not None, "a row is a change"
+        return told, self._here(of_then, proven=True)
+
     def _tell(self, number: int) -> None:
         event = self.database.log[number]
         told = reported_by(event, self.shape)
@@ -479,7 +489,7 @@ class DatabaseSource:
         log = self.database.log
         key, end = log[number]["documentKey"]["_id"], self.nature.random.randrange(number, len(log))
         halves = [
-            (Half(event["operationType"], key, time_of(event)), event["places"])
+            (Half(event["operationType"], key, time_of(event)), len(event["there"]))
             for event in log[number:]
             if event["documentKey"]["_id"] == key and event["operationType"] in ("insert", "delete")
             if time_of(event) <= time_of(log[end])

@@ -320,6 +320,19 @@ def test_a_sink_that_finds_two_waits_for_a_row() -> None:
     assert story.writes[MONGODB].fields == {"City": "Bergen", PLACE: "west"}
 
 
+def test_a_write_that_meets_two_documents_was_perhaps_carried_out_before() -> None:
+    """A sink that died had carried it out before the copy was made. Its event is ours, and nobody's edit."""
+    story = in_north(Phone="555 0100")
+    story.salesforce.edits(Phone="555 0101")
+    write = story.writes[MONGODB]
+    story.salesforce.edits(Phone="555 0102")
+    story.mongodb.finds_it_there(write, code=TWICE)
+    story.mongodb.edits({PLACE: "north"}, Phone="555 0101", ack=write.seq)
+    assert story.record is not None
+    assert story.record["Phone"] == "555 0102"
+    assert story.conflicts == []
+
+
 def test_a_deletion_that_meets_two_documents_waits() -> None:
     """A person deletes one of them, and then it is carried out."""
     story = in_north()

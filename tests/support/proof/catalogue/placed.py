@@ -78,6 +78,13 @@ PLACED: Final = (
         "    if change.is_row or change.op is not Op.UPDATE:\n        x.held = False\n",
     ),
     Mutant(
+        "a write that meets two documents was never carried out",
+        "Places: what meets two documents was perhaps carried out before the copy was made",
+        "model.steps.outcomes",
+        ' and change.source.get("code") != TWICE:',
+        ":",
+    ),
+    Mutant(
         "what was in all collections at an event's time is what is there later",
         "Places: what an event means depends on what was there at its own time",
         "mongodb.reading.placed",
