@@ -248,7 +248,9 @@ def test_a_row_that_stands_before_an_event_is_of_its_time_if_there_are_two_by_no
     placed = {"Account": DocumentShape(SCHEMAS["Account"], frozenset(SCHEMAS), placed=True)}
     spellings = Spellings(mongo.database, {"Account": ("customers", "partners")}, placed)
     rows = RowReader(mongo.database, {"Account": ("customers", "partners")}, placed, Misfits(), spellings)
-    mongo.database.partners.insert_one({"_id": "other"})  # of a collection that is younger, that time knows nothing
+    mongo.database.partners.insert_one(
+        {"_id": "other"}
+    )  # of a collection that is younger, that time knows nothing
     mongo.database.customers.insert_one(dict(DOCUMENT))
     edited = cluster_time(mongo.database)
     mongo.database.partners.insert_one(dict(DOCUMENT))
