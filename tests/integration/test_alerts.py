@@ -166,7 +166,7 @@ def test_a_first_load_is_a_backlog_with_a_short_oplog_and_shows_a_plugin_that_fa
 
     def falls_behind() -> bool:
         if not prometheus.has_fired("SalmonBacklog"):
-            loaded.db.accounts.update_many({}, {"$set": {"Phone": f"555 {next(numbers):04}"}})
+            loaded.db.contacts.update_many({}, {"$set": {"Phone": f"555 {next(numbers):04}"}})
         return prometheus.has_fired("SalmonBacklog")
 
     numbers = count()
