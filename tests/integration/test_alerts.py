@@ -145,6 +145,13 @@ def no_faults(ring: Ring) -> None:
     ring.http.delete(f"{ring.org['control_url']}/faults").raise_for_status()
 
 
+@pytest.fixture(autouse=True)
+def nothing_stays_broken(ring: Ring) -> Iterator[None]:
+    """A test that fails takes no other with it."""
+    yield
+    no_faults(ring)
+
+
 def restart(ring: Ring, prometheus: Prometheus, *names: str) -> None:
     ring.start(*names)
     prometheus.scrape(ring.ports)
@@ -153,10 +160,18 @@ def restart(ring: Ring, prometheus: Prometheus, *names: str) -> None:
 def test_a_first_load_is_a_backlog_with_a_short_oplog_and_shows_a_plugin_that_fails(
     loaded: Ring, prometheus: Prometheus
 ) -> None:
-    """The backlog ends by itself."""
-    for name in ("SalmonBacklog", "SalmonOplogShort", "SalmonPluginFails"):
+    """The backlog ends by itself. A quick machine may have shown none at any scrape: then there is work until it shows."""
+    for name in ("SalmonOplogShort", "SalmonPluginFails"):
         until(lambda name=name: prometheus.has_fired(name), f"{name} has fired")  # type: ignore[misc]
-    quiet_again(prometheus, "SalmonBacklog")
+
+    def falls_behind() -> bool:
+        if not prometheus.has_fired("SalmonBacklog"):
+            loaded.db.contacts.update_many({}, {"$set": {"Phone": f"555 {next(numbers):04}"}})
+        return prometheus.has_fired("SalmonBacklog")
+
+    numbers = count()
+    until(falls_behind, "SalmonBacklog has fired", every_s=0.5)
+    quiet_again(prometheus, "SalmonBacklog", within_s=120)
 
 
 def test_two_edits_are_one_conflict_that_a_person_is_called_for(loaded: Ring, prometheus: Prometheus) -> None:

@@ -44,7 +44,7 @@ class Api:
     def created(self, name: str, **fields: Any) -> Document:
         """A record that both sides have."""
         answer = self.ask("POST", f"/{name}", json=fields, headers=SYNCED)
-        assert answer.status_code == 201, answer.text
+        assert answer.status_code == 201, f"{answer.text}; {self.ring.healths()}"
         record: Document = answer.json()
         return record
 

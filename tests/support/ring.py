@@ -135,6 +135,10 @@ class Ring:
         for name in names or self.config.roster.connectors:
             until(lambda name=name: self.is_ready(name), f"{name} is ready", within_s=60)  # type: ignore[misc]
 
+    def healths(self) -> Mapping[str, Mapping[str, Any]]:
+        """What /health of each process says, for the message of a test that fails."""
+        return {name: self.health(port) for name, port in self.ports.items()}
+
     def last_words(self, name: str) -> str:
         """The end of a connector's log."""
         return (self.folder / f"{name}.log").read_text()[-2000:]

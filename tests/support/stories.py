@@ -329,8 +329,8 @@ class Teller:
     def finds_it_gone(self, write: Write) -> Folded:
         return self._outcome(Op.GONE, write, ())
 
-    def finds_it_there(self, write: Write) -> Folded:
-        return self._outcome(Op.EXISTS, write, ())
+    def finds_it_there(self, write: Write, *, code: str = "") -> Folded:
+        return self._outcome(Op.EXISTS, write, (), code=code)
 
     def defers(self, write: Write, *fields: str, code: str = "", reason: str = "") -> Folded:
         return self._outcome(Op.DEFERRED, write, fields, code=code, reason=reason)

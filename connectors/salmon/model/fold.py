@@ -137,6 +137,8 @@ def _told(work: Work, told: Op) -> None:
     old = _is_old_news(change, x)
     if not old and placed.is_elsewhere(work, told):
         x.order = change.order  # told again, it says nothing either
+        if change.ack in x.sent:
+            x.settled = max(x.settled, change.ack)  # it is carried out; what it shows is for the row
         work.out.to_read.add(change.origin)
         work.report(Fact.ELSEWHERE)
         return
@@ -147,7 +149,7 @@ def _told(work: Work, told: Op) -> None:
     if not (old and change.is_row):
         work.answer = _acknowledge(work, old=old)
     work.is_consequence = work.answer.ours is None and is_consequence(change, x, work.rules)
-    if change.is_row or change.op is not Op.UPDATE:
+    if change.is_row or told is not Op.UPDATE:
         x.held = False
     if old and change.is_event:
         if change.order > x.order:

@@ -170,6 +170,7 @@ class SourceWorker:
         )
         self._limit.restore(positions.get(ENTRY))
         positions = {place: position for place, position in positions.items() if place != ENTRY}
+        self._reach.stored(positions)  # they grow older while the side is away
         if positions:
             self._first_contact_max_s = math.inf  # the positions came from our side, so it was reached before
         schemas = self._schemas(worked_before=bool(positions))
@@ -192,7 +193,6 @@ class SourceWorker:
         for source in self._beside:
             source.start(positions)
         self._fellows.begin()
-        self._reach.stored(positions)
         self._health.running()
         self._metrics.leads.set(1)
         log.info("source_worker_started", positions=sorted(positions), objects=sorted(self._objects))

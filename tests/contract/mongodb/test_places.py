@@ -10,11 +10,17 @@ import pytest
 from bson.int64 import Int64
 from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS, RawBSONDocument
 from pymongo.collection import Collection
+from pymongo.errors import OperationFailure
 
 from salmon.errors import ConfigError
 from salmon.model.change import PLACE, TWICE, Op, WriteOp
+from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.form_store import COLLECTION
 from salmon.mongodb.forms import Move, Record
+from salmon.mongodb.moving import cluster_time
+from salmon.mongodb.reading.collections import Spellings
+from salmon.mongodb.reading.misfits import Misfits
+from salmon.mongodb.reading.rows import RowReader
 from salmon.mongodb.reading.source import MongoSourceTask
 from salmon.mongodb.stored import document_of
 from salmon.mongodb.writing.sink import MongoSinkTask
@@ -22,6 +28,7 @@ from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
 from salmon.transforms.flow import Flow, Place, Transform
 from salmon.verify.sides import MongoSide
 from support.mongo import SCHEMAS, Log, Mongo, NoIdentities, Synced, put, read_signal, write
+from support.waiting import until
 
 PLACES = Flow(
     (
@@ -30,6 +37,7 @@ PLACES = Flow(
     )
 )
 OBJECTS = {"Account": Synced("", transforms=PLACES)}
+_SNAPSHOT_TOO_OLD = 239
 DOCUMENT = {"_id": "a", "Name": "Acme", "own": {"of": ["the", "application"]}, "_salmon": {"seq": 7}}
 
 
@@ -186,6 +194,69 @@ def test_a_document_that_is_deleted_is_deleted(mongo: Mongo, source: MongoSource
     streaming.until(source, lambda log: Op.DELETE in log.ops("a"))
     last = streaming.of("a")[-1]
     assert (last.op, last.fields) == (Op.DELETE, {PLACE: "partners"})
+
+
+def a_copy_and_two_ends(mongo: Mongo) -> None:
+    """A document gets a copy, is deleted, and then the copy is."""
+    mongo.database.customers.insert_one(dict(DOCUMENT))
+    mongo.database.partners.insert_one(dict(DOCUMENT))
+    mongo.database.customers.delete_one({"_id": "a"})
+    mongo.database.partners.delete_one({"_id": "a"})
+
+
+def test_the_end_of_a_document_whose_copy_is_deleted_too_by_now_is_told_once(
+    mongo: Mongo, source: MongoSourceTask, streaming: Log
+) -> None:
+    """What was there at the time of each event counts, though all four are read in one batch, or in several."""
+    a_copy_and_two_ends(mongo)
+    streaming.until(source, lambda log: Op.DELETE in log.ops("a"))
+    streaming.until(source, lambda log: log.ops("a")[-1] is Op.ABSENT)
+    ends = [change.fields for change in streaming.of("a") if change.op is Op.DELETE]
+    assert ends == [{PLACE: "partners"}]
+
+
+def test_a_source_that_is_minutes_behind_looks_at_what_is_there_now(
+    mongo: Mongo, source: MongoSourceTask, streaming: Log
+) -> None:
+    """MongoDB keeps earlier states for a while only. Then a document that is nowhere has ended with its event."""
+    admin, setting = mongo.database.client.admin, "minSnapshotHistoryWindowInSeconds"
+    kept = admin.command({"getParameter": 1, setting: 1})[setting]
+    admin.command({"setParameter": 1, setting: 0})
+    try:
+        mongo.database.partners.insert_one(dict(DOCUMENT))
+        mongo.database.partners.delete_one({"_id": "a"})
+        written = mongo.database.client.admin.command("hello")["operationTime"]
+
+        def is_forgotten() -> bool:
+            """Only with further writes does the server forget."""
+            mongo.database.others.insert_one({})
+            concern = {"level": "snapshot", "atClusterTime": written}
+            try:
+                mongo.database.command({"find": "partners", "readConcern": concern})
+            except OperationFailure as error:
+                return error.code == _SNAPSHOT_TOO_OLD
+            return False
+
+        until(is_forgotten, "the server has forgotten")
+        streaming.until(source, lambda log: Op.DELETE in log.ops("a"))
+    finally:
+        admin.command({"setParameter": 1, setting: kept})
+
+
+def test_a_row_that_stands_before_an_event_is_of_its_time_if_there_are_two_by_now(mongo: Mongo) -> None:
+    """After a hole: beside a row that says nothing, what the event tells would be old, and lost."""
+    placed = {"Account": DocumentShape(SCHEMAS["Account"], frozenset(SCHEMAS), placed=True)}
+    spellings = Spellings(mongo.database, {"Account": ("customers", "partners")}, placed)
+    rows = RowReader(mongo.database, {"Account": ("customers", "partners")}, placed, Misfits(), spellings)
+    mongo.database.partners.insert_one(
+        {"_id": "other"}
+    )  # of a collection that is younger, that time knows nothing
+    mongo.database.customers.insert_one(dict(DOCUMENT))
+    edited = cluster_time(mongo.database)
+    mongo.database.partners.insert_one(dict(DOCUMENT))
+    assert rows.by_keys("Account", ["a"])[0].rows[0][1].misfits[PLACE].code == TWICE
+    row = rows.before_events("Account", {"a": edited})["a"]
+    assert (row.as_of, row.fields[PLACE], row.fields["Name"]) == (edited, "customers", "Acme")
 
 
 def test_the_same_id_twice_is_reported_and_over_when_one_is_left(

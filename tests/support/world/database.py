@@ -120,13 +120,19 @@ class Database:
         found = {place: self.at(place, key) for place in COLLECTIONS}
         return {place: document for place, document in found.items() if document is not None}
 
+    def _there(self, key: str) -> dict[str, Document]:
+        return copy.deepcopy(self.all_of(key)) if self.nature.knobs.places else {}
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All of it has one cluster time; if it fails, nothing has happened."""
         before = copy.deepcopy((self.documents, self.places, self.twins)), len(self.log), len(self.backups)
         self._at_once = self.nature.time.next()
+        begin = len(self.log)
         try:
             yield
+            for event in self.log[begin:]:
+                event["there"] = self._there(event["documentKey"]["_id"])
         except BaseException:
             (self.documents, self.places, self.twins), logged, backed_up = before
             del self.log[logged:], self.backups[backed_up:]
@@ -209,6 +215,7 @@ class Database:
                 "_id": {"_data": token},
                 "ns": {"coll": place},
                 "documentKey": {"_id": key},
+                "there": self._there(key),  # collection -> its document, right after the event
                 "clusterTime": Timestamp(_SECOND, count),
                 "wallTime": _EPOCH + timedelta(milliseconds=self.nature.time.ms + self.skew_ms),
                 **told,

@@ -367,10 +367,10 @@ class World:
             return None
         self.edit(SALESFORCE, key, {"Name": self.nature.token("Name", held.get("Name"))})
         self._until(lambda: any(k == key for k, _ in writes[told:]))
-        value = self.nature.token(ADDED, None)
+        value, phone = self.nature.token(ADDED, None), self.nature.token("Phone", None)
         self.nature.history.found.add(value)
-        self.nature.history.records[value] = key
-        self.edit(MONGODB, key, {"Phone": self.nature.token("Phone", None), ADDED: value})
+        self.nature.history.records |= {value: key, phone: key}
+        self.edit(MONGODB, key, {"Phone": phone, ADDED: value})
         return key
 
     def _until(self, is_so: Callable[[], bool]) -> bool:

@@ -198,9 +198,10 @@ def lost_edits(world: World) -> Iterator[str]:
     history = world.nature.history
     # Where its own side has taken an edit out of a field that may not be empty, that is no wish to clear it.
     taken_out = {value for value in history.cleared if history.places.get(value) == RANK}
+    found = history.found | {value for value in history.derived if history.parents[value] in history.found}
     changed = {
         seen
-        for value in history.authored - history.found - history.unheard - taken_out - world.merge.not_folded
+        for value in history.authored - found - history.unheard - taken_out - world.merge.not_folded
         for seen in _known_to(history, value)
     }
     for key, state in world.merge.states.items():
@@ -269,6 +270,8 @@ def vanished_values(world: World) -> Iterator[str]:
         state = world.merge.states.get(history.records.get(value, ""))
         if value in seen or state is None or not state.lives or ADDED in state.canonical:
             continue
+        if history.records[value] in world.database.twins:
+            continue  # it is in one of two documents, of which nothing is taken
         if value in history.unheard or _left_before_it_was_known(world, history.records[value]):
             continue  # its side went back, or lost the record, before the sync knew the field
         if (history.records[value], ADDED) not in history.emptied and not _is_parked(state, ADDED):
@@ -277,17 +280,18 @@ def vanished_values(world: World) -> Iterator[str]:
 
 def _left_before_it_was_known(world: World, key: str) -> bool:
     """
-    Whether a filter has taken the record off a side by a write of the time when the sync did not know the added field yet. With the
-    record goes all that is in it; of a field that nobody has told of, nobody can keep the value.
+    Whether a filter, or a place that is none, has taken the record off a side by a write of the time when the sync did not know the
+    added field yet. With the record goes all that is in it; of a field that nobody has told of, nobody can keep the value.
     """
-    merge, side = world.merge, world.knobs.filters
-    written = zip(merge.writes[side], merge.written_by[side], strict=True) if side else ()
+    merge = world.merge
+    sides = {side for side in (world.knobs.filters, world.knobs.places and MONGODB) if side}
     return any(
         of == key
         and write is not None
         and write.op is WriteOp.DELETE
         and ADDED not in merge.schemas[number].by_name
-        for (of, write), number in written
+        for side in sides
+        for (of, write), number in zip(merge.writes[side], merge.written_by[side], strict=True)
     )
 
 

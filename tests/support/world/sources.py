@@ -10,11 +10,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from salmon.errors import PositionLost
-from salmon.model.change import MONGODB, OWNED_BY_MERGE, SALESFORCE, Change
+from salmon.model.change import MONGODB, OWNED_BY_MERGE, PLACE, SALESFORCE, Change
 from salmon.model.rules import Rules
 from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.reading.events import absent, reported_by, row_of, time_of
-from salmon.mongodb.reading.placed import is_for_a_row, row_of_places
+from salmon.mongodb.reading.placed import Half, is_for_a_row, places_after, row_of_places
 from salmon.mongodb.reading.snapshot import Place
 from salmon.plugin.contract import Position, Signal, SignalKind
 from salmon.salesforce.catalog import SyncedObject
@@ -407,16 +407,16 @@ class DatabaseSource:
         if key in self.anew and not self.place.is_of_before(following["ns"]["coll"], time_of(following)):
             # Its row stands before it; that the read is of a later moment makes the event one that it covers.
             self.anew.discard(key)
-            self.tell(*self._row(key, self.database.cluster_time, proven=True))
+            self.tell(*self._row_before(following))
         self.at += 1
-        self._tell(following)
+        self._tell(self.at - 1)
         if self.nature.chance(self.nature.knobs.repeats):
             self.tell_again(self.nature.random.randrange(self.database.lost, self.at))
         return True
 
     def tell_again(self, number: int) -> None:
         """Tell an event that was told before."""
-        self._tell(self.database.log[number])
+        self._tell(number)
 
     def read(self, keys: list[str]) -> None:
         """Read documents now; they are told in the stream's order."""
@@ -462,16 +462,39 @@ class DatabaseSource:
         assert told.change is not None
         return key, self._here(told.change, proven=proven)
 
-    def _tell(self, event: Mapping[str, Any]) -> None:
+    def _row_before(self, event: Mapping[str, Any]) -> tuple[str, Change]:
+        """The row that stands before an event: of now, or, if there are two documents by now, of the event's own time."""
+        key = event["documentKey"]["_id"]
+        told, row = self._row(key, self.database.cluster_time, proven=True)
+        if PLACE not in row.misfits:
+            return told, row
+        of_then = row_of_places(key, event["there"], self.shape, as_of=time_of(event)).change
+        assert of_then is not None, "a row is a change"
+        return told, self._here(of_then, proven=True)
+
+    def _tell(self, number: int) -> None:
+        event = self.database.log[number]
         told = reported_by(event, self.shape)
         if self.place.is_of_before(event["ns"]["coll"], time_of(event)):
             self.read([told.key])
             return
-        if self.shape.placed and is_for_a_row(event["operationType"], len(self.database.all_of(told.key))):
+        if self.shape.placed and is_for_a_row(event["operationType"], self._places_after(number)):
             self.read([told.key])
             return
         if told.change is not None:
             self.tell(told.key, self._here(told.change))
+
+    def _places_after(self, number: int) -> int:
+        """How many collections had the document after an event: counted back from the last one of the batch, which ends anywhere."""
+        log = self.database.log
+        key, end = log[number]["documentKey"]["_id"], self.nature.random.randrange(number, len(log))
+        halves = [
+            (Half(event["operationType"], key, time_of(event)), len(event["there"]))
+            for event in log[number:]
+            if event["documentKey"]["_id"] == key and event["operationType"] in ("insert", "delete")
+            if time_of(event) <= time_of(log[end])
+        ]
+        return places_after([half for half, _ in halves], {key: halves[-1][1]})[0] if halves else 0
 
     def _here(self, change: Change, *, proven: bool = False) -> Change:
         """A change of this database: what merge tells a document of MongoDB's, it tells no other."""

@@ -253,6 +253,37 @@ def test_a_look_that_finds_nothing_while_a_move_is_on_its_way_is_too_early() -> 
     assert not story.state.lives
 
 
+def test_a_look_after_what_our_write_has_moved_is_not_too_early() -> None:
+    """The event of our move could not be folded, because two documents were known; it says all the same that the move is over."""
+    story = moving()
+    write = story.writes[MONGODB]
+    tell_twice(story)
+    story.mongodb.creates({**story.mongodb.holds, **write.fields}, ack=write.seq)
+    _ends(story, "west")
+    assert story.facts() == [Fact.ELSEWHERE]
+    story.mongodb.absent()
+    assert not story.state.lives
+
+
+def test_the_end_of_a_document_that_was_to_move_and_then_to_go_is_its_end() -> None:
+    """Of two writes on their way the later one takes the record away: there is no other half to wait for."""
+    story = moving()
+    story.salesforce.edits(City="Rome")
+    assert story.writes[MONGODB].op is WriteOp.DELETE
+    _ends(story, "north")
+    assert story.state.sides[MONGODB].exists is False
+    assert story.state.lives
+    assert MONGODB not in story.writes
+
+
+def test_a_document_that_comes_after_the_sink_found_none_is_written_to() -> None:
+    """Its insert is taken for a move, as the deletion is told of later; but it says as much of the document as a creation does."""
+    story = moving()
+    story.mongodb.finds_it_gone(story.writes[MONGODB])
+    story.mongodb.creates({"Name": "Acme", "City": "Bergen", PLACE: "north"})
+    assert story.writes[MONGODB].fields[PLACE] == "west"
+
+
 # The same `_id` twice.
 
 
@@ -287,6 +318,19 @@ def test_a_sink_that_finds_two_waits_for_a_row() -> None:
     assert MONGODB not in story.writes
     story.mongodb.row({**story.mongodb.holds})
     assert story.writes[MONGODB].fields == {"City": "Bergen", PLACE: "west"}
+
+
+def test_a_write_that_meets_two_documents_was_perhaps_carried_out_before() -> None:
+    """A sink that died had carried it out before the copy was made. Its event is ours, and nobody's edit."""
+    story = in_north(Phone="555 0100")
+    story.salesforce.edits(Phone="555 0101")
+    write = story.writes[MONGODB]
+    story.salesforce.edits(Phone="555 0102")
+    story.mongodb.finds_it_there(write, code=TWICE)
+    story.mongodb.edits({PLACE: "north"}, Phone="555 0101", ack=write.seq)
+    assert story.record is not None
+    assert story.record["Phone"] == "555 0102"
+    assert story.conflicts == []
 
 
 def test_a_deletion_that_meets_two_documents_waits() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from salmon.errors import Unavailable
 from salmon.mongodb.reading.dates import Dates as MongoDates
 from salmon.mongodb.stored import token_to_json
 from salmon.plugin.contract import Position, SourceBatch
@@ -143,4 +145,28 @@ def test_the_metrics_show_how_old_the_committed_position_is() -> None:
         eventually(lambda: sample("salmon_position_age_seconds"))
         assert sample("salmon_position_age_seconds") > 1_000_000
         assert sample("salmon_position_retention_seconds") == KEPT_S
+        run.stop()
+
+
+def test_a_position_grows_older_while_the_side_is_away_at_a_start() -> None:
+    """The process restarts in an outage, as some faults have it do: what an earlier one has stored is known before the side answers."""
+
+    class Away(PromptSource):
+        dates = OrgDates()
+
+        def start(
+            self, positions: Mapping[str, Position], identities: Mapping[str, Mapping[str, str]]
+        ) -> None:
+            raise Unavailable("The org is away.")
+
+    sync = MemorySync(partitions=1)
+    labels = {"connector": "salesforce-source", "stream": "stream"}
+    before, after = PromptSource(), Away()
+    with running(SourceWorker(sync.instance("salesforce-source"), before, (OBJECT,))) as (run,):
+        before.offers.put(SourceBatch((), {"stream": place("01", commit_time_s=1_000_000)}))
+        eventually(lambda: sync.values(sync.topics.offsets))
+        run.stop()
+    instance = sync.instance("salesforce-source")
+    with running(SourceWorker(instance, after, (OBJECT,))) as (run,):
+        eventually(lambda: instance.metrics.registry.get_sample_value("salmon_position_age_seconds", labels))
         run.stop()

@@ -4,7 +4,7 @@ Step 6 of the fold: what a sink tells of a write that did not simply succeed, an
 
 from __future__ import annotations
 
-from salmon.model.change import OPERATOR, OWNED_BY_MERGE, PLACE, SALESFORCE, Change, Op, WriteOp
+from salmon.model.change import OPERATOR, OWNED_BY_MERGE, PLACE, SALESFORCE, TWICE, Change, Op, WriteOp
 from salmon.model.policies import EXISTENCE
 from salmon.model.state import Park, Parked, Sent
 from salmon.model.steps import admission
@@ -28,8 +28,9 @@ def outcome(work: Work) -> None:
     ours = x.sent.get(change.ack)
     if ours is None:
         return  # superseded and answered since: what it says is no longer so
-    # What met nothing was perhaps carried out before, by a call whose answer never came: that is still to be told, and is ours.
-    if change.op is not Op.GONE:
+    # What met nothing, or two documents, was perhaps carried out before, by a call whose answer never came: that is still to be told,
+    # and is ours.
+    if change.op is not Op.GONE and change.source.get("code") != TWICE:
         del x.sent[change.ack]
     # Earlier writes are done with too, but their echoes may still be on the way: an outcome overtakes events.
     x.settled = max(x.settled, change.ack)

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from salmon.model.change import MONGODB, PLACE, SINCE, Change, Op
+from salmon.model.change import MONGODB, PLACE, SINCE, Change, Op, WriteOp
 from salmon.model.rules import Rules
 from salmon.model.state import State
 from salmon.model.steps.work import Work
@@ -69,7 +69,8 @@ def _may_be_a_move(work: Work) -> bool:
     if change.op is Op.DELETE and place is None:
         return True
     place = place or x.shadow.get(PLACE)
-    return any(sent.fields.get(PLACE, place) != place for sent in x.in_flight.values())
+    sent = list(x.in_flight.values())
+    return any(each.fields.get(PLACE, place) != place for each in sent) and sent[-1].op is not WriteOp.DELETE
 
 
 def is_left_behind(work: Work) -> bool:

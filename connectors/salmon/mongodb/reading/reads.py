@@ -16,13 +16,22 @@ from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 from bson.timestamp import Timestamp
 from pymongo.database import Database
+from pymongo.errors import OperationFailure
 
-from salmon.errors import FatalError
+from salmon.errors import FatalError, Unavailable
 from salmon.mongodb.reading.events import clock, timestamp
 from salmon.mongodb.stored import as_document, is_greatest, stored_id
 from salmon.mongodb.wire.client import CODEC, Document, border, whole
 
 _RAW: Final[CodecOptions[Any]] = CODEC.with_options(document_class=RawBSONDocument)
+_GONE: Final = frozenset({239, 246})  # SnapshotTooOld, SnapshotUnavailable (src/mongo/base/error_codes.yml)
+
+
+class SnapshotGone(Unavailable):
+    """
+    The server cannot say any more what was there at a cluster time: it keeps that for minSnapshotHistoryWindowInSeconds, by default
+    five minutes, and before version 7 not beyond a change of the collection's indexes (MongoDB Manual, Read Concern "snapshot").
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +110,10 @@ def read_documents(
     Read documents by `_id`. If one reply cannot hold them, there are several reads, each with its own cluster time.
 
     Args:
-        at: The cluster time that all reads are to show: that of an earlier read. None: now.
+        at: The cluster time that all reads are to show: that of an earlier read, or of an event. None: now.
 
     Raises:
+        SnapshotGone: the server cannot show that time.
         RetriableError, FatalError: the server cannot be read.
     """
     cursor, as_of = _snapshot_read(
@@ -139,7 +149,14 @@ def _snapshot_read(
     """Return the reply's cursor, and the cluster time that it shows."""
     with border(f"reading {database.name}.{command['find']}"):
         if at is not None:
-            return _cursor_of(database, command, codec, atClusterTime=timestamp(at)), at
+            try:
+                return _cursor_of(database, command, codec, atClusterTime=timestamp(at)), at
+            except OperationFailure as error:
+                if error.code not in _GONE:
+                    raise
+                raise SnapshotGone(
+                    f"MongoDB no longer knows an earlier state (code {error.code})."
+                ) from error
         cursor = _cursor_of(database, command, codec)
         if "atClusterTime" in cursor:
             return cursor, clock(cursor["atClusterTime"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -10,14 +11,15 @@ import structlog
 from pymongo.database import Database
 
 from salmon.errors import BadRecordKey
-from salmon.model.change import Change
+from salmon.model.change import PLACE, Change
 from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.keys import id_of, key_of
 from salmon.mongodb.reading.collections import Spellings
 from salmon.mongodb.reading.events import absent, row_of
 from salmon.mongodb.reading.misfits import Misfits
 from salmon.mongodb.reading.placed import row_of_places
-from salmon.mongodb.reading.reads import Seen, read_chunk, read_documents
+from salmon.mongodb.reading.reads import Seen, SnapshotGone, read_chunk, read_documents
+from salmon.mongodb.reading.requests import pieces_of
 from salmon.mongodb.reading.several import Placed, read_placed, read_placed_chunk
 from salmon.mongodb.reading.snapshot import Chunk, Rows
 from salmon.mongodb.wire.client import Document, border
@@ -45,10 +47,35 @@ class RowReader:
     misfits: Misfits
     spellings: Spellings
 
-    def by_keys(self, name: str, keys: Sequence[str]) -> list[Rows]:
+    def before_events(self, name: str, firsts: Mapping[str, int]) -> dict[str, Change]:
+        """
+        Read records of the object *name* whose rows are to stand before their next events.
+
+        Of several documents with one `_id`, a row says nothing, and what the events tell would be old beside it. So if there was one at the
+        time of the event, the row is of that time.
+
+        Args:
+            firsts: Record key -> the cluster time of its event.
+        """
+        rows = {
+            key: row
+            for piece in pieces_of(list(firsts))
+            for read in self.by_keys(name, piece)
+            for key, row in read.rows
+        }
+        for key in [key for key, row in rows.items() if PLACE in row.misfits]:
+            with suppress(SnapshotGone):
+                [read] = self.by_keys(name, [key], at=firsts[key])
+                rows |= dict(read.rows)
+        return rows
+
+    def by_keys(self, name: str, keys: Sequence[str], *, at: int | None = None) -> list[Rows]:
         """
         Read records of the object *name*. Each record becomes a row, or is absent. There is at least one read, and several
         if the documents are large, each with its own cluster time.
+
+        Args:
+            at: See read_placed. None if the object has one collection.
         """
         ids: dict[str, Any] = {}
         for key in keys:
@@ -58,7 +85,7 @@ class RowReader:
                 log.warning("key_of_no_document", object=name, key=key)
         places, projection = self.collections[name], self.shapes[name].projection
         if self.shapes[name].placed:
-            placed = read_placed(self.database, places, list(ids.values()), projection=projection)
+            placed = read_placed(self.database, places, list(ids.values()), projection=projection, at=at)
             reads = [self._rows_of_placed(name, read) for read in placed]
         else:
             found = read_documents(self.database, places[0], list(ids.values()), projection=projection)

@@ -42,11 +42,12 @@ def read_placed(
     ids: Sequence[Any],
     *,
     projection: Mapping[str, int],
+    at: int | None = None,
 ) -> list[Placed]:
-    """Read documents by `_id` in all *collections*. Several reads, and errors: see read_documents."""
+    """Read documents by `_id` in all *collections*. Several reads, *at*, and errors: see read_documents."""
     first, *others = collections
     found = []
-    for seen in read_documents(database, first, ids, projection=projection):
+    for seen in read_documents(database, first, ids, projection=projection, at=at):
         by_place = {first: list(seen.documents)}
         for name in others:
             reads = read_documents(database, name, seen.ids, projection=projection, at=seen.as_of)
@@ -85,14 +86,23 @@ def read_placed_chunk(
 
 
 def places_of_keys(
-    database: Database[Document], collections: Sequence[str], keys: Sequence[str]
+    database: Database[Document], collections: Sequence[str], keys: Sequence[str], *, at: int | None = None
 ) -> tuple[Mapping[str, int], int]:
-    """Return record key -> how many of the collections have a document with it, and the earliest cluster time of these looks."""
+    """
+    Return record key -> how many of the collections have a document with it, and the earliest cluster time of these looks.
+
+    Args:
+        at: The cluster time to look at. None: now.
+
+    Raises:
+        SnapshotGone: the server no longer knows what was there at that time.
+        RetriableError, FatalError: the server cannot be read.
+    """
     counts: dict[str, int] = {}
     times: list[int] = []
     for n in range(0, len(keys), _IDS_A_READ):
         ids = [id_of(key) for key in keys[n : n + _IDS_A_READ]]
-        for read in read_placed(database, collections, ids, projection=_IDS):
+        for read in read_placed(database, collections, ids, projection=_IDS, at=at):
             times.append(read.as_of)
             counts.update((key, len(places)) for key, places in read.found.items())
     return counts, min(times)

@@ -42,7 +42,7 @@ from salmon.mongodb.reading.events import (
     time_of,
 )
 from salmon.mongodb.reading.misfits import Misfits
-from salmon.mongodb.reading.requests import Requests, pieces_of
+from salmon.mongodb.reading.requests import Requests
 from salmon.mongodb.reading.rows import RowReader
 from salmon.mongodb.reading.servers import Server
 from salmon.mongodb.reading.snapshot import SNAPSHOT, Place, Rows, Snapshots, beginning
@@ -367,18 +367,16 @@ class MongoSourceTask:
 
     def _rows_before_first_events(self, decoded: Sequence[Decoded]) -> dict[tuple[str, str], Change]:
         """After lost events: read the records that have an event now, and that were not reported since."""
-        keys: dict[str, dict[str, None]] = {}
+        firsts: dict[str, dict[str, int]] = {}
         for item in decoded:
             if item.reported is None or item.reported.change is None or not self._is_read_again(item.object):
                 continue
             if item.reported.key not in self._rows_given.setdefault(item.object, set()):
-                keys.setdefault(item.object, {})[item.reported.key] = None
+                firsts.setdefault(item.object, {}).setdefault(item.reported.key, time_of(item.event))
         return {
             (name, key): row
-            for name, some in keys.items()
-            for piece in pieces_of(list(some))
-            for rows in self._rows.by_keys(name, piece)
-            for key, row in rows.rows
+            for name, some in firsts.items()
+            for key, row in self._rows.before_events(name, some).items()
         }
 
     def _is_read_again(self, name: str) -> bool:

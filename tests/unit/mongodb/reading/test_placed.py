@@ -9,7 +9,7 @@ from bson.timestamp import Timestamp
 from salmon.model.change import PLACE, TWICE, Op
 from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.reading.events import reported_by
-from salmon.mongodb.reading.placed import is_for_a_row, row_of_places
+from salmon.mongodb.reading.placed import Half, is_for_a_row, places_after, row_of_places
 from support.world.nature import OBJECT, SCHEMA
 
 SHAPE = DocumentShape(SCHEMA, frozenset({OBJECT}), placed=True)
@@ -56,6 +56,23 @@ def test_of_two_documents_a_row_says_that_there_are_two_and_nothing_else() -> No
 def test_an_end_and_a_second_beginning_are_for_a_row(operation: str, places: int, *, for_a_row: bool) -> None:
     """A deletion counts only if the document is nowhere, and an insert only if it is the only one."""
     assert is_for_a_row(operation, places) is for_a_row
+
+
+def test_what_there_was_after_each_event_is_counted_back_from_the_last() -> None:
+    """A document gets a copy, is deleted, and then the copy is: only the last event is the record's end. Other records do not count."""
+    halves = [
+        Half("insert", "m1", 2),
+        Half("delete", "m1", 3),
+        Half("insert", "m2", 4),
+        Half("delete", "m1", 5),
+    ]
+    assert places_after(halves, {"m2": 1}) == [2, 1, 1, 0]
+
+
+def test_between_the_events_of_a_transaction_is_no_moment() -> None:
+    """A move is one: the document is in one collection before and after, and never in two or in none."""
+    halves = [Half("insert", "m1", 2), Half("insert", "m1", 7), Half("delete", "m1", 7)]
+    assert places_after(halves, {"m1": 1}) == [1, 1, 1]
 
 
 @pytest.mark.parametrize(
