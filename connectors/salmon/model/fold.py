@@ -224,7 +224,7 @@ def _acknowledge(work: Work, *, old: bool) -> Answer:
         _settle(x, seq)
         work.report(Fact.ACKNOWLEDGED, committed_at=committed_at)
         return answer
-    # On a side without a guard, a write may be repeated after it was answered; a row shows that by a marker that went back.
+    # On a side without a guard, a write may be repeated after it was answered; a row shows that by a marker that changes to a former one.
     # On a guarded side this is not possible, unless the side went back: there, a copied or restored record has the marker.
     late = (
         seq is not None
@@ -242,13 +242,11 @@ def _acknowledge(work: Work, *, old: bool) -> Answer:
 
 def _is_shown_again(work: Work, seq: int) -> bool:
     """
-    Whether a row shows an older write again. Where no events come, such a row may have been the last one, and another write that
-    was answered before may be shown after it.
+    Whether a row shows an older write again: any that was answered but the last one shown, for several may be repeated in turn. A
+    record that was brought back has shown none, and has the marker of before.
     """
     x = work.x
-    if x.exists is not True:
-        return False
-    return seq < x.marker or (work.change.origin in work.rules.eventless and x.marker != seq <= x.settled)
+    return x.exists is True and 0 < x.marker != seq <= x.settled
 
 
 def _deletion_told_by(change: Change, x: SideState, *, old: bool) -> int | None:

@@ -53,7 +53,7 @@ class Merge:
     # record, and the org filled that in, or the first one did, and somebody has set it since. Where neither has a Phone, the
     # same: somebody may have set the 2 between the two, and its event will be old news.
     of_unknown_makers: list[Conflict] = field(default_factory=list)
-    # First told by a row of a record that a creation of ours has made, and that somebody has modified since.
+    # First told by a row of a record that a creation of ours has made, and that somebody has modified since; or in a record brought back.
     perhaps_edited: set[Value] = field(default_factory=set)
     said_twice: list[str] = field(default_factory=list)  # writes that were on their way already
     # Conflicts of which one half is nobody's edit, and lives that nobody has begun.
@@ -248,9 +248,12 @@ class Merge:
         """
         What a row shows for the first time: of what our creation did not name, it does not say who has set it. That our user was
         the last to modify the record says so where there was one creation: between two, somebody may have edited what the first
-        has made, and the event that tells which one it was comes after an edit on the other side was judged.
+        has made, and the event that tells which one it was comes after an edit on the other side was judged. And all that is in a record
+        which somebody has brought back: that is what they want.
         """
         state = self.states.get(key)
+        if change.op is Op.CREATE and change.ack is None:
+            yield from change.fields.values()
         if state is None or not change.is_row:
             return
         sent = state.sides[change.origin].sent

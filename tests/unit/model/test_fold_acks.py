@@ -305,6 +305,35 @@ def test_several_writes_may_be_repeated_where_no_events_come() -> None:
     assert story.writes["salesforce"].fields == {"Phone": "555 0303"}
 
 
+def test_several_writes_may_be_repeated_one_after_the_other() -> None:
+    """A row shows the second one before its event does: nobody has edited anything, and the event that comes mends it (seed 138510)."""
+    story = in_step(Name="Acme", Phone="555 0000")
+    told = []
+    for phone in ("555 0101", "555 0202"):
+        story.mongodb.edits(Phone=phone)
+        told.append(story.writes["salesforce"])
+        story.salesforce.acks(told[-1])
+    first, second = told
+    story.mongodb.edits(Phone="555 0303")
+    story.come_to_rest()
+    story.salesforce.acks(first)
+    story.salesforce.row(Name="Acme", Phone="555 0202", marker=second.seq)
+    assert story.conflicts == []
+    assert story.record == {"Name": "Acme", "Phone": "555 0303"}
+
+
+def test_a_record_that_is_brought_back_shows_the_marker_of_before() -> None:
+    """That is no repeated write: what the row has beside is news."""
+    story = in_step(Name="Acme")
+    story.mongodb.edits(Name="Globex")
+    story.come_to_rest()
+    marker = story.state.sides["salesforce"].marker
+    story.salesforce.deletes()
+    story.salesforce.creates(Name="Globex")
+    story.salesforce.row(Name="Globex", Phone="555 0101", marker=marker)
+    assert story.record == {"Name": "Globex", "Phone": "555 0101"}
+
+
 def test_an_edit_after_a_repeated_write_counts_where_no_events_come() -> None:
     """Nobody can tell what the repetition has set from what somebody has seen and edited since: no edit is lost."""
     story, (first, _) = repeated_where_no_events_come()

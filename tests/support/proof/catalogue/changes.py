@@ -8,11 +8,18 @@ from support.proof.mutants import Mutant
 
 CHANGES: Final = (
     Mutant(
-        "where no events come, the second write that is repeated looks like an edit",
-        "2: where no events come, a row with the marker of any answered write but the last one shown is a repetition",
+        "the second write that is repeated looks like an edit",
+        "2: a row with the marker of any answered write but the last one shown is a repetition",
         "model.fold",
-        "    return seq < x.marker or (work.change.origin in work.rules.eventless and x.marker != seq <= x.settled)\n",
-        "    return seq < x.marker\n",
+        "    return x.exists is True and 0 < x.marker != seq <= x.settled\n",
+        "    return x.exists is True and seq < x.marker\n",
+    ),
+    Mutant(
+        "a record that was brought back is a repeated write",
+        "2: a record that was brought back has shown no write of ours",
+        "model.fold",
+        "    return x.exists is True and 0 < x.marker != seq <= x.settled\n",
+        "    return x.exists is True and x.marker != seq <= x.settled\n",
     ),
     Mutant(
         "a repeated deletion answers a later one of ours",
