@@ -59,13 +59,13 @@ from salmon.ops.health import Health
 from salmon.ops.metrics import Metrics
 from salmon.ops.probes import Probes
 from salmon.ops.rest import RestServer
-from salmon.ops.spares import SpareWatch
 from salmon.plugin.contract import CountsCalls, HasBudgets, SinkTask, SourceTask, Watched
 from salmon.plugin.former_paths import CountsFormerPaths
 from salmon.ports import url_of
 from salmon.runtime import discovery, open_files, schemas
 from salmon.runtime.instance import Instance, ordinal_of
 from salmon.runtime.lifecycle import DRAIN_DEADLINE_S, RELOADS, Lifecycle, Part
+from salmon.runtime.membership import SpareWatch
 from salmon.runtime.newest import Newest, new_name
 from salmon.runtime.reached import Reached
 from salmon.runtime.retry import Retrying

@@ -8,7 +8,7 @@ import pytest
 
 from salmon.errors import Unavailable
 from salmon.ops.health import Health
-from salmon.ops.spares import SpareWatch, is_spare
+from salmon.runtime.membership import SpareWatch, is_spare
 from support.waiting import until
 
 
