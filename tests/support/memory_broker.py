@@ -10,6 +10,7 @@ A static member that has left is missed after `session_s`. Everybody else is alw
 
 from __future__ import annotations
 
+import struct
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -74,6 +75,7 @@ class _Group:
     wanted: dict[Place, str] = field(default_factory=dict)
     offsets: dict[Place, int] = field(default_factory=dict)
     generation: int = 0
+    withheld: bool = False
 
 
 class MemoryBroker:
@@ -141,6 +143,11 @@ class MemoryBroker:
             self._remove(self.groups[group], member)
             self.changed.notify_all()
 
+    def withhold(self, group: str) -> None:
+        """Give the partitions of *group* to nobody, until another member joins than those that have joined by then."""
+        with self.changed:
+            self.groups[group].withheld = True
+
     def committed(self, group: str) -> dict[Place, int]:
         with self.changed:
             return dict(self.groups[group].offsets)
@@ -193,6 +200,8 @@ class MemoryBroker:
         if before is not None:
             before.fenced = True
         returns = consumer.member in group.left or before is not None
+        if not returns and (group.members or group.left):
+            group.withheld = False
         group.left.pop(consumer.member, None)
         group.members[consumer.member] = consumer
         if returns:  # a static member: it takes up what it had, and nobody else is asked
@@ -233,7 +242,7 @@ class MemoryBroker:
     def _shared_out(self, group: _Group) -> dict[Place, str]:
         """Who is to have what: as evenly as it goes, and everybody keeps what can be kept."""
         members = group.members
-        if not members:
+        if not members or group.withheld:
             return {}
         topics = {topic for each in members.values() for topic in each.subscribed}
         places = [(t, n) for t in sorted(topics) for n in range(len(self.topics.get(t, ())))]
@@ -373,6 +382,7 @@ class MemoryConsumer:
     def __init__(self, broker: MemoryBroker, settings: dict[str, Any]) -> None:
         self._broker, self._changed = broker, broker.changed
         self.group = str(settings["group.id"])
+        self.client_id = str(settings.get("client.id"))
         self.is_static = "group.instance.id" in settings
         self.member = str(settings.get("group.instance.id") or f"member-{id(self)}")
         self.subscribed: tuple[str, ...] = ()
@@ -597,6 +607,16 @@ class MemoryAdmin:
                 },
             )
 
+    def list_groups(self, group: str, *, timeout: float = 0) -> list[Any]:
+        with self._changed:
+            self._broker.answer("list_groups")
+            found = self._broker.groups[group]
+            members = [
+                SimpleNamespace(client_id=each.client_id, assignment=_assignment(found, member))
+                for member, each in found.members.items()
+            ]
+            return [SimpleNamespace(error=None, members=members)]
+
     def create_topics(self, wanted: Iterable[Any], **_: Any) -> dict[str, Future[None]]:
         answers: dict[str, Future[None]] = {}
         for each in wanted:
@@ -638,6 +658,15 @@ def _refusal(group: _Group, member: str, generation: int, consumer: MemoryConsum
     if group.members.get(member) is consumer:
         return None if generation == group.generation else KafkaError.ILLEGAL_GENERATION
     return KafkaError.FENCED_INSTANCE_ID if member in group.members else KafkaError.UNKNOWN_MEMBER_ID
+
+
+def _assignment(group: _Group, member: str) -> bytes:
+    """What a member has, as in ConsumerProtocolAssignment.json: version, topics with their partitions, no user data."""
+    places = [place for place, owner in group.owners.items() if owner == member]
+    given = b"".join(
+        struct.pack(f">h{len(topic)}sii", len(topic), topic.encode(), 1, number) for topic, number in places
+    )
+    return struct.pack(">hi", 0, len(places)) + given + struct.pack(">i", -1)
 
 
 def _trouble(code: int, place: Place, offset: int) -> Message:

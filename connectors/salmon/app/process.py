@@ -65,7 +65,6 @@ from salmon.ports import url_of
 from salmon.runtime import discovery, open_files, schemas
 from salmon.runtime.instance import Instance, ordinal_of
 from salmon.runtime.lifecycle import DRAIN_DEADLINE_S, RELOADS, Lifecycle, Part
-from salmon.runtime.membership import SpareWatch
 from salmon.runtime.newest import Newest, new_name
 from salmon.runtime.reached import Reached
 from salmon.runtime.retry import Retrying
@@ -325,9 +324,6 @@ class _Process:
             lambda: self._standing.begin(lambda: KafkaStatusLog(kafka, names.status, client_id)),
         )
         self._probes.add(Peer.KAFKA, lambda: kept.ask(cluster.ask))
-        if not connector.endswith("-source"):  # source replicas elect a leader and share no partitions
-            group = f"{config.name}-{connector}"
-            SpareWatch(self._health, lambda: kept.ask(lambda admin: cluster.partitions_held(admin, group)))
         registry = registry_of(config, calls=self._health.calls)
         self._reach(retrying, "asking the registry", lambda: registry.latest(f"{names.offsets}-value"))
         self._probes.add(Peer.REGISTRY, registry.probe)

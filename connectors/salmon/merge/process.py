@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from functools import partial
 from threading import Event
 from typing import Final
 
@@ -47,6 +48,7 @@ from salmon.ops.health import Health
 from salmon.ops.metrics import Metrics
 from salmon.plugin.contract import Position, Signal, SignalKind
 from salmon.runtime.error_limit import Tolerance
+from salmon.runtime.membership import Membership
 from salmon.runtime.retry import Retrying, Stopping, Streak
 
 log = structlog.get_logger(__name__)
@@ -113,14 +115,25 @@ class MergeProcess:
         self._troubled: SalmonError | Stopping | None = None  # met in a rebalance, raised by the loop
         group, us = f"{config.name}-{CONNECTOR}", f"{config.name}-{CONNECTOR}-{ordinal}"
         self._admin = opens.admin(client_id=us)
-        self._producer = opens.producer(transactional_id=us, client_id=us, listener=self._retrying.listener)
-        self._consumer: Consumer = opens.consumer(
+        self._watches = partial(
+            Membership.of,
+            health,
+            opens,
+            group=group,
+            client_id=us,
+            topics=self._objects,
+            metrics=metrics,
+            rng=self._retrying.rng,
+        )
+        self._opens_consumer = partial(
+            opens.consumer,
             group_id=group,
             client_id=us,
-            instance_id=us,
             max_poll_interval_ms=_POLL_MAX_MS,
             queued_max_messages_kbytes=_QUEUE_KIB,
         )
+        self._producer = opens.producer(transactional_id=us, client_id=us, listener=self._retrying.listener)
+        self._consumer: Consumer = self._opens_consumer(instance_id=us)
 
     # The process's view: run in a thread, stop and cut from any.
 
@@ -128,15 +141,13 @@ class MergeProcess:
         """Work until asked to stop. Raises FatalError if a person has to change something, StartAgain to restart the process."""
         try:
             self._retrying.until_it_works("starting transactions", self._producer.start)
-            self._consumer.subscribe(
-                sorted(self._objects),
-                on_assign=self._assigned,
-                on_revoke=self._revoked,
-                on_lost=self._revoked,
-            )
+            self._join()
             self._health.running()
-            while not self._stop.is_set():
-                self._turn()
+            with self._watches() as membership:
+                while not self._stop.is_set():
+                    self._turn()
+                    if membership.must_join_again() and not len(self._stores):
+                        self._join_again()
         except Stopping:
             pass
         finally:
@@ -152,6 +163,17 @@ class MergeProcess:
     def cut(self) -> None:
         """Abandon the present batch; it is folded again after the next start."""
         self._producer.close()
+
+    def _join(self) -> None:
+        self._consumer.subscribe(
+            sorted(self._objects), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
+        )
+
+    def _join_again(self) -> None:
+        """Join the group with a new consumer: a new member, for whom the partitions are shared out again."""
+        clients.close(self._consumer)
+        self._consumer = self._opens_consumer()
+        self._join()
 
     def _turn(self) -> None:
         self._health.turned()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -17,6 +17,7 @@ from salmon.model.sides import OWN_ROSTER, Roster
 from salmon.ops.health import Health
 from salmon.ops.metrics import Metrics
 from salmon.runtime.error_limit import Tolerance
+from salmon.runtime.membership import Membership
 
 ORDINAL_VARIABLE: Final = "SALMON_ORDINAL"
 
@@ -57,6 +58,18 @@ class Instance:
     def id(self) -> str:
         """Group instance id and client id; also the transactional id, except for a leader's producer."""
         return f"{self.group}-{self.ordinal}"
+
+    def membership(self, topics: Collection[str]) -> Membership:
+        """Watch whether this instance gets its share of *topics*, which its group reads."""
+        return Membership.of(
+            self.health,
+            self.clients,
+            group=self.group,
+            client_id=self.id,
+            topics=topics,
+            metrics=self.metrics,
+            rng=self.rng,
+        )
 
     def producer(self, listener: Listener | None = None) -> TransactionalProducer:
         """Make this instance's producer. *listener*: is called when a transaction waits for Kafka."""

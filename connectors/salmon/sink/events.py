@@ -37,6 +37,7 @@ from salmon.kafka.transactions import TransactionalProducer
 from salmon.plugin.contract import Closes, OutcomeKind, SinkRecord, SinkTask, WaitingObject, Watched
 from salmon.runtime.error_limit import ErrorLimit
 from salmon.runtime.instance import Instance
+from salmon.runtime.membership import Membership
 
 log = structlog.get_logger(__name__)
 
@@ -134,6 +135,7 @@ class EventSink:
         self._instance, self._event, self._topic, self._make = instance, event, topic, carrier
         self._topics = [topic] if replays is None else [topic, replays]
         self._group = f"{instance.group}-{event}"
+        self._client_id = f"{self._group}-{instance.ordinal}"
         self._stop = Event()
         self._tries = Tries(backoff)
         self._clock = clock
@@ -144,6 +146,8 @@ class EventSink:
         self._failure: SalmonError | None = None  # in a callback of the consumer
         self._trouble: tuple[float, str] | None = None  # since when, and why
         self._again_at = 0.0
+        self._again = False  # it joins its group once more, as a new member
+        self._unshared: tuple[float, str] | None = None  # since when nobody has a partition
         self._consumer: Consumer | None = None
         self._producer: TransactionalProducer | None = None
         self._carrier: Carrier | None = None
@@ -157,16 +161,17 @@ class EventSink:
         Raises:
             StartAgain: the process must restart, because a schema is newer than ours.
         """
-        while not self._stop.is_set():
-            try:
-                self._work()
-            except SalmonError as error:
-                self._fails(error)
-            except KafkaException as error:
-                self._fails(clients.translated(error, f"carrying {self._event}"))
-            finally:
-                self._give_up()
-            self._stop.wait(max(0.0, self._again_at - self._clock()))
+        with self._watched() as membership:
+            while not self._stop.is_set():
+                try:
+                    self._work(membership)
+                except SalmonError as error:
+                    self._fails(error)
+                except KafkaException as error:
+                    self._fails(clients.translated(error, f"carrying {self._event}"))
+                finally:
+                    self._give_up()
+                self._stop.wait(max(0.0, self._again_at - self._clock()))
         self._show(None)
 
     def stop(self) -> None:
@@ -180,7 +185,19 @@ class EventSink:
 
     # Starting and ending.
 
-    def _work(self) -> None:
+    def _watched(self) -> Membership:
+        instance = self._instance
+        return Membership.of(
+            self,
+            instance.clients,
+            group=self._group,
+            client_id=self._client_id,
+            topics=self._topics,
+            metrics=instance.metrics,
+            rng=instance.rng,
+        )
+
+    def _work(self, membership: Membership) -> None:
         carrier = self._carrier = self._make()
         if carrier is None:
             raise Unavailable(
@@ -188,11 +205,11 @@ class EventSink:
             )
         if isinstance(carrier.task, Watched):
             carrier.task.watch(self._instance.health.calls)
-        client_id = f"{self._group}-{self._instance.ordinal}"
+        client_id = self._client_id
         self._producer = self._instance.clients.producer(transactional_id=client_id, client_id=client_id)
         self._producer.start()
         self._consumer = self._instance.clients.consumer(
-            group_id=self._group, client_id=client_id, instance_id=client_id
+            group_id=self._group, client_id=client_id, instance_id=None if self._again else client_id
         )
         self._consumer.subscribe(
             self._topics, on_assign=self._assigned, on_revoke=self._taken_away, on_lost=self._taken_away
@@ -201,6 +218,9 @@ class EventSink:
         self._works()
         while not self._stop.is_set():
             self._turn(self._consumer, carrier)
+            if membership.must_join_again() and not self._owned:
+                self._again = True
+                raise Unavailable("its consumer group has given its partitions to nobody.")
 
     def _give_up(self) -> None:
         self._batch, self._failure, self._paused = _Batch(), None, False
@@ -231,7 +251,7 @@ class EventSink:
         if not self._batch.messages:
             self._limit.nothing_left()
         if not self._batch.messages or self._clock() < self._again_at:
-            self._show(self._trouble)
+            self._show(self._trouble or self._unshared)
             return
         try:
             self._decode(carrier)
@@ -357,6 +377,7 @@ class EventSink:
             return
         consumer.incremental_assign(starts)
         self._owned.update((each.topic, each.partition) for each in starts)
+        self._unshared = None
         if self._paused:
             consumer.pause(starts)
 
@@ -397,6 +418,19 @@ class EventSink:
             count=count,
             mend="the topic's retention.ms is shorter than the sink was away: read the lost events from the topic's source",
         )
+
+    # What watches the group asks and says this; see runtime.membership.
+
+    @property
+    def without_partitions(self) -> bool:
+        return self._consumer is not None and not self._owned
+
+    def spare(self, is_spare: bool) -> None:
+        if is_spare:
+            self._unshared = None
+        elif self._unshared is None:
+            why = "its consumer group has given its partitions to nobody."
+            self._unshared = (self._clock(), why)
 
     # Waiting.
 

@@ -67,15 +67,8 @@ class SinkPartitions:
         self._full = False
         self._held_up: frozenset[Place] = frozenset()  # reading is paused there
         self._troubled: SalmonError | Stopping | None = None  # met in a rebalance, raised by the loop
-        self.consumer: Consumer = instance.clients.consumer(
-            group_id=instance.group,
-            client_id=instance.id,
-            instance_id=instance.id,
-            max_poll_interval_ms=_POLL_MAX_MS,
-        )
-        self.consumer.subscribe(
-            sorted(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
-        )
+        self._topics = sorted(topics)
+        self.consumer = self._joined(instance.id)
 
     def read(self, n: int, timeout_s: float) -> list[Message]:
         """
@@ -172,6 +165,24 @@ class SinkPartitions:
         self._closing = True
         clients.close(self.consumer)
 
+    def join_again(self) -> None:
+        """Without partitions: join the group with a new consumer, as a new member for whom they are shared out again."""
+        self.close()
+        self.consumer = self._joined(None)
+        self._closing = False
+
+    def _joined(self, instance_id: str | None) -> Consumer:
+        consumer = self._instance.clients.consumer(
+            group_id=self._instance.group,
+            client_id=self._instance.id,
+            instance_id=instance_id,
+            max_poll_interval_ms=_POLL_MAX_MS,
+        )
+        consumer.subscribe(
+            self._topics, on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
+        )
+        return consumer
+
     def _is_of_use(self, message: Message) -> bool:
         topic, number, offset = clients.place_of(message)
         place = (topic, number)
@@ -190,7 +201,7 @@ class SinkPartitions:
     # The group's view: partitions come and go. Kafka's client calls these from within a read.
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        if not partitions:
+        if not partitions or self._closing:
             return
         self._instance.health.holds(
             len(self._buffer.places) + len(partitions)

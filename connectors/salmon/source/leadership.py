@@ -35,6 +35,8 @@ class Leadership:
     """
     Args:
         elected: Called first on a new leader; it fences the former leader. May raise RetriableError.
+        again: Whether this instance joins once more. It is then a new member, to whom the group gives its share at once; a
+            static member would only take up what it had: nothing.
         deposed: Called in the consumer's thread when the lead is lost; it unblocks the loop.
     """
 
@@ -45,6 +47,7 @@ class Leadership:
         *,
         elected: Callable[[], None],
         deposed: Callable[[], None],
+        again: bool = False,
     ) -> None:
         self._instance, self._retrying = instance, retrying
         self._reading = Streak(retrying)
@@ -52,6 +55,7 @@ class Leadership:
         self._topic = instance.topics.signals(instance.connector)
         self._signals: deque[Message] = deque()
         self._leads = False
+        self.chosen = False  # by the group; it leads as soon as the former leader is fenced
         self._news = threading.Event()  # we lead, or the consumer has failed
         self._closing = threading.Event()
         self._failure: BaseException | None = None
@@ -60,7 +64,7 @@ class Leadership:
         self.signals_lost = False
         self._group: Any = None
         self._consumer: Consumer = instance.clients.consumer(
-            group_id=instance.group, client_id=instance.id, instance_id=instance.id
+            group_id=instance.group, client_id=instance.id, instance_id=None if again else instance.id
         )
         self._thread = threading.Thread(target=self._run, name="leadership", daemon=True)
 
@@ -143,8 +147,9 @@ class Leadership:
             self._held_up = full
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        if not partitions or self._failure is not None:
-            return  # this instance has lost the lead before, and restarts
+        if not partitions or self._failure is not None or self._closing.is_set():
+            return  # this instance has lost the lead before, and restarts; or it joins again
+        self.chosen = True
         try:
             with self._instance.metrics.taking_over():
                 self._retrying.until_it_works("taking the lead", self._elected)

@@ -17,7 +17,7 @@ from typing import Final
 import structlog
 from confluent_kafka import Message
 
-from salmon.errors import DataError, RetriableError, SetupError, TooManyErrors, Unavailable
+from salmon.errors import ClientLost, DataError, RetriableError, SetupError, TooManyErrors, Unavailable
 from salmon.kafka import tables
 from salmon.kafka.codecs.serdes import Identities, Signals
 from salmon.kafka.offsets import OffsetStore
@@ -48,6 +48,7 @@ from salmon.runtime.error_limit import ENTRY, Counts, ErrorLimit
 from salmon.runtime.every import Every
 from salmon.runtime.fellows import Fellows
 from salmon.runtime.instance import FailureReporter, Instance
+from salmon.runtime.membership import Membership
 from salmon.runtime.retry import Retrying, Stopping, Streak
 from salmon.source.batches import BatchEncoder, Encoded
 from salmon.source.describing import Describing, describing
@@ -112,9 +113,7 @@ class SourceWorker:
         self._limit = ErrorLimit(instance.tolerance)
         self._first_loads = FirstLoads(instance.clients, instance.topics, instance.registry, match)
         self._producer = instance.leaders_producer(self._retrying.listener)
-        self._leadership = Leadership(
-            instance, self._retrying, elected=self._producer.start, deposed=task.stop
-        )
+        self._leadership = self._candidate()
 
     # The part's view.
 
@@ -155,12 +154,38 @@ class SourceWorker:
         if not self._leadership.wait(STANDBY_AFTER_S):
             self._health.standing_by()
             log.info("standing_by", instance=self._instance.id)
-            while not self._leadership.wait(STANDBY_LOOK_S):
-                self._health.turned()
-                if self._stop.is_set():
-                    raise Stopping
+            with self._membership() as membership:
+                while not self._leadership.wait(STANDBY_LOOK_S):
+                    self._health.turned()
+                    if self._stop.is_set():
+                        raise Stopping
+                    if membership.must_join_again():
+                        self._join_again()
             log.info("lead_taken_over", instance=self._instance.id)
+        self._health.holds(1)
         self._health.starting("reading positions")
+
+    def _candidate(self, *, again: bool = False) -> Leadership:
+        return Leadership(
+            self._instance,
+            self._retrying,
+            elected=self._producer.start,
+            deposed=self._task.stop,
+            again=again,
+        )
+
+    def _membership(self) -> Membership:
+        return self._instance.membership([self._instance.topics.signals(self._instance.connector)])
+
+    def _join_again(self) -> None:
+        """Stand for election with a new consumer, because nobody leads."""
+        self._leadership.close()
+        if self._leadership.chosen:  # just now; what has been begun is left to the process that follows
+            raise ClientLost(
+                f"{self._instance.connector}: this instance was given the lead as it joined again. It restarts."
+            )
+        self._leadership = self._candidate(again=True)
+        self._leadership.start()
 
     def _begin(self) -> None:
         """This instance leads, and the former leader is fenced: continue at its positions."""
