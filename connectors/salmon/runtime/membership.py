@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Collection
-from typing import Final, Protocol
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
 
 import structlog
+from confluent_kafka import Consumer
 
 from salmon.backoff import Backoff
 from salmon.closing import Closing
@@ -38,6 +40,51 @@ _SESSIONS: Final = 2.0
 _JITTER: Final = (
     1.5  # up to so many times as long: two that wait for each other do not join at the same moment
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """
+    The place of an instance in a consumer group.
+
+    Args:
+        client_id: Also its group instance id.
+        topics: What it reads, like all members of the group.
+        properties: More properties of its consumer; see Clients.consumer.
+    """
+
+    clients: Clients
+    group: str
+    client_id: str
+    topics: Collection[str]
+    properties: Mapping[str, Any] = field(default_factory=dict)
+
+    def consumer(self, *, again: bool = False) -> Consumer:
+        """
+        Make its consumer.
+
+        Args:
+            again: As a new member, for whom the group shares out its partitions once more. A static member that comes back only takes
+                up what it had, which is nothing.
+        """
+        instance_id = None if again else self.client_id
+        return self.clients.consumer(
+            group_id=self.group, client_id=self.client_id, instance_id=instance_id, **self.properties
+        )
+
+    def watched(self, holder: Holder, metrics: Metrics, rng: random.Random) -> Membership:
+        """Watch whether *holder* gets its share. Kafka is first asked when it has no partitions."""
+        admin = KeptAdmin(None, lambda: self.clients.admin(client_id=self.client_id))
+        session_s = int(self.clients.properties.get("session.timeout.ms", SESSION_MS)) / 1000
+        return Membership(
+            self.group,
+            holder,
+            lambda: admin.ask(lambda admin: cluster.shares(admin, self.group, self.topics)),
+            metrics=metrics,
+            rng=rng,
+            every_s=LOOK_EVERY_S,
+            patience_s=max(JOIN_AGAIN_S, _SESSIONS * session_s),
+        )
 
 
 class Holder(Protocol):
@@ -80,31 +127,6 @@ class Membership(Closing):
         self._due = threading.Event()
         self._closing = threading.Event()
         threading.Thread(target=self._run, name="membership", daemon=True).start()
-
-    @classmethod
-    def of(
-        cls,
-        holder: Holder,
-        clients: Clients,
-        *,
-        group: str,
-        client_id: str,
-        topics: Collection[str],
-        metrics: Metrics,
-        rng: random.Random,
-    ) -> Membership:
-        """Watch the member *client_id* of *group*, which reads *topics*. Kafka is first asked when the member has no partitions."""
-        admin = KeptAdmin(None, lambda: clients.admin(client_id=client_id))
-        session_s = int(clients.properties.get("session.timeout.ms", SESSION_MS)) / 1000
-        return cls(
-            group,
-            holder,
-            lambda: admin.ask(lambda admin: cluster.shares(admin, group, topics)),
-            metrics=metrics,
-            rng=rng,
-            every_s=LOOK_EVERY_S,
-            patience_s=max(JOIN_AGAIN_S, _SESSIONS * session_s),
-        )
 
     def must_join_again(self) -> bool:
         """Whether the instance has to join its group again now. It has to do so if this says yes; then it is asked no more for a while."""

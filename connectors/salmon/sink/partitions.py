@@ -67,8 +67,10 @@ class SinkPartitions:
         self._full = False
         self._held_up: frozenset[Place] = frozenset()  # reading is paused there
         self._troubled: SalmonError | Stopping | None = None  # met in a rebalance, raised by the loop
-        self._topics = sorted(topics)
-        self.consumer = self._joined(instance.id)
+        self._seat = instance.seat(topics, max_poll_interval_ms=_POLL_MAX_MS)
+        self._membership = self._seat.watched(instance.health, instance.metrics, instance.rng)
+        self.consumer = self._seat.consumer()
+        self._join()
 
     def read(self, n: int, timeout_s: float) -> list[Message]:
         """
@@ -78,6 +80,8 @@ class SinkPartitions:
             Unavailable, Fenced, SetupError: Kafka's answer.
             Stopping: the process was asked to stop while it waited for Kafka.
         """
+        if self._membership.must_join_again() and not self._buffer.places:
+            self._join_again()
         try:
             messages = clients.read(self.consumer, n, timeout_s)
         except PositionLost as lost:
@@ -163,25 +167,20 @@ class SinkPartitions:
     def close(self) -> None:
         """Leave the group. Commands in flight are abandoned; the next owner of their partitions repeats them."""
         self._closing = True
+        self._membership.close()
         clients.close(self.consumer)
 
-    def join_again(self) -> None:
-        """Without partitions: join the group with a new consumer, as a new member for whom they are shared out again."""
-        self.close()
-        self.consumer = self._joined(None)
-        self._closing = False
+    def _join(self) -> None:
+        self.consumer.subscribe(
+            sorted(self._seat.topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
+        )
 
-    def _joined(self, instance_id: str | None) -> Consumer:
-        consumer = self._instance.clients.consumer(
-            group_id=self._instance.group,
-            client_id=self._instance.id,
-            instance_id=instance_id,
-            max_poll_interval_ms=_POLL_MAX_MS,
-        )
-        consumer.subscribe(
-            self._topics, on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
-        )
-        return consumer
+    def _join_again(self) -> None:
+        """Join the group with a new consumer, because nobody has the partitions."""
+        self._closing = True
+        clients.close(self.consumer)
+        self.consumer, self._closing = self._seat.consumer(again=True), False
+        self._join()
 
     def _is_of_use(self, message: Message) -> bool:
         topic, number, offset = clients.place_of(message)

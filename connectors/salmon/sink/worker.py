@@ -30,7 +30,6 @@ from salmon.runtime.error_limit import ErrorLimit
 from salmon.runtime.every import Every
 from salmon.runtime.fellows import Fellows
 from salmon.runtime.instance import FailureReporter, Instance
-from salmon.runtime.membership import Membership
 from salmon.runtime.retry import Retrying, Stopping
 from salmon.sink.buffer import SinkBuffer
 from salmon.sink.guard_watch import GuardWatch
@@ -139,7 +138,6 @@ class SinkWorker:
         self._holders_time = Every(HOLDERS_EVERY_S)
         self._identities: IdentityTables | None = None
         self._partitions: SinkPartitions | None = None
-        self._membership: Membership | None = None
 
     # The part's view.
 
@@ -201,7 +199,6 @@ class SinkWorker:
             report=self._report_all,
             is_command=lambda message: self._fault(message) is None,
         )
-        self._membership = self._instance.membership(self._objects)
         self._putters.start()
         self._fellows.begin()
         self._health.running()
@@ -260,9 +257,6 @@ class SinkWorker:
     def _turn(self, partitions: SinkPartitions) -> None:
         if self._objects:
             self._health.holds(len(self.buffer.places))
-        assert self._membership is not None
-        if self._membership.must_join_again() and not self.buffer.places:
-            partitions.join_again()
         trouble = self._keep_lease(partitions)
         idle = self.buffer.idle and not self._reports.waits
         for message in partitions.read(READ_MAX, IDLE_POLL_S if idle else POLL_S):
@@ -442,8 +436,6 @@ class SinkWorker:
         self._putters.join(JOIN_MAX_S)
         self._unread.close()
         self._holders.close()
-        if self._membership is not None:
-            self._membership.close()
         if self._partitions is not None:
             self._partitions.close()
         if self._identities is not None:

@@ -21,6 +21,7 @@ from salmon.errors import ClientLost, PositionLost, RetriableError
 from salmon.kafka import clients
 from salmon.kafka.clients import translated
 from salmon.runtime.instance import Instance
+from salmon.runtime.membership import Seat
 from salmon.runtime.retry import Retrying, Stopping, Streak
 
 log = structlog.get_logger(__name__)
@@ -31,12 +32,16 @@ _ASK_S: Final = 10.0
 _JOIN_MAX_S: Final = 5.0
 
 
+def seat_of(instance: Instance) -> Seat:
+    """Return the place of a source's instance in the group that elects the leader."""
+    return instance.seat([instance.topics.signals(instance.connector)])
+
+
 class Leadership:
     """
     Args:
         elected: Called first on a new leader; it fences the former leader. May raise RetriableError.
-        again: Whether this instance joins once more. It is then a new member, to whom the group gives its share at once; a
-            static member would only take up what it had: nothing.
+        again: Whether this instance joins once more; see Seat.consumer.
         deposed: Called in the consumer's thread when the lead is lost; it unblocks the loop.
     """
 
@@ -63,9 +68,7 @@ class Leadership:
         # Whether signals left the topic before they were read. The loop sets it to False after it has reacted.
         self.signals_lost = False
         self._group: Any = None
-        self._consumer: Consumer = instance.clients.consumer(
-            group_id=instance.group, client_id=instance.id, instance_id=None if again else instance.id
-        )
+        self._consumer = seat_of(instance).consumer(again=again)
         self._thread = threading.Thread(target=self._run, name="leadership", daemon=True)
 
     # The loop's view.

@@ -17,7 +17,7 @@ from typing import Final
 import structlog
 from confluent_kafka import Message
 
-from salmon.errors import ClientLost, DataError, RetriableError, SetupError, TooManyErrors, Unavailable
+from salmon.errors import DataError, RetriableError, SetupError, TooManyErrors, Unavailable
 from salmon.kafka import tables
 from salmon.kafka.codecs.serdes import Identities, Signals
 from salmon.kafka.offsets import OffsetStore
@@ -48,7 +48,6 @@ from salmon.runtime.error_limit import ENTRY, Counts, ErrorLimit
 from salmon.runtime.every import Every
 from salmon.runtime.fellows import Fellows
 from salmon.runtime.instance import FailureReporter, Instance
-from salmon.runtime.membership import Membership
 from salmon.runtime.retry import Retrying, Stopping, Streak
 from salmon.source.batches import BatchEncoder, Encoded
 from salmon.source.describing import Describing, describing
@@ -57,12 +56,11 @@ from salmon.source.leadership import SIGNALS_MAX, Leadership
 from salmon.source.reach import Reach
 from salmon.source.reporting import report_batch
 from salmon.source.schema_watch import SchemaWatch, register_or_keep
+from salmon.source.standby import Standby
 
 log = structlog.get_logger(__name__)
 
 POLL_S: Final = 0.2  # A change ends the wait at once. A signal waits at most this long.
-STANDBY_LOOK_S: Final = 0.5
-STANDBY_AFTER_S: Final = 2.0  # if no instance leads, the lead is taken sooner
 MEASURE_EVERY_S: Final = 1.0
 EVENT_BATCHES_MAX: Final = 4  # of each source of events, in one turn
 FIRST_CONTACT_MAX_S: Final = 30.0  # a server that was never reached is a mistake in the config, not an outage
@@ -113,7 +111,7 @@ class SourceWorker:
         self._limit = ErrorLimit(instance.tolerance)
         self._first_loads = FirstLoads(instance.clients, instance.topics, instance.registry, match)
         self._producer = instance.leaders_producer(self._retrying.listener)
-        self._leadership = self._candidate()
+        self._standby = Standby(instance, self._retrying, elected=self._producer.start, deposed=task.stop)
 
     # The part's view.
 
@@ -126,7 +124,8 @@ class SourceWorker:
             StartAgain: the process has to restart, e.g. because this instance has lost the lead.
         """
         try:
-            self._stand_by()
+            self._standby.await_lead()
+            self._health.starting("reading positions")
             self._begin()
             while not self._stop.is_set():
                 self._turn()
@@ -147,45 +146,11 @@ class SourceWorker:
         """Abandon what is not committed; it is read again after the next start."""
         self._producer.close()
 
+    @property
+    def _leadership(self) -> Leadership:
+        return self._standby.leadership
+
     # Starting.
-
-    def _stand_by(self) -> None:
-        self._leadership.start()
-        if not self._leadership.wait(STANDBY_AFTER_S):
-            self._health.standing_by()
-            log.info("standing_by", instance=self._instance.id)
-            with self._membership() as membership:
-                while not self._leadership.wait(STANDBY_LOOK_S):
-                    self._health.turned()
-                    if self._stop.is_set():
-                        raise Stopping
-                    if membership.must_join_again():
-                        self._join_again()
-            log.info("lead_taken_over", instance=self._instance.id)
-        self._health.holds(1)
-        self._health.starting("reading positions")
-
-    def _candidate(self, *, again: bool = False) -> Leadership:
-        return Leadership(
-            self._instance,
-            self._retrying,
-            elected=self._producer.start,
-            deposed=self._task.stop,
-            again=again,
-        )
-
-    def _membership(self) -> Membership:
-        return self._instance.membership([self._instance.topics.signals(self._instance.connector)])
-
-    def _join_again(self) -> None:
-        """Stand for election with a new consumer, because nobody leads."""
-        self._leadership.close()
-        if self._leadership.chosen:  # just now; what has been begun is left to the process that follows
-            raise ClientLost(
-                f"{self._instance.connector}: this instance was given the lead as it joined again. It restarts."
-            )
-        self._leadership = self._candidate(again=True)
-        self._leadership.start()
 
     def _begin(self) -> None:
         """This instance leads, and the former leader is fenced: continue at its positions."""
@@ -447,7 +412,7 @@ class SourceWorker:
     def _close(self) -> None:
         self._stop.set()
         self._task.stop()
-        self._leadership.close()
+        self._standby.close()
         for beside in (self._schema_watch, self._describing):
             if beside is not None:
                 beside.close()

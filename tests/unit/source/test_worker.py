@@ -74,8 +74,8 @@ def test_a_standby_that_nobody_leads_joins_again_and_takes_the_lead(
 ) -> None:
     """The group has given the lead to nobody, and a member that it knows would wait for ever."""
     look_every(0.01, monkeypatch)
-    monkeypatch.setattr("salmon.source.worker.STANDBY_AFTER_S", 0.01)
-    monkeypatch.setattr("salmon.source.worker.STANDBY_LOOK_S", 0.01)
+    monkeypatch.setattr("salmon.source.standby.STANDBY_AFTER_S", 0.01)
+    monkeypatch.setattr("salmon.source.standby.STANDBY_LOOK_S", 0.01)
     source, instance = PromptSource(), sync.instance(CONNECTOR)
     sync.broker.withhold(instance.group)
     with running(SourceWorker(instance, source, (OBJECT,))) as (run,):
@@ -92,7 +92,7 @@ def test_a_standby_of_a_leader_that_works_does_not_join_again(
 ) -> None:
     """It would take a rebalance each time."""
     look_every(0.005, monkeypatch)
-    monkeypatch.setattr("salmon.source.worker.STANDBY_AFTER_S", 0.01)
+    monkeypatch.setattr("salmon.source.standby.STANDBY_AFTER_S", 0.01)
     leader, standby = PromptSource(), PromptSource()
     second = sync.instance(CONNECTOR, 1)
     looks, shares = list[cluster.Shares](), cluster.shares
