@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from threading import Condition
+from threading import Condition, Event
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -83,12 +83,15 @@ class MemoryBroker:
     Attributes:
         refuses: Of topic, key and value: whether the broker refuses the record for what it is.
         away: No request is answered.
+        commits: Cleared while the coordinator of groups is away: a commit of offsets is not answered.
     """
 
     def __init__(self, *, session_s: float = 0.02) -> None:
         self.changed = Condition()
         self.session_s = session_s
         self.away = False
+        self.commits = Event()
+        self.commits.set()
         self.refuses: Callable[[str, bytes | None, bytes | None], bool] = lambda *_: False
         self.topics: dict[str, list[_Partition]] = {}
         self.groups: dict[str, _Group] = defaultdict(_Group)
@@ -386,6 +389,10 @@ class MemoryConsumer:
         self.is_static = "group.instance.id" in settings
         self.member = str(settings.get("group.instance.id") or f"member-{id(self)}")
         self.subscribed: tuple[str, ...] = ()
+        self._commits: list[list[TopicPartition]] = []  # not answered yet
+        self._on_commit: Callable[[KafkaError | None, list[TopicPartition]], None] = settings.get(
+            "on_commit", lambda *_: None
+        )
         self.fenced = False
         self.lost: set[Place] = set()
         self._tells_ends = bool(settings.get("enable.partition.eof"))
@@ -414,6 +421,7 @@ class MemoryConsumer:
         if self._closed:
             return
         self._closed = True
+        self._serve_commits()
         with self._changed:
             group = self._broker.groups[self.group]
             mine = {place for place, owner in group.owners.items() if owner == self.member}
@@ -431,6 +439,7 @@ class MemoryConsumer:
             if kind is None:
                 return
             self._calls[kind](self, _partitions(places))
+            self._serve_commits()
             with self._changed:
                 if kind != "assign":
                     self._give_up(kind, places)
@@ -498,6 +507,7 @@ class MemoryConsumer:
     def poll(self, timeout_s: float) -> Message | None:
         deadline = time.monotonic() + timeout_s
         while True:
+            self._serve_commits()
             self._rebalance()
             with self._changed:
                 if self.fenced:
@@ -570,15 +580,30 @@ class MemoryConsumer:
                 for each in partitions
             ]
 
-    def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> list[TopicPartition]:
-        assert not asynchronous, "nobody would hear what became of it"
+    def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> list[TopicPartition] | None:
+        if not asynchronous:
+            self._commit(offsets)
+            return offsets
+        self._commits.append(offsets)
+        return None
+
+    def _commit(self, offsets: list[TopicPartition]) -> None:
         with self._changed:
             self._broker.answer("commit")
             group = self._broker.groups[self.group]
             if refusal := _refusal(group, self.member, self._generation, self):
                 raise KafkaException(error(refusal))
             group.offsets |= {(each.topic, each.partition): each.offset for each in offsets}
-        return offsets
+
+    def _serve_commits(self) -> None:
+        """Carry out what was committed without waiting, and tell of it: in a poll, or as the consumer is closed."""
+        while self._commits and self._broker.commits.is_set():
+            offsets, refusal = self._commits.pop(0), None
+            try:
+                self._commit(offsets)
+            except KafkaException as failure:
+                refusal = failure.args[0]
+            self._on_commit(refusal, offsets)
 
     def get_watermark_offsets(
         self, partition: TopicPartition, timeout: float = 0, *, cached: bool = False
