@@ -182,7 +182,7 @@ def shared(sync: Sync, kind: str, many: int, pour: Callable[[], str]) -> dict[st
         admin, group = clients.admin(sync.kafka), f"{sync.config.name}-{kind}"
 
         def balanced() -> bool:
-            held = cluster.partitions_held(admin, group)
+            held = [each.partitions for each in cluster.members(admin, group)]
             return len(held) == many and sum(held) == PARTITIONS and max(held) - min(held) <= 1
 
         processes[0].until(balanced, within_s=300)

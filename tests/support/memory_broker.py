@@ -10,13 +10,14 @@ A static member that has left is missed after `session_s`. Everybody else is alw
 
 from __future__ import annotations
 
+import struct
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from threading import Condition
+from threading import Condition, Event
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -74,6 +75,7 @@ class _Group:
     wanted: dict[Place, str] = field(default_factory=dict)
     offsets: dict[Place, int] = field(default_factory=dict)
     generation: int = 0
+    withheld: bool = False
 
 
 class MemoryBroker:
@@ -81,12 +83,15 @@ class MemoryBroker:
     Attributes:
         refuses: Of topic, key and value: whether the broker refuses the record for what it is.
         away: No request is answered.
+        commits: Cleared while the coordinator of groups is away: a commit of offsets is not answered.
     """
 
     def __init__(self, *, session_s: float = 0.02) -> None:
         self.changed = Condition()
         self.session_s = session_s
         self.away = False
+        self.commits = Event()
+        self.commits.set()
         self.refuses: Callable[[str, bytes | None, bytes | None], bool] = lambda *_: False
         self.topics: dict[str, list[_Partition]] = {}
         self.groups: dict[str, _Group] = defaultdict(_Group)
@@ -141,6 +146,11 @@ class MemoryBroker:
             self._remove(self.groups[group], member)
             self.changed.notify_all()
 
+    def withhold(self, group: str) -> None:
+        """Give the partitions of *group* to nobody, until another member joins than those that have joined by then."""
+        with self.changed:
+            self.groups[group].withheld = True
+
     def committed(self, group: str) -> dict[Place, int]:
         with self.changed:
             return dict(self.groups[group].offsets)
@@ -193,6 +203,8 @@ class MemoryBroker:
         if before is not None:
             before.fenced = True
         returns = consumer.member in group.left or before is not None
+        if not returns and (group.members or group.left):
+            group.withheld = False
         group.left.pop(consumer.member, None)
         group.members[consumer.member] = consumer
         if returns:  # a static member: it takes up what it had, and nobody else is asked
@@ -233,7 +245,7 @@ class MemoryBroker:
     def _shared_out(self, group: _Group) -> dict[Place, str]:
         """Who is to have what: as evenly as it goes, and everybody keeps what can be kept."""
         members = group.members
-        if not members:
+        if not members or group.withheld:
             return {}
         topics = {topic for each in members.values() for topic in each.subscribed}
         places = [(t, n) for t in sorted(topics) for n in range(len(self.topics.get(t, ())))]
@@ -373,9 +385,14 @@ class MemoryConsumer:
     def __init__(self, broker: MemoryBroker, settings: dict[str, Any]) -> None:
         self._broker, self._changed = broker, broker.changed
         self.group = str(settings["group.id"])
+        self.client_id = str(settings.get("client.id"))
         self.is_static = "group.instance.id" in settings
         self.member = str(settings.get("group.instance.id") or f"member-{id(self)}")
         self.subscribed: tuple[str, ...] = ()
+        self._commits: list[list[TopicPartition]] = []  # not answered yet
+        self._on_commit: Callable[[KafkaError | None, list[TopicPartition]], None] = settings.get(
+            "on_commit", lambda *_: None
+        )
         self.fenced = False
         self.lost: set[Place] = set()
         self._tells_ends = bool(settings.get("enable.partition.eof"))
@@ -404,6 +421,7 @@ class MemoryConsumer:
         if self._closed:
             return
         self._closed = True
+        self._serve_commits()
         with self._changed:
             group = self._broker.groups[self.group]
             mine = {place for place, owner in group.owners.items() if owner == self.member}
@@ -421,6 +439,7 @@ class MemoryConsumer:
             if kind is None:
                 return
             self._calls[kind](self, _partitions(places))
+            self._serve_commits()
             with self._changed:
                 if kind != "assign":
                     self._give_up(kind, places)
@@ -488,6 +507,7 @@ class MemoryConsumer:
     def poll(self, timeout_s: float) -> Message | None:
         deadline = time.monotonic() + timeout_s
         while True:
+            self._serve_commits()
             self._rebalance()
             with self._changed:
                 if self.fenced:
@@ -560,15 +580,30 @@ class MemoryConsumer:
                 for each in partitions
             ]
 
-    def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> list[TopicPartition]:
-        assert not asynchronous, "nobody would hear what became of it"
+    def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> list[TopicPartition] | None:
+        if not asynchronous:
+            self._commit(offsets)
+            return offsets
+        self._commits.append(offsets)
+        return None
+
+    def _commit(self, offsets: list[TopicPartition]) -> None:
         with self._changed:
             self._broker.answer("commit")
             group = self._broker.groups[self.group]
             if refusal := _refusal(group, self.member, self._generation, self):
                 raise KafkaException(error(refusal))
             group.offsets |= {(each.topic, each.partition): each.offset for each in offsets}
-        return offsets
+
+    def _serve_commits(self) -> None:
+        """Carry out what was committed without waiting, and tell of it: in a poll, or as the consumer is closed."""
+        while self._commits and self._broker.commits.is_set():
+            offsets, refusal = self._commits.pop(0), None
+            try:
+                self._commit(offsets)
+            except KafkaException as failure:
+                refusal = failure.args[0]
+            self._on_commit(refusal, offsets)
 
     def get_watermark_offsets(
         self, partition: TopicPartition, timeout: float = 0, *, cached: bool = False
@@ -596,6 +631,16 @@ class MemoryAdmin:
                     for name, partitions in self._broker.topics.items()
                 },
             )
+
+    def list_groups(self, group: str, *, timeout: float = 0) -> list[Any]:
+        with self._changed:
+            self._broker.answer("list_groups")
+            found = self._broker.groups[group]
+            members = [
+                SimpleNamespace(client_id=each.client_id, assignment=_assignment(found, member))
+                for member, each in found.members.items()
+            ]
+            return [SimpleNamespace(error=None, members=members)]
 
     def create_topics(self, wanted: Iterable[Any], **_: Any) -> dict[str, Future[None]]:
         answers: dict[str, Future[None]] = {}
@@ -638,6 +683,15 @@ def _refusal(group: _Group, member: str, generation: int, consumer: MemoryConsum
     if group.members.get(member) is consumer:
         return None if generation == group.generation else KafkaError.ILLEGAL_GENERATION
     return KafkaError.FENCED_INSTANCE_ID if member in group.members else KafkaError.UNKNOWN_MEMBER_ID
+
+
+def _assignment(group: _Group, member: str) -> bytes:
+    """What a member has, as in ConsumerProtocolAssignment.json: version, topics with their partitions, no user data."""
+    places = [place for place, owner in group.owners.items() if owner == member]
+    given = b"".join(
+        struct.pack(f">h{len(topic)}sii", len(topic), topic.encode(), 1, number) for topic, number in places
+    )
+    return struct.pack(">hi", 0, len(places)) + given + struct.pack(">i", -1)
 
 
 def _trouble(code: int, place: Place, offset: int) -> Message:

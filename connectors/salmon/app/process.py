@@ -59,7 +59,6 @@ from salmon.ops.health import Health
 from salmon.ops.metrics import Metrics
 from salmon.ops.probes import Probes
 from salmon.ops.rest import RestServer
-from salmon.ops.spares import SpareWatch
 from salmon.plugin.contract import CountsCalls, HasBudgets, SinkTask, SourceTask, Watched
 from salmon.plugin.former_paths import CountsFormerPaths
 from salmon.ports import url_of
@@ -325,9 +324,6 @@ class _Process:
             lambda: self._standing.begin(lambda: KafkaStatusLog(kafka, names.status, client_id)),
         )
         self._probes.add(Peer.KAFKA, lambda: kept.ask(cluster.ask))
-        if not connector.endswith("-source"):  # source replicas elect a leader and share no partitions
-            group = f"{config.name}-{connector}"
-            SpareWatch(self._health, lambda: kept.ask(lambda admin: cluster.partitions_held(admin, group)))
         registry = registry_of(config, calls=self._health.calls)
         self._reach(retrying, "asking the registry", lambda: registry.latest(f"{names.offsets}-value"))
         self._probes.add(Peer.REGISTRY, registry.probe)

@@ -166,7 +166,7 @@ class Clients:
             "enable.auto.offset.store": False,
             "auto.offset.reset": "error",
             **({"group.instance.id": instance_id} if instance_id else {}),
-            **{name.replace("_", "."): value for name, value in properties.items()},
+            **{_property(name): value for name, value in properties.items()},
         }
         return made(self.consumer_kind, settings, self.properties)
 
@@ -178,6 +178,11 @@ class Clients:
             ConfigError: naming the property that librdkafka refuses.
         """
         return made(self.admin_kind, common(self.properties, client_id), self.properties)
+
+
+def _property(name: str) -> str:
+    """The name of a property; those that begin with on_ are confluent-kafka's."""
+    return name if name.startswith("on_") else name.replace("_", ".")
 
 
 # How to reach the brokers: librdkafka properties, or an object that opens clients.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,6 +11,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from salmon.kafka.errors import translated
+from salmon.kafka.topics import partition_counts
 
 _TIMEOUT_S: Final = 10.0
 
@@ -78,15 +79,30 @@ def members(admin: AdminClient, group: str, *, timeout_s: float = _TIMEOUT_S) ->
     ]
 
 
-def partitions_held(admin: AdminClient, group: str) -> Sequence[int]:
+@dataclass(frozen=True, slots=True)
+class Shares:
     """
-    Return how many partitions each member of a consumer group has; nothing during a rebalance.
+    How a consumer group has shared out the partitions of its topics.
+
+    Args:
+        held: How many each member has; during a rebalance, none.
+        nobodys: How many nobody has.
+    """
+
+    held: Sequence[int]
+    nobodys: int
+
+
+def shares(admin: AdminClient, group: str, topics: Collection[str]) -> Shares:
+    """
+    Return how *group* has shared out the partitions of *topics*.
 
     Raises:
         Unavailable, SetupError: the brokers' answer.
     """
     held = [member.partitions for member in members(admin, group)]
-    return held if any(held) else []
+    counts = partition_counts(admin, timeout_s=_TIMEOUT_S)
+    return Shares(held, max(0, sum(counts.get(topic, 0) for topic in topics) - sum(held)))
 
 
 def _assigned(assignment: bytes) -> int:

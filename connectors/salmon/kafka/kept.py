@@ -23,13 +23,12 @@ class KeptAdmin:
     Threads may share it.
 
     Args:
-        admin: The first client.
+        admin: The first client; None: it is made when something is asked.
         make: Makes another one.
     """
 
-    def __init__(self, admin: AdminClient, make: Callable[[], AdminClient]) -> None:
-        self._admin: AdminClient | None = admin
-        self._make = make
+    def __init__(self, admin: AdminClient | None, make: Callable[[], AdminClient]) -> None:
+        self._admin, self._make = admin, make
         self._lock = threading.Lock()
 
     def ask(self, request: Callable[[AdminClient], T]) -> T:

@@ -47,6 +47,7 @@ from salmon.ops.health import Health
 from salmon.ops.metrics import Metrics
 from salmon.plugin.contract import Position, Signal, SignalKind
 from salmon.runtime.error_limit import Tolerance
+from salmon.runtime.membership import Seat
 from salmon.runtime.retry import Retrying, Stopping, Streak
 
 log = structlog.get_logger(__name__)
@@ -113,14 +114,10 @@ class MergeProcess:
         self._troubled: SalmonError | Stopping | None = None  # met in a rebalance, raised by the loop
         group, us = f"{config.name}-{CONNECTOR}", f"{config.name}-{CONNECTOR}-{ordinal}"
         self._admin = opens.admin(client_id=us)
+        more = {"max_poll_interval_ms": _POLL_MAX_MS, "queued_max_messages_kbytes": _QUEUE_KIB}
+        self._seat = Seat(opens, group, us, self._objects, more)
         self._producer = opens.producer(transactional_id=us, client_id=us, listener=self._retrying.listener)
-        self._consumer: Consumer = opens.consumer(
-            group_id=group,
-            client_id=us,
-            instance_id=us,
-            max_poll_interval_ms=_POLL_MAX_MS,
-            queued_max_messages_kbytes=_QUEUE_KIB,
-        )
+        self._consumer = self._seat.consumer()
 
     # The process's view: run in a thread, stop and cut from any.
 
@@ -128,15 +125,15 @@ class MergeProcess:
         """Work until asked to stop. Raises FatalError if a person has to change something, StartAgain to restart the process."""
         try:
             self._retrying.until_it_works("starting transactions", self._producer.start)
-            self._consumer.subscribe(
-                sorted(self._objects),
-                on_assign=self._assigned,
-                on_revoke=self._revoked,
-                on_lost=self._revoked,
-            )
+            self._join()
             self._health.running()
-            while not self._stop.is_set():
-                self._turn()
+            with self._seat.watched(self._health, self._metrics, self._retrying.rng) as membership:
+                while not self._stop.is_set():
+                    self._turn()
+                    if membership.must_join_again() and not len(self._stores):
+                        clients.close(self._consumer)
+                        self._consumer = self._seat.consumer(again=True)
+                        self._join()
         except Stopping:
             pass
         finally:
@@ -152,6 +149,11 @@ class MergeProcess:
     def cut(self) -> None:
         """Abandon the present batch; it is folded again after the next start."""
         self._producer.close()
+
+    def _join(self) -> None:
+        self._consumer.subscribe(
+            sorted(self._objects), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
+        )
 
     def _turn(self) -> None:
         self._health.turned()
@@ -330,13 +332,8 @@ class MergeProcess:
                 transaction.produce(output.topic, output.key, output.value, headers=output.headers)
             for place, offset in following.items():
                 transaction.produce(self._topics.offsets, *self._record_of(place, offset))
-            transaction.send_offsets(
-                [
-                    TopicPartition(topic, partition, offset)
-                    for (topic, partition), offset in following.items()
-                ],
-                self._consumer.consumer_group_metadata(),
-            )
+            offsets = [TopicPartition(*place, offset) for place, offset in following.items()]
+            transaction.send_offsets(offsets, self._consumer.consumer_group_metadata())
 
     def _record_of(self, place: Place, offset: int) -> tuple[str, bytes | None]:
         """The record in `offsets` that says where a partition continues."""

@@ -156,6 +156,7 @@ class Health:
         """Another instance is the leader. This one takes over when that one ends."""
         with self._lock:
             self._standby = True
+            self._partitions, self._without_since, self._spare = 0, self._clock(), True
         self.turned()
 
     def running(self) -> None:
@@ -205,8 +206,11 @@ class Health:
         return self._partitions == 0
 
     def spare(self, is_spare: bool) -> None:
-        """Report whether there are more instances than partitions, so that it is normal for this one to have none."""
-        self._spare = is_spare
+        """Report whether other instances have all partitions, so that it is normal for this one to have none."""
+        with self._lock:
+            if self._spare and not is_spare:
+                self._without_since = self._clock()  # up to now, others had them
+            self._spare = is_spare
 
     def put_down(self, state: State, since_s: float, sentence: str) -> None:
         """A person has paused or stopped the connector: no loop turns, and nothing is missing. *since_s*: seconds ago."""
@@ -343,7 +347,8 @@ class Health:
         return 0.0 if wheel is None else now - wheel
 
     def _lacking_partitions_s(self, now: float) -> float | None:
-        if self._without_since is None or self._spare or self._state is not State.RUNNING:
+        works = self._standby or self._state is State.RUNNING
+        if self._without_since is None or self._spare or not works:
             return None
         return now - self._without_since
 
@@ -363,5 +368,6 @@ def _without_partitions(since_s: float) -> str:
     return (
         f"Kafka has not given this instance a partition for {since_s:.0f} s, so it has nothing to do. Another member of its "
         f"consumer group may have them, or may have ended without leaving the group; Kafka then waits for "
-        f"kafka.session.timeout.ms. Look at the group's members, and stop any that should not run."
+        f"kafka.session.timeout.ms. If nobody has them, this instance joins the group again by itself. Look at the group's "
+        f"members, and stop any that should not run."
     )

@@ -200,6 +200,10 @@ class Metrics(ConnectMetrics):
         self.leads = self._gauge("salmon_leads", "1 while this instance does the connector's work.").labels(
             connector
         )
+        self.rejoins = self._counter(
+            "salmon_group_rejoins",
+            "How often this instance has joined its consumer group again, because the group had given its partitions to nobody.",
+        ).labels(connector)
         self.waits = self._gauge(
             "salmon_deferred_records", "Records with fields that wait for a parent."
         ).labels(connector)

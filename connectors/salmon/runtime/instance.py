@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from salmon.errors import ConfigError
 from salmon.kafka.clients import Clients
@@ -17,6 +17,7 @@ from salmon.model.sides import OWN_ROSTER, Roster
 from salmon.ops.health import Health
 from salmon.ops.metrics import Metrics
 from salmon.runtime.error_limit import Tolerance
+from salmon.runtime.membership import Seat
 
 ORDINAL_VARIABLE: Final = "SALMON_ORDINAL"
 
@@ -57,6 +58,10 @@ class Instance:
     def id(self) -> str:
         """Group instance id and client id; also the transactional id, except for a leader's producer."""
         return f"{self.group}-{self.ordinal}"
+
+    def seat(self, topics: Collection[str], **properties: Any) -> Seat:
+        """Return this instance's place in its group, which reads *topics*."""
+        return Seat(self.clients, self.group, self.id, topics, properties)
 
     def producer(self, listener: Listener | None = None) -> TransactionalProducer:
         """Make this instance's producer. *listener*: is called when a transaction waits for Kafka."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from threading import Event
 from typing import Final
 
@@ -37,6 +37,8 @@ from salmon.kafka.transactions import TransactionalProducer
 from salmon.plugin.contract import Closes, OutcomeKind, SinkRecord, SinkTask, WaitingObject, Watched
 from salmon.runtime.error_limit import ErrorLimit
 from salmon.runtime.instance import Instance
+from salmon.runtime.membership import Membership, Seat
+from salmon.sink.event_batch import EventBatch
 
 log = structlog.get_logger(__name__)
 
@@ -70,45 +72,6 @@ class Carrier:
     refusal: str = _REFUSED
 
 
-@dataclass(slots=True)
-class _Batch:
-    """Records that were read and are not committed yet."""
-
-    messages: list[Message] = field(default_factory=list)
-    left: list[tuple[Message, SinkRecord]] = field(default_factory=list)
-    set_aside: list[tuple[Message, Exception]] = field(default_factory=list)
-    done: list[Message] = field(default_factory=list)
-    undecoded: list[Message] = field(default_factory=list)
-
-    def add(self, messages: Sequence[Message]) -> None:
-        self.messages.extend(messages)
-        self.undecoded.extend(messages)
-
-    def forget(self, places: set[tuple[str, int]]) -> None:
-        """These partitions are another instance's now."""
-
-        def stays(message: Message) -> bool:
-            return clients.place_of(message)[:2] not in places
-
-        self.messages = [each for each in self.messages if stays(each)]
-        self.undecoded = [each for each in self.undecoded if stays(each)]
-        self.left = [each for each in self.left if stays(each[0])]
-        self.set_aside = [each for each in self.set_aside if stays(each[0])]
-        self.done = [each for each in self.done if stays(each)]
-
-    @property
-    def is_done(self) -> bool:
-        return bool(self.messages) and not self.undecoded and not self.left
-
-    def ends(self) -> list[TopicPartition]:
-        """The next offset of each partition."""
-        ends: dict[tuple[str, int], int] = {}
-        for message in self.messages:
-            topic, partition, offset = clients.place_of(message)
-            ends[topic, partition] = offset + 1
-        return [TopicPartition(topic, partition, offset) for (topic, partition), offset in ends.items()]
-
-
 class EventSink:
     """One kind of event on its way to a side; a part (see lifecycle)."""
 
@@ -132,18 +95,20 @@ class EventSink:
         """
         self.name = f"events/{event}"
         self._instance, self._event, self._topic, self._make = instance, event, topic, carrier
-        self._topics = [topic] if replays is None else [topic, replays]
-        self._group = f"{instance.group}-{event}"
+        group, topics = f"{instance.group}-{event}", [topic] if replays is None else [topic, replays]
+        self._seat = Seat(instance.clients, group, f"{group}-{instance.ordinal}", topics)
         self._stop = Event()
         self._tries = Tries(backoff)
         self._clock = clock
-        self._batch = _Batch()
+        self._batch = EventBatch()
         self._limit = ErrorLimit(instance.tolerance)
         self._owned: set[tuple[str, int]] = set()
         self._paused = False
         self._failure: SalmonError | None = None  # in a callback of the consumer
         self._trouble: tuple[float, str] | None = None  # since when, and why
         self._again_at = 0.0
+        self._again = False  # it joins its group once more, as a new member
+        self._unshared: tuple[float, str] | None = None  # since when nobody has a partition
         self._consumer: Consumer | None = None
         self._producer: TransactionalProducer | None = None
         self._carrier: Carrier | None = None
@@ -157,16 +122,17 @@ class EventSink:
         Raises:
             StartAgain: the process must restart, because a schema is newer than ours.
         """
-        while not self._stop.is_set():
-            try:
-                self._work()
-            except SalmonError as error:
-                self._fails(error)
-            except KafkaException as error:
-                self._fails(clients.translated(error, f"carrying {self._event}"))
-            finally:
-                self._give_up()
-            self._stop.wait(max(0.0, self._again_at - self._clock()))
+        with self._seat.watched(self, self._instance.metrics, self._instance.rng) as membership:
+            while not self._stop.is_set():
+                try:
+                    self._work(membership)
+                except SalmonError as error:
+                    self._fails(error)
+                except KafkaException as error:
+                    self._fails(clients.translated(error, f"carrying {self._event}"))
+                finally:
+                    self._give_up()
+                self._stop.wait(max(0.0, self._again_at - self._clock()))
         self._show(None)
 
     def stop(self) -> None:
@@ -180,7 +146,7 @@ class EventSink:
 
     # Starting and ending.
 
-    def _work(self) -> None:
+    def _work(self, membership: Membership) -> None:
         carrier = self._carrier = self._make()
         if carrier is None:
             raise Unavailable(
@@ -188,22 +154,26 @@ class EventSink:
             )
         if isinstance(carrier.task, Watched):
             carrier.task.watch(self._instance.health.calls)
-        client_id = f"{self._group}-{self._instance.ordinal}"
+        client_id = self._seat.client_id
         self._producer = self._instance.clients.producer(transactional_id=client_id, client_id=client_id)
         self._producer.start()
-        self._consumer = self._instance.clients.consumer(
-            group_id=self._group, client_id=client_id, instance_id=client_id
-        )
+        self._consumer = self._seat.consumer(again=self._again)
         self._consumer.subscribe(
-            self._topics, on_assign=self._assigned, on_revoke=self._taken_away, on_lost=self._taken_away
+            [*self._seat.topics],
+            on_assign=self._assigned,
+            on_revoke=self._taken_away,
+            on_lost=self._taken_away,
         )
         log.info("event_sink_started", kind=self._event, topic=self._topic)
         self._works()
         while not self._stop.is_set():
             self._turn(self._consumer, carrier)
+            if membership.must_join_again() and not self._owned:
+                self._again = True
+                raise Unavailable("its consumer group has given its partitions to nobody.")
 
     def _give_up(self) -> None:
-        self._batch, self._failure, self._paused = _Batch(), None, False
+        self._batch, self._failure, self._paused = EventBatch(), None, False
         self._owned.clear()
         if self._consumer is not None:
             clients.close(self._consumer)
@@ -231,14 +201,14 @@ class EventSink:
         if not self._batch.messages:
             self._limit.nothing_left()
         if not self._batch.messages or self._clock() < self._again_at:
-            self._show(self._trouble)
+            self._show(self._trouble or self._unshared)
             return
         try:
             self._decode(carrier)
             self._put(carrier)
             if self._batch.is_done:
                 self._commit(consumer)
-                self._batch = _Batch()
+                self._batch = EventBatch()
         except (RetriableError, FatalError) as error:
             # Nothing is known of what was put: the same is put again.
             self._fails(error)
@@ -357,6 +327,7 @@ class EventSink:
             return
         consumer.incremental_assign(starts)
         self._owned.update((each.topic, each.partition) for each in starts)
+        self._unshared = None
         if self._paused:
             consumer.pause(starts)
 
@@ -386,7 +357,7 @@ class EventSink:
             for each in places
         ]
         self._lost(0)
-        self._batch = _Batch()
+        self._batch = EventBatch()
         clients.continue_at(consumer, low)
 
     def _lost(self, count: int) -> None:
@@ -397,6 +368,19 @@ class EventSink:
             count=count,
             mend="the topic's retention.ms is shorter than the sink was away: read the lost events from the topic's source",
         )
+
+    # What watches the group asks and says this; see runtime.membership.
+
+    @property
+    def without_partitions(self) -> bool:
+        return self._consumer is not None and not self._owned
+
+    def spare(self, is_spare: bool) -> None:
+        if is_spare:
+            self._unshared = None
+        elif self._unshared is None:
+            why = "its consumer group has given its partitions to nobody."
+            self._unshared = (self._clock(), why)
 
     # Waiting.
 

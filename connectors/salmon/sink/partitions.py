@@ -10,14 +10,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from threading import Event
-from typing import Final
+from typing import Any, Final, cast
 
 import structlog
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from salmon.errors import PositionLost, RetriableError, SalmonError, Unavailable
 from salmon.kafka import clients
 from salmon.kafka.clients import translated
+from salmon.kafka.commits import OffsetCommit
 from salmon.kafka.extents import lag
 from salmon.runtime.every import Every
 from salmon.runtime.instance import Instance
@@ -31,6 +32,11 @@ log = structlog.get_logger(__name__)
 HELD_MAX: Final = 20_000  # commands of one topic that wait for a person: about 30 MB
 LOOK_AGAIN_S: Final = 60.0  # how often we check the records that are not read because of HELD_MAX
 HAND_OVER_MAX_S: Final = 10.0  # how long the commands in flight of a partition that is taken away may take
+# How long the loop waits for a commit: less than a lease, so that writing goes on while the group's coordinator is away.
+COMMIT_MAX_S: Final = 1.0
+SURE_COMMIT_MAX_S: Final = 5.0  # where nothing can be done before it is known
+_EARLY_MAX: Final = 1_000
+_POLL_S: Final = 0.01  # librdkafka waits so long even if the answer comes sooner
 _ASK_S: Final = 10.0
 # Partitions are scanned when they are assigned, within a poll. With millions of writes that takes minutes.
 _POLL_MAX_MS: Final = 3_600_000
@@ -64,18 +70,16 @@ class SinkPartitions:
         self._owed: dict[Place, Owed] = {}
         self._look_time = Every(LOOK_AGAIN_S)
         self._closing = False
+        self._commit: OffsetCommit | None = None  # that is under way
+        self._refusal: SalmonError | None = None  # of a commit, after which no later one can work
+        self._early: list[Message] = []  # read while a commit was waited for
         self._full = False
         self._held_up: frozenset[Place] = frozenset()  # reading is paused there
         self._troubled: SalmonError | Stopping | None = None  # met in a rebalance, raised by the loop
-        self.consumer: Consumer = instance.clients.consumer(
-            group_id=instance.group,
-            client_id=instance.id,
-            instance_id=instance.id,
-            max_poll_interval_ms=_POLL_MAX_MS,
-        )
-        self.consumer.subscribe(
-            sorted(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
-        )
+        self._seat = instance.seat(topics, max_poll_interval_ms=_POLL_MAX_MS, on_commit=self._on_commit)
+        self._membership = self._seat.watched(instance.health, instance.metrics, instance.rng)
+        self.consumer = self._seat.consumer()
+        self._join()
 
     def read(self, n: int, timeout_s: float) -> list[Message]:
         """
@@ -85,44 +89,84 @@ class SinkPartitions:
             Unavailable, Fenced, SetupError: Kafka's answer.
             Stopping: the process was asked to stop while it waited for Kafka.
         """
+        if not self._buffer.places and self._membership.must_join_again():
+            self._join_again()
         try:
-            messages = clients.read(self.consumer, n, timeout_s)
+            messages, self._early = self._early or clients.read(self.consumer, n, timeout_s), []
         except PositionLost as lost:
             self._reopen(lost)
             messages = []
+        if self._refusal is not None:
+            refusal, self._refusal = self._refusal, None
+            raise refusal
         if self._troubled is not None:
             trouble, self._troubled = self._troubled, None
             raise trouble
         self._metrics.records_read.inc(len(messages))
         return [message for message in messages if self._is_of_use(message)]
 
-    def commit(self, positions: Mapping[Place, int]) -> bool:
+    def commit(self, positions: Mapping[Place, int], *, within_s: float = COMMIT_MAX_S) -> bool:
         """
-        Commit *positions*. Returns False if Kafka did not accept them; the next read() then raises the reason.
+        Commit *positions*. Returns whether Kafka has accepted them within *within_s*.
+
+        If it has refused them, the next read() raises the reason. If it has not answered, the commit is still under way, and no other is
+        begun before it has ended: the group's coordinator is away, and what is committed later covers this.
 
         Raises:
             Fenced, SetupError: a later attempt cannot work either.
         """
+        if self._commit is not None:
+            return False
         if not positions:
             return True
-        offsets = [TopicPartition(topic, number, at) for (topic, number), at in positions.items()]
-        began = time.monotonic()
         try:
-            answers = self.consumer.commit(offsets=offsets, asynchronous=False)
-            errors = [answer.error for answer in answers or () if answer.error is not None]
+            commit = self._commit = OffsetCommit(self.consumer, positions, self._instance.health.calls)
         except KafkaException as failure:
-            errors = [failure.args[0]]
-        self._metrics.committed(time.monotonic() - began, well=not errors)
-        if errors:
-            error = translated(errors[0], "committing offsets")
-            if not isinstance(error, RetriableError | PositionLost):
-                raise error
-            log.warning("offsets_not_committed", reason=str(error))
-            self._metrics.offset_commits_skipped.inc()
-            return False
-        self._buffer.committed(positions)
-        self._metrics.offset_commits.inc()
-        return True
+            return self._refused(failure.args[0])
+        self._await_answer(within_s)
+        if not commit.is_answered:
+            self._not_committed(f"Kafka has not answered for {within_s:.0f} s. The sink goes on meanwhile.")
+        if self._refusal is not None:
+            refusal, self._refusal = self._refusal, None
+            raise refusal
+        return commit.is_answered and commit.failure is None
+
+    def _await_answer(self, within_s: float) -> None:
+        """Poll until the commit is answered. What is read meanwhile is kept for the next read()."""
+        deadline = time.monotonic() + within_s
+        while self._commit is not None and len(self._early) < _EARLY_MAX and time.monotonic() < deadline:
+            try:
+                self._early.extend(clients.read(self.consumer, _EARLY_MAX, _POLL_S))
+            except SalmonError as error:
+                cast("Any", self.consumer).pending = error  # for the next read
+                return
+
+    def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        """Kafka has answered. Called from within a poll."""
+        if (commit := self._commit) is None:
+            return
+        self._commit = None
+        commit.answered(error, partitions)
+        self._metrics.committed(commit.took_s, well=commit.failure is None)
+        if commit.failure is None:
+            self._buffer.committed(commit.positions)
+            self._metrics.offset_commits.inc()
+            return
+        try:
+            self._refused(commit.failure)
+        except SalmonError as refusal:
+            self._refusal = refusal
+
+    def _refused(self, failure: KafkaError) -> bool:
+        error = translated(failure, "committing offsets")
+        if not isinstance(error, RetriableError | PositionLost):
+            raise error
+        self._not_committed(str(error))
+        return False
+
+    def _not_committed(self, reason: str) -> None:
+        log.warning("offsets_not_committed", reason=reason)
+        self._metrics.offset_commits_skipped.inc()
 
     def hold_up_or_go_on(self) -> None:
         """
@@ -170,7 +214,26 @@ class SinkPartitions:
     def close(self) -> None:
         """Leave the group. Commands in flight are abandoned; the next owner of their partitions repeats them."""
         self._closing = True
+        self._membership.close()
+        self._leave()
+
+    def _leave(self) -> None:
         clients.close(self.consumer)
+        if self._commit is not None:
+            self._commit.dropped()
+            self._commit = None
+
+    def _join(self) -> None:
+        self.consumer.subscribe(
+            sorted(self._seat.topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
+        )
+
+    def _join_again(self) -> None:
+        """Join the group with a new consumer, because nobody has the partitions."""
+        self._closing = True
+        self._leave()
+        self.consumer, self._closing = self._seat.consumer(again=True), False
+        self._join()
 
     def _is_of_use(self, message: Message) -> bool:
         topic, number, offset = clients.place_of(message)
@@ -190,7 +253,7 @@ class SinkPartitions:
     # The group's view: partitions come and go. Kafka's client calls these from within a read.
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        if not partitions:
+        if not partitions or self._closing:
             return
         self._instance.health.holds(
             len(self._buffer.places) + len(partitions)
@@ -261,7 +324,10 @@ class SinkPartitions:
             log.warning("hand_over_cut_short", partitions=len(places))
         try:
             self._report()
-            self.commit({place: at for place, at in self._buffer.positions().items() if place in places})
+            done = {place: at for place, at in self._buffer.positions().items() if place in places}
+            self.commit(
+                done, within_s=0.0
+            )  # this is within a poll; Kafka gets it before anybody is given the partitions
         except Unavailable as trouble:
             # The next owner repeats what was not committed. The other records of this read must not be lost because of it.
             log.warning("hand_over_not_committed", partitions=len(places), reason=str(trouble))
@@ -286,6 +352,7 @@ class SinkPartitions:
     def _forget(self, places: Collection[Place]) -> None:
         for place in places:
             self._owed.pop(place, None)
+        self._early = [each for each in self._early if clients.place_of(each)[:2] not in places]
         self._held_up -= frozenset(places)
         self._buffer.forget(places)
         self._metrics.partition_count.set(len(self._buffer.places))

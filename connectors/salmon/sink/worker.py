@@ -35,7 +35,7 @@ from salmon.sink.buffer import SinkBuffer
 from salmon.sink.guard_watch import GuardWatch
 from salmon.sink.holders import HolderWatch
 from salmon.sink.identity_tables import IdentityTables
-from salmon.sink.partitions import SinkPartitions
+from salmon.sink.partitions import SURE_COMMIT_MAX_S, SinkPartitions
 from salmon.sink.putters import Putters
 from salmon.sink.reporting import OutcomeEncoder
 from salmon.sink.reports import SinkReports
@@ -302,7 +302,8 @@ class SinkWorker:
             log.info("loop_was_held_up")
             try:
                 self._keep_counts()
-                if not partitions.commit(self.buffer.positions(moved_only=False)):
+                positions = self.buffer.positions(moved_only=False)
+                if not partitions.commit(positions, within_s=SURE_COMMIT_MAX_S):
                     return None
             except Unavailable as trouble:
                 return trouble
@@ -408,7 +409,7 @@ class SinkWorker:
         committed = False
         try:
             self._report_all()
-            committed = self._partitions.commit(self.buffer.positions())
+            committed = self._partitions.commit(self.buffer.positions(), within_s=SURE_COMMIT_MAX_S)
         except Unavailable as trouble:
             log.warning("drain_waits_for_kafka", reason=str(trouble))
         # Writes that a former instance may have carried out are in doubt until all of them have been checked.

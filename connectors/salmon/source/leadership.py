@@ -21,6 +21,7 @@ from salmon.errors import ClientLost, PositionLost, RetriableError
 from salmon.kafka import clients
 from salmon.kafka.clients import translated
 from salmon.runtime.instance import Instance
+from salmon.runtime.membership import Seat
 from salmon.runtime.retry import Retrying, Stopping, Streak
 
 log = structlog.get_logger(__name__)
@@ -31,10 +32,16 @@ _ASK_S: Final = 10.0
 _JOIN_MAX_S: Final = 5.0
 
 
+def seat_of(instance: Instance) -> Seat:
+    """Return the place of a source's instance in the group that elects the leader."""
+    return instance.seat([instance.topics.signals(instance.connector)])
+
+
 class Leadership:
     """
     Args:
         elected: Called first on a new leader; it fences the former leader. May raise RetriableError.
+        again: Whether this instance joins once more; see Seat.consumer.
         deposed: Called in the consumer's thread when the lead is lost; it unblocks the loop.
     """
 
@@ -45,6 +52,7 @@ class Leadership:
         *,
         elected: Callable[[], None],
         deposed: Callable[[], None],
+        again: bool = False,
     ) -> None:
         self._instance, self._retrying = instance, retrying
         self._reading = Streak(retrying)
@@ -52,6 +60,7 @@ class Leadership:
         self._topic = instance.topics.signals(instance.connector)
         self._signals: deque[Message] = deque()
         self._leads = False
+        self.chosen = False  # by the group; it leads as soon as the former leader is fenced
         self._news = threading.Event()  # we lead, or the consumer has failed
         self._closing = threading.Event()
         self._failure: BaseException | None = None
@@ -59,9 +68,7 @@ class Leadership:
         # Whether signals left the topic before they were read. The loop sets it to False after it has reacted.
         self.signals_lost = False
         self._group: Any = None
-        self._consumer: Consumer = instance.clients.consumer(
-            group_id=instance.group, client_id=instance.id, instance_id=instance.id
-        )
+        self._consumer = seat_of(instance).consumer(again=again)
         self._thread = threading.Thread(target=self._run, name="leadership", daemon=True)
 
     # The loop's view.
@@ -143,8 +150,9 @@ class Leadership:
             self._held_up = full
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        if not partitions or self._failure is not None:
-            return  # this instance has lost the lead before, and restarts
+        if not partitions or self._failure is not None or self._closing.is_set():
+            return  # this instance has lost the lead before, and restarts; or it joins again
+        self.chosen = True
         try:
             with self._instance.metrics.taking_over():
                 self._retrying.until_it_works("taking the lead", self._elected)

@@ -56,12 +56,11 @@ from salmon.source.leadership import SIGNALS_MAX, Leadership
 from salmon.source.reach import Reach
 from salmon.source.reporting import report_batch
 from salmon.source.schema_watch import SchemaWatch, register_or_keep
+from salmon.source.standby import Standby
 
 log = structlog.get_logger(__name__)
 
 POLL_S: Final = 0.2  # A change ends the wait at once. A signal waits at most this long.
-STANDBY_LOOK_S: Final = 0.5
-STANDBY_AFTER_S: Final = 2.0  # if no instance leads, the lead is taken sooner
 MEASURE_EVERY_S: Final = 1.0
 EVENT_BATCHES_MAX: Final = 4  # of each source of events, in one turn
 FIRST_CONTACT_MAX_S: Final = 30.0  # a server that was never reached is a mistake in the config, not an outage
@@ -112,9 +111,7 @@ class SourceWorker:
         self._limit = ErrorLimit(instance.tolerance)
         self._first_loads = FirstLoads(instance.clients, instance.topics, instance.registry, match)
         self._producer = instance.leaders_producer(self._retrying.listener)
-        self._leadership = Leadership(
-            instance, self._retrying, elected=self._producer.start, deposed=task.stop
-        )
+        self._standby = Standby(instance, self._retrying, elected=self._producer.start, deposed=task.stop)
 
     # The part's view.
 
@@ -127,7 +124,8 @@ class SourceWorker:
             StartAgain: the process has to restart, e.g. because this instance has lost the lead.
         """
         try:
-            self._stand_by()
+            self._standby.await_lead()
+            self._health.starting("reading positions")
             self._begin()
             while not self._stop.is_set():
                 self._turn()
@@ -148,19 +146,11 @@ class SourceWorker:
         """Abandon what is not committed; it is read again after the next start."""
         self._producer.close()
 
-    # Starting.
+    @property
+    def _leadership(self) -> Leadership:
+        return self._standby.leadership
 
-    def _stand_by(self) -> None:
-        self._leadership.start()
-        if not self._leadership.wait(STANDBY_AFTER_S):
-            self._health.standing_by()
-            log.info("standing_by", instance=self._instance.id)
-            while not self._leadership.wait(STANDBY_LOOK_S):
-                self._health.turned()
-                if self._stop.is_set():
-                    raise Stopping
-            log.info("lead_taken_over", instance=self._instance.id)
-        self._health.starting("reading positions")
+    # Starting.
 
     def _begin(self) -> None:
         """This instance leads, and the former leader is fenced: continue at its positions."""
@@ -422,7 +412,7 @@ class SourceWorker:
     def _close(self) -> None:
         self._stop.set()
         self._task.stop()
-        self._leadership.close()
+        self._standby.close()
         for beside in (self._schema_watch, self._describing):
             if beside is not None:
                 beside.close()

@@ -31,6 +31,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from support.fresh import fresh
+from support.raw_member import RawMember
 from support.stacks import Stack
 from support.waiting import until
 
@@ -448,30 +449,56 @@ def test_a_group_shares_its_partitions_and_hands_them_over_when_a_member_leaves(
 def test_a_killed_member_that_starts_again_has_its_partitions_back_at_once(broker: Broker) -> None:
     """With a stable group.instance.id nobody waits for a session to run out."""
     topic, group = broker.topic(partitions=2), fresh("group")
-    settings = {
-        "group.instance.id": "crm-merge-0",
-        "partition.assignment.strategy": "cooperative-sticky",
-    }
-    killed = subprocess.Popen(
-        [sys.executable, "-c", _JOINS, broker.bootstrap_servers, group, topic],
-        stdout=subprocess.PIPE,
-    )
-    assert killed.stdout is not None
-    assert killed.stdout.readline() == b"joined\n"
-    killed.kill()
-    killed.wait()
-    killed.stdout.close()
+    settings = {"group.instance.id": "crm-merge-0", "partition.assignment.strategy": STICKY}
+    with killed_in_the_group(broker, group, topic):
+        pass
     again = broker.consumer(group, **settings)
     again.subscribe([topic])
     joined(again, partitions=[2])
 
 
+@contextlib.contextmanager
+def killed_in_the_group(broker: Broker, group: str, topic: str) -> Iterator[None]:
+    """A process that has all partitions inside, and its kill -9 at the end."""
+    said = [broker.bootstrap_servers, group, topic]
+    killed = subprocess.Popen([sys.executable, "-c", _JOINS, *said], stdout=subprocess.PIPE)
+    assert killed.stdout is not None
+    try:
+        assert killed.stdout.readline() == b"joined\n"
+        yield
+    finally:
+        killed.kill()
+        killed.wait()
+        killed.stdout.close()
+
+
+def test_a_client_that_goes_as_it_joins_does_not_keep_the_others_from_taking_over(broker: Broker) -> None:
+    """It is a member, and perhaps the leader for whom all wait, before it hears of it. Then the one with the partition is killed."""
+    topic, group = broker.topic(partitions=2), fresh("group")
+    settings = {"group.instance.id": "spare", "client.id": "spare", "partition.assignment.strategy": STICKY}
+    spare = broker.consumer(group, **settings)
+    with killed_in_the_group(broker, group, topic):
+        spare.subscribe([topic])
+
+        def both_are_in() -> bool:
+            spare.poll(0.05)
+            (found,) = broker.admin.list_groups(group, timeout=10)
+            return found.state == "Stable" and len(found.members) == 2
+
+        wait_until(both_are_in)
+        with RawMember(broker.bootstrap_servers, group, topic, "goes") as goes:
+            goes.ask_to_join()
+            wait_until(lambda: len(broker.admin.list_groups(group, timeout=10)[0].members) == 3)
+    joined(spare, partitions=[2])
+
+
+STICKY = "cooperative-sticky"
 _JOINS = """
 import sys
 from confluent_kafka import Consumer
 servers, group, topic = sys.argv[1:]
 consumer = Consumer({"bootstrap.servers": servers, "group.id": group, "group.instance.id": "crm-merge-0",
-                     "partition.assignment.strategy": "cooperative-sticky", "session.timeout.ms": 6000})
+                     "partition.assignment.strategy": "cooperative-sticky", "session.timeout.ms": 6000, "heartbeat.interval.ms": 2000})
 consumer.subscribe([topic])
 while len(consumer.assignment()) < 2:
     consumer.poll(0.1)

@@ -10,6 +10,7 @@ from confluent_kafka import Consumer
 
 from salmon.errors import Unavailable
 from salmon.kafka import clients, cluster
+from salmon.kafka.cluster import Shares
 from salmon.ports import free_ports
 from support.waiting import until
 
@@ -38,21 +39,23 @@ def join(kafka: dict[str, Any], name: str, create: Callable[..., str]) -> Iterat
 def test_a_member_without_partitions_is_told_from_one_whose_share_is_held(
     kafka: dict[str, Any], name: str, join: Join
 ) -> None:
-    """Three members of a group with two partitions: one each, and one has none (case S11)."""
+    """Three members of a group with two partitions: one each, and one has none (case S11). Before, nobody has any."""
     admin = clients.admin(kafka)
     members = [join(0)]
 
-    def held() -> list[int]:
+    def held() -> tuple[list[int], int]:
         for member in members:
             member.poll(0.05)
         try:
-            return sorted(cluster.partitions_held(admin, name))
+            shares = cluster.shares(admin, name, [f"{name}.table"])
         except Unavailable:  # The group has no coordinator yet.
-            return []
+            return [], 0
+        return sorted(shares.held), shares.nobodys
 
-    until(lambda: held() == [2], "the first has both")
+    assert cluster.shares(admin, f"{name}-nobody", [f"{name}.table"]) == Shares([], 2)
+    until(lambda: held() == ([2], 0), "the first has both")
     members += [join(1), join(2)]
-    until(lambda: held() == [0, 1, 1], "each has its share", within_s=60, seen=held)
+    until(lambda: held() == ([0, 1, 1], 0), "each has its share", within_s=60, seen=held)
 
 
 def test_a_broker_that_is_there_answers_and_one_that_is_not_does_not(kafka: dict[str, Any]) -> None:

@@ -12,8 +12,8 @@ import pytest
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from salmon.devstack.broker import Kafka
-from salmon.errors import DataError, Fenced, PositionLost, SalmonError
-from salmon.kafka import clients, tables, topics
+from salmon.errors import DataError, Fenced, PositionLost, SalmonError, Unavailable
+from salmon.kafka import clients, cluster, tables, topics
 from salmon.kafka.clients import Clients
 from support.broker_fixtures import ON_EVERY_BROKER
 from support.memory_broker import MemoryBroker
@@ -169,6 +169,23 @@ def test_a_member_is_given_its_partitions_in_a_poll_and_gives_them_back_when_it_
     assert member.committed([place], timeout=10)[0].offset == 0
     member.close()
     assert calls == ["assign", "revoke"]
+
+
+def test_a_group_tells_which_member_has_what(opens: Clients, topic: str, name: str) -> None:
+    """By it, an instance without partitions finds out whether it is a spare."""
+    admin = opens.admin()
+    member = opens.consumer(group_id=name, client_id=f"{name}-0", instance_id=f"{name}-0")
+    member.subscribe([topic], on_assign=lambda *_: None, on_revoke=lambda *_: None, on_lost=lambda *_: None)
+
+    def told() -> list[cluster.Member]:
+        clients.arrived(member, 1, 0.2)
+        try:
+            return list(cluster.members(admin, name))
+        except Unavailable:  # the group has no coordinator yet
+            return []
+
+    until(lambda: told() == [cluster.Member(f"{name}-0", 1)], "its only member has the partition", seen=told)
+    member.close()
 
 
 def test_a_place_that_is_lost_can_only_be_left_by_taking_the_partition_again(

@@ -7,7 +7,15 @@ import struct
 
 import pytest
 
-from salmon.devstack.left_group import HEARTBEAT, JOIN_GROUP, LEAVE_GROUP, LeftGroup, Spoken, spoken
+from salmon.devstack.left_group import (
+    DESCRIBE_GROUPS,
+    HEARTBEAT,
+    JOIN_GROUP,
+    LEAVE_GROUP,
+    LeftGroup,
+    Spoken,
+    spoken,
+)
 from salmon.devstack.processes import HOST
 
 FETCH, HEADER = 1, struct.Struct(">hhih")
@@ -31,6 +39,7 @@ def test_who_is_in_which_group_and_how_long_it_may_be_silent_is_read() -> None:
     joins, beats = spoken(request(JOIN_GROUP, version=5, session_ms=6_000)), spoken(request(HEARTBEAT))
     assert joins is not None
     assert (joins.group, joins.session_s, joins.member) == (b"crm-merge", 6.0, b"member-1")
+    assert joins.client == b"client"
     assert beats is not None
     assert (beats.group, beats.member) == (b"crm-merge", b"member-1")
 
@@ -50,11 +59,28 @@ class Played:
 
     async def serve(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
         frame = await source.readexactly(struct.unpack(">i", await source.readexactly(4))[0])
+        if struct.unpack_from(">hh", frame) == (DESCRIBE_GROUPS, 0):
+            assert _read(frame, 14)[0] == LEFT[0]
+            answer = self._described()
+            target.write(struct.pack(">i", len(answer)) + answer)
+            target.close()
+            return
         assert struct.unpack_from(">hh", frame) == (LEAVE_GROUP, 0)
         group, at = _read(frame, 10)  # behind a header without a client's id
         self.left.append((group, _read(frame, at)[0]))
         target.write(struct.pack(">iih", 6, 1, 0))
         target.close()
+
+    def _described(self) -> bytes:
+        """One that joined and was not told so, and a spare; each with its client, host, metadata and assignment."""
+        told = (
+            struct.pack(">iih", 1, 1, 0) + text(LEFT[0]) + text("Stable") + text("consumer") + text("sticky")
+        )
+        members = [("untold", "client"), ("spare", "another client")]
+        told += struct.pack(">i", len(members))
+        for member, client in members:
+            told += text(member) + text(client) + text("/127.0.0.1") + struct.pack(">i3si", 3, b"any", -1)
+        return told
 
     def says(self, link: object, *api_keys: int) -> None:
         for api_key in api_keys:
@@ -74,6 +100,29 @@ class Played:
 def _read(frame: bytes, at: int) -> tuple[str, int]:
     length = struct.unpack_from(">h", frame, at)[0]
     return frame[at + 2 : at + 2 + length].decode(), at + 2 + length
+
+
+async def untold(*steps: str) -> list[tuple[str, str]]:
+    """Who has left after a client has gone before it was told its id, and these steps."""
+    it, link, another = Played(), object(), object()
+    server = await asyncio.start_server(it.serve, HOST, 0)
+    it.left_group = LeftGroup((HOST, server.sockets[0].getsockname()[1]))
+    it.left_group.asks(
+        object(), Spoken(HEARTBEAT, 1, LEFT[0].encode(), member=b"spare", client=b"another client")
+    )
+    joins = Spoken(JOIN_GROUP, 5, LEFT[0].encode(), 0.001, client=b"client")
+    it.left_group.asks(link, joins)
+    it.left_group.gone(link)
+    for step in steps:
+        match step:
+            case "it joins again":
+                it.left_group.asks(another, joins)
+            case "it is told its id":
+                answer = struct.pack(">iihi", 6, 0, 0, 1) + text("sticky") + text("spare") + text("untold")
+                it.left_group.answered(another, joins, answer)
+    await it.time_passes()
+    server.close()
+    return it.left
 
 
 async def played(*steps: str) -> list[tuple[str, str]]:
@@ -109,6 +158,21 @@ async def played(*steps: str) -> list[tuple[str, str]]:
 def test_a_member_whose_client_has_gone_leaves_after_its_session() -> None:
     """As Apache Kafka sees to by itself."""
     assert asyncio.run(played("its connection ends")) == [LEFT]
+
+
+def test_a_client_that_goes_before_it_is_told_its_id_leaves_too() -> None:
+    """The broker has made it a member, and would wait for it for ever; nobody else of the group is touched."""
+    assert asyncio.run(untold()) == [(LEFT[0], "untold")]
+
+
+def test_a_client_that_comes_back_and_is_told_its_id_stays() -> None:
+    """A static member may be given the id that it had."""
+    assert asyncio.run(untold("it joins again", "it is told its id")) == []
+
+
+def test_a_client_that_comes_back_again_and_again_does_not_hide_that_it_once_joined() -> None:
+    """Its new requests wait for the member that it has left behind."""
+    assert asyncio.run(untold("it joins again")) == [(LEFT[0], "untold")]
 
 
 @pytest.mark.parametrize("step", ["it beats on another", "it joins again", "it is told its id", "it leaves"])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from salmon.kafka.cluster import Member, members, partitions_held
+from salmon.kafka.cluster import Member, Shares, members, shares
 
 # ConsumerProtocolAssignment of version 0: a topic "t" with partitions 0 and 2, and one "uv" with partition 1.
 TWO_TOPICS = (
@@ -27,15 +27,28 @@ class Admin:
         ]
         return [SimpleNamespace(error=None, members=found)]
 
+    def list_topics(self, timeout: float) -> Any:
+        assert timeout > 0
+        counts = {"t": 3, "uv": 2, "of another group": 7}
+        return SimpleNamespace(
+            topics={name: SimpleNamespace(partitions=range(n)) for name, n in counts.items()}
+        )
+
 
 @pytest.mark.parametrize(
-    ("assignments", "held"), [((TWO_TOPICS, NOTHING), [3, 0]), ((b"", b""), []), ((), [])]
+    ("assignments", "expected"),
+    [
+        ((TWO_TOPICS, NOTHING), Shares([3, 0], 2)),
+        ((TWO_TOPICS, TWO_TOPICS), Shares([3, 3], 0)),
+        ((b"", b""), Shares([0, 0], 5)),
+        ((), Shares([], 5)),
+    ],
 )
 def test_how_many_partitions_each_member_has_is_read_from_its_assignment(
-    assignments: tuple[bytes, ...], held: list[int]
+    assignments: tuple[bytes, ...], expected: Shares
 ) -> None:
-    """Of all topics together; during a rebalance nobody has any, and nothing is said."""
-    assert partitions_held(Admin(*assignments), "g") == held  # type: ignore[arg-type]
+    """Of all topics together. During a rebalance nobody has any; a topic that does not exist has none to give."""
+    assert shares(Admin(*assignments), "g", ["t", "uv", "gone"]) == expected  # type: ignore[arg-type]
 
 
 def test_members_are_told_by_the_name_of_their_client() -> None:

@@ -18,8 +18,9 @@ from salmon.model.change import SALESFORCE, Change, Op
 from salmon.model.sides import OWN
 from salmon.plugin.contract import SignalKind
 from support import runtime
+from support.impatient_members import look_every
 from support.memory_broker import error
-from support.memory_sync import MemorySync
+from support.memory_sync import MemorySync, reading
 from support.merging import merging
 from support.runtime import OBJECT, SCHEMA
 from support.sync_config import sync_config
@@ -109,6 +110,18 @@ def test_all_lost_partitions_of_an_object_are_one_request_to_each_source(
             feed(sync, "later")
             until(lambda: "later" in agreed(sync), "it goes on")
         assert asked_for(sync) == expected
+
+
+def test_where_nobody_has_the_partitions_merge_joins_again_and_folds(
+    sync: MemorySync, config: SyncConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The group has given them to nobody, and a member that it knows would wait for ever."""
+    look_every(0.01, monkeypatch)
+    sync.broker.withhold(f"{sync.name}-merge")
+    with running(sync, config) as process:
+        feed(sync, *KEYS)
+        until(lambda: agreed(sync) == set(KEYS), "all are agreed")
+        assert reading(process._metrics.rejoins) >= 1
 
 
 def test_a_place_that_is_lost_while_merge_runs_is_answered_without_a_restart(

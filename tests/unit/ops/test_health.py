@@ -140,6 +140,29 @@ def test_a_spare_instance_stands_by() -> None:
     assert "On standby" in report.message
     health.spare(False)
     assert not health.report().ready
+    [waiting] = health.report().waiting_for
+    assert waiting.since_s == 0, "before, others had the partitions"
+
+
+def test_a_standby_without_any_leader_is_not_ready_and_says_for_how_long() -> None:
+    """Nobody reads the side: it is not in order to stand by for nobody."""
+    clock = Clock()
+    health = Health(clock=clock)
+    health.standing_by()
+    clock.now_s = 1_000
+    health.turned()
+    assert (health.report().ready, health.report().waiting_for) == (True, ())
+    health.spare(False)
+    clock.now_s += 40
+    health.turned()
+    report = health.report()
+    assert (report.ready, report.live, report.degraded) == (False, True, True)
+    [waiting] = report.waiting_for
+    assert (waiting.what, waiting.since_s) == ("partitions", 40)
+    assert "joins the group again by itself" in waiting.sentence
+    health.holds(1)
+    health.starting("reading positions")
+    assert [each.what for each in health.report().waiting_for] == ["reading positions"]
 
 
 def test_what_start_up_waits_for_is_told_with_time_and_mend() -> None:

@@ -20,8 +20,9 @@ from salmon.sink.event_records import (
     outcome_teller,
 )
 from salmon.sink.events import UNTOLD, Carrier, EventSink
+from support.impatient_members import look_every
 from support.memory_broker import error
-from support.memory_sync import MemorySync
+from support.memory_sync import MemorySync, reading
 from support.runtime import Sink, applied, error_of, eventually, headers_of, running
 
 CONNECTOR = "mongodb-sink"
@@ -142,6 +143,27 @@ def test_events_are_put_in_their_order_and_committed_after_they_are_confirmed(sy
     assert keys(second) == ["c"]
     assert first.written[0].write.fields == {"EventUuid": "a", "CreatedDate": 5, "Number__c": "a"}
     assert first.written[0].write.committed_at == 5
+
+
+def test_where_nobody_has_the_partitions_of_its_events_it_joins_again(
+    sync: MemorySync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The group has given them to nobody, and a member that it knows would wait for ever. /health says so after ten seconds."""
+    look_every(0.01, monkeypatch)
+    monkeypatch.setattr("salmon.sink.events._SHOWN_AFTER_S", 0.0)
+    sync.broker.withhold(f"{sync.name}-{CONNECTOR}-{EVENT}")
+    publish(sync, "a")
+    sink = Sink()
+    it = event_sink(sync, sink)
+    health = it._instance.health
+    health.running()
+    with running(it) as (run,):
+        eventually(lambda: "given its partitions to nobody" in health.report().message)
+        eventually(lambda: committed(sync) >= 1)
+        assert keys(sink) == ["a"]
+        assert reading(it._instance.metrics.rejoins) >= 1
+        eventually(lambda: health.report().waiting_for == ())
+        run.stop()
 
 
 def test_what_was_put_and_not_committed_is_put_again_after_a_kill(sync: MemorySync) -> None:

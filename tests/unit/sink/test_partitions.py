@@ -2,72 +2,18 @@
 
 from __future__ import annotations
 
-from threading import Event
+from collections.abc import Iterator
 
 import pytest
 from confluent_kafka import KafkaError
 
-from salmon.errors import Unavailable
-from salmon.sink.buffer import SinkBuffer
-from salmon.sink.partitions import SinkPartitions
+from salmon.calls import Peer
+from salmon.errors import Fenced
+from salmon.sink import partitions
 from support.memory_broker import error
-from support.memory_sync import MemorySync, retrying
-
-CONNECTOR = "mongodb-sink"
-
-
-class Replica:
-    """The partitions of one replica, and what is called as they come and go."""
-
-    def __init__(self, sync: MemorySync, ordinal: int = 0, *, commands_max: int = 1_000) -> None:
-        self.sync, self.topic = sync, sync.writes()
-        self.buffer = SinkBuffer(commands_max=commands_max)
-        self.taken = self.reported = 0
-        self.kafka_is_away = False
-        self.instance = sync.instance(CONNECTOR, ordinal)
-        self.partitions = SinkPartitions(
-            self.instance,
-            self.buffer,
-            [self.topic],
-            retrying=retrying(),
-            stop=Event(),
-            taken=self._taken,
-            report=self._report,
-            is_command=lambda _: True,
-        )
-
-    def read(self) -> list[tuple[str, int]]:
-        """Key and offset of what is read next; all of it is put and done."""
-        found = []
-        for message in self.partitions.read(100, 0):
-            key, number, offset = (
-                (message.key() or b"").decode(),
-                message.partition() or 0,
-                message.offset() or 0,
-            )
-            self.buffer.add((self.topic, number), offset, ("Thing", key), message.value())
-            found.append((key, offset))
-        return found
-
-    def put(self) -> None:
-        """Carry out all that waits."""
-        while not self.buffer.idle:
-            self.buffer.renew(self.buffer.now())
-            commands = self.buffer.take(100) or []
-            self.buffer.done(commands)
-
-    @property
-    def held(self) -> set[int]:
-        return {number for _, number in self.buffer.places}
-
-    def _taken(self) -> None:
-        self.taken += 1
-        if self.kafka_is_away:
-            self.kafka_is_away = False
-            raise Unavailable("Kafka is away")
-
-    def _report(self) -> None:
-        self.reported += 1
+from support.memory_sync import MemorySync
+from support.sink_replica import Replica
+from support.waiting import until
 
 
 @pytest.fixture
@@ -142,6 +88,75 @@ def test_a_commit_that_kafka_does_not_take_is_said_and_tried_with_the_next(sync:
     assert not it.partitions.commit(it.buffer.positions())
     assert it.partitions.commit(it.buffer.positions())
     assert sum(sync.broker.committed(it.instance.group).values()) == 1
+
+
+@pytest.fixture
+def away(sync: MemorySync, monkeypatch: pytest.MonkeyPatch) -> Iterator[Replica]:
+    """A replica that has put a write; the coordinator of its group is away, so that a commit is not answered."""
+    monkeypatch.setattr(partitions, "COMMIT_MAX_S", 0.01)
+    sync.write("a", 1)
+    it = Replica(sync)
+    it.read()
+    it.put()
+    sync.broker.commits.clear()
+    assert not it.commit(within_s=0.01)
+    yield it
+    sync.broker.commits.set()
+    it.partitions.close()
+
+
+def test_a_commit_that_is_not_answered_holds_up_nothing_and_counts_when_it_is(
+    sync: MemorySync, away: Replica
+) -> None:
+    """The coordinator was away for a minute, and the loop stood still for it. Now what comes is read and put meanwhile."""
+    sync.write("b", 2)
+    assert [key for key, _ in away.read()] == ["b"]
+    away.put()
+    assert not away.commit(), "no second one waits behind the first"
+    assert sync.broker.committed(away.instance.group) == {}
+    sync.broker.commits.set()
+    assert away.read() == []
+    assert away.commit(), "both are committed"
+    assert sum(sync.broker.committed(away.instance.group).values()) >= 2
+    assert away.buffer.positions() == {}, "nothing is left to commit"
+
+
+def test_what_is_read_while_a_commit_is_waited_for_comes_with_the_next_read(sync: MemorySync) -> None:
+    """Its answer comes within a poll, and so do records. None of them is lost, and none comes of what was taken away meanwhile."""
+    it = Replica(sync)
+    sync.write("a", 1)
+    it.read()
+    it.put()
+    sync.write("b", 2)
+    sync.write("c", 3)
+    assert it.commit()
+    early = {(message.key() or b"").decode() for message in it.partitions._early}
+    assert early, "some were read"
+    found = {key for _ in range(3) for key, _ in it.read()}
+    assert found == {"b", "c"}
+    it.put()
+    sync.write("d", 4)
+    assert it.commit()
+    sync.broker.drop_out(it.instance.group, it.instance.id)
+    found = {key for _ in range(5) for key, _ in it.read()}
+    assert found == {"d"}
+
+
+def test_who_waits_for_a_commit_is_seen(sync: MemorySync, away: Replica) -> None:
+    """As with any call that a server owes an answer to: /health says it after half a minute."""
+    (call,) = away.instance.health.calls._waiting
+    assert (call.peer, call.doing) == (Peer.KAFKA, "committing offsets")
+    sync.broker.commits.set()
+    away.read()
+    until(lambda: not away.instance.health.calls._waiting, "it is answered")
+
+
+def test_why_a_late_commit_was_refused_is_raised_by_the_next_read(sync: MemorySync, away: Replica) -> None:
+    """A newer instance has its place: nothing more may be written."""
+    sync.broker.fail("commit", error(KafkaError.FENCED_INSTANCE_ID))
+    sync.broker.commits.set()
+    with pytest.raises(Fenced):
+        away.read()
 
 
 def test_partitions_are_taken_in_the_end_where_kafka_does_not_answer_at_once(sync: MemorySync) -> None:

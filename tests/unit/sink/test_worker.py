@@ -8,6 +8,7 @@ from confluent_kafka import KafkaError
 from salmon.errors import Unavailable
 from salmon.plugin.contract import Outcome, OutcomeKind
 from salmon.sink.worker import SinkWorker
+from support.impatient_members import look_every
 from support.memory_broker import error
 from support.memory_sync import MemorySync, reading
 from support.runtime import OBJECT, SCHEMA, Sink, eventually, running
@@ -81,6 +82,22 @@ def test_an_outage_of_the_side_commits_nothing_and_then_goes_on(sync: MemorySync
         run.stop()
     assert finished(sync) == 1
     assert sync.values(sync.topics.dlq(CONNECTOR)) == []
+
+
+def test_a_sink_whose_partitions_nobody_has_joins_again_and_writes(
+    sync: MemorySync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The group has given them to nobody, and a member that it knows would wait for ever."""
+    look_every(0.01, monkeypatch)
+    sink = Sink()
+    it = worker(sync, sink)
+    sync.broker.withhold(it._instance.group)
+    sync.write("a", 1)
+    with running(it) as (run,):
+        eventually(lambda: sink.seqs("a") == [1])
+        eventually(lambda: finished(sync) >= 1)
+        assert reading(it._metrics.rejoins) >= 1
+        run.stop()
 
 
 def test_a_second_replica_gets_its_share_and_repeats_nothing(sync: MemorySync) -> None:

@@ -72,6 +72,15 @@ def test_who_has_lost_the_lead_does_not_take_it_again_with_the_same_clients() ->
     it.close()
 
 
+def test_who_leaves_is_not_elected_any_more() -> None:
+    """It joins again with another consumer: two elections of one instance would fence each other."""
+    calls = Calls()
+    it = leadership(calls)
+    it.close()
+    it._assigned(it._consumer, SIGNALS)
+    assert (calls.elections, it.chosen) == (0, False)
+
+
 def test_a_rebalance_that_takes_nothing_away_is_no_loss() -> None:
     """Another replica has come or gone."""
     calls = Calls()

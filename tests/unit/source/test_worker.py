@@ -11,6 +11,7 @@ import pytest
 from confluent_kafka import KafkaError
 
 from salmon.errors import ClientLost, DataError, SchemaOutdated, SetupError, TooManyErrors, Unavailable
+from salmon.kafka import cluster
 from salmon.kafka.codecs.outbox import Documents
 from salmon.kafka.codecs.registry import SchemaRefused, subject
 from salmon.model.change import Change, Op
@@ -28,6 +29,7 @@ from salmon.plugin.contract import (
 )
 from salmon.runtime.error_limit import Tolerance
 from salmon.source.worker import SourceWorker
+from support.impatient_members import look_every
 from support.memory_broker import error
 from support.memory_sync import MemorySync, PromptSource, reading
 from support.runtime import OBJECT, SCHEMA, error_of, eventually, running
@@ -65,6 +67,49 @@ def test_a_batch_its_identities_and_its_position_are_one_transaction(sync: Memor
         run.stop()
     written = sync.broker.transactions(changes, identity, sync.topics.offsets)
     assert [sorted(each) for each in written] == [sorted([changes, identity, sync.topics.offsets])]
+
+
+def test_a_standby_that_nobody_leads_joins_again_and_takes_the_lead(
+    sync: MemorySync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The group has given the lead to nobody, and a member that it knows would wait for ever."""
+    look_every(0.01, monkeypatch)
+    monkeypatch.setattr("salmon.source.standby.STANDBY_AFTER_S", 0.01)
+    monkeypatch.setattr("salmon.source.standby.STANDBY_LOOK_S", 0.01)
+    source, instance = PromptSource(), sync.instance(CONNECTOR)
+    sync.broker.withhold(instance.group)
+    with running(SourceWorker(instance, source, (OBJECT,))) as (run,):
+        eventually(lambda: source.started_with, saying="it leads")
+        assert reading(instance.metrics.rejoins) >= 1
+        source.offers.put(batch(1))
+        eventually(lambda: names(sync) == ["n1"])
+        assert instance.health.report().ready
+        run.stop()
+
+
+def test_a_standby_of_a_leader_that_works_does_not_join_again(
+    sync: MemorySync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would take a rebalance each time."""
+    look_every(0.005, monkeypatch)
+    monkeypatch.setattr("salmon.source.standby.STANDBY_AFTER_S", 0.01)
+    leader, standby = PromptSource(), PromptSource()
+    second = sync.instance(CONNECTOR, 1)
+    looks, shares = list[cluster.Shares](), cluster.shares
+
+    def counted(*said: Any) -> cluster.Shares:
+        looks.append(shares(*said))
+        return looks[-1]
+
+    monkeypatch.setattr(cluster, "shares", counted)
+    with running(SourceWorker(sync.instance(CONNECTOR), leader, (OBJECT,))) as (first_run,):
+        eventually(lambda: leader.started_with)
+        with running(SourceWorker(second, standby, (OBJECT,))) as (run,):
+            eventually(lambda: len(looks) > 10, saying="the group was looked at")
+            assert reading(second.metrics.rejoins) == 0
+            assert second.health.report().waiting_for == ()
+            run.stop()
+        first_run.stop()
 
 
 class Outbox:
