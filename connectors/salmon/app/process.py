@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
 
@@ -34,7 +34,7 @@ from salmon.app.work import Work, hold
 from salmon.backoff import Backoff
 from salmon.calls import Peer
 from salmon.config import models as configuration
-from salmon.config.models import SyncConfig
+from salmon.config.models import ObjectConfig, SyncConfig
 from salmon.config.registries import registry_of
 from salmon.errors import (
     ClientLost,
@@ -71,8 +71,6 @@ from salmon.runtime.reached import Reached
 from salmon.runtime.retry import Retrying
 from salmon.runtime.topic_watch import TopicWatch
 from salmon.runtime.watchdog import LastResort, Watchdog
-from salmon.sink.worker import SinkWorker
-from salmon.source.worker import FIRST_CONTACT_MAX_S, SourceWorker
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -350,29 +348,9 @@ class _Process:
             tolerance=self._live.tolerance,
             roster=config.roster,
         )
-        settings, objects = config.settings_of(side), config.objects_of(side)
-        live = self._live.objects  # the very mapping, whose entries change on SIGHUP
-        if len(objects) < len(live):
-            live = {name: live[name] for name in objects}
-        patience_s = math.inf if self._side_was_reached else FIRST_CONTACT_MAX_S
         if connector == its_side.source:
-            make_source = discovery.source_factory(side)
-            source = listening(make_source(settings, live, config.name), config)
-            self._watch(side, source)
-            match = [name for name, each in objects.items() if each.match is not None]
-            beside = reading_outboxes(config, instance)
-            return SourceWorker(
-                instance, source, tuple(objects), beside, match=match, first_contact_max_s=patience_s
-            )
-        sink = discovery.sink_factory(side)(settings, live, config.name)
-        self._watch(side, sink)
-        written = [name for name, each in objects.items() if each.direction in ("both", its_side.direction)]
-        guards, graces = self._live.guards_of(written), self._live.graces_of(written)
-        found = self._schemas(registry, retrying)
-        worker = SinkWorker(
-            instance, sink, found, written, guards=guards, graces=graces, first_contact_max_s=patience_s
-        )
-        return with_events(worker, config, instance)
+            return self._source(instance)
+        return self._sink(instance, its_side.direction, registry, retrying)
 
     def _take_place(self, admin: KeptAdmin, registry: SchemaRegistry, retrying: Retrying) -> None:
         """Sign in as the newest instance of this ordinal; after a restart, first check whether there is a newer one."""
@@ -407,6 +385,50 @@ class _Process:
         if isinstance(task, Watched):
             for peer, probe in task.watch(self._health.calls).items():
                 self._probes.add(peer, probe)
+
+    # Each kind of connector imports its own worker.
+
+    def _source(self, instance: Instance) -> Part:
+        from salmon.source.worker import FIRST_CONTACT_MAX_S, SourceWorker
+
+        config, side = self._live.config, instance.side
+        source = discovery.source_factory(side)(config.settings_of(side), self._objects_of(side), config.name)
+        source = listening(source, config)
+        self._watch(side, source)
+        objects = config.objects_of(side)
+        return SourceWorker(
+            instance,
+            source,
+            tuple(objects),
+            reading_outboxes(config, instance),
+            match=[name for name, each in objects.items() if each.match is not None],
+            first_contact_max_s=math.inf if self._side_was_reached else FIRST_CONTACT_MAX_S,
+        )
+
+    def _sink(self, instance: Instance, direction: str, registry: SchemaRegistry, retrying: Retrying) -> Part:
+        from salmon.sink.worker import FIRST_CONTACT_MAX_S, SinkWorker
+
+        config, side = self._live.config, instance.side
+        sink = discovery.sink_factory(side)(config.settings_of(side), self._objects_of(side), config.name)
+        self._watch(side, sink)
+        written = [
+            name for name, each in config.objects_of(side).items() if each.direction in ("both", direction)
+        ]
+        worker = SinkWorker(
+            instance,
+            sink,
+            self._schemas(registry, retrying),
+            written,
+            guards=self._live.guards_of(written),
+            graces=self._live.graces_of(written),
+            first_contact_max_s=math.inf if self._side_was_reached else FIRST_CONTACT_MAX_S,
+        )
+        return with_events(worker, config, instance)
+
+    def _objects_of(self, side: str) -> Mapping[str, ObjectConfig]:
+        """The settings of the objects that a side has. Of a side that has all, the very mapping, whose entries change on SIGHUP."""
+        objects, live = self._live.config.objects_of(side), self._live.objects
+        return live if len(objects) == len(live) else {name: live[name] for name in objects}
 
     def _merge(self, registry: SchemaRegistry, retrying: Retrying) -> Part:
         from salmon.merge.process import MergeProcess
