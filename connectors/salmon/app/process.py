@@ -8,14 +8,13 @@ restarts by itself: it executes the same command again (os.execv), so that threa
 
 from __future__ import annotations
 
-import math
 import os
 import random
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
 
@@ -25,8 +24,9 @@ from confluent_kafka.admin import AdminClient
 
 from salmon.app.connector_plugins import type_of
 from salmon.app.ending import EXIT_OK, report_end
-from salmon.app.events import listening, reading_outboxes, specs_of, with_events
+from salmon.app.events import specs_of
 from salmon.app.live import Live
+from salmon.app.making import Making
 from salmon.app.reloading import Reloading
 from salmon.app.serving import places_of, served_of, tls_of
 from salmon.app.tracing import collect_spans
@@ -34,7 +34,7 @@ from salmon.app.work import Work, hold
 from salmon.backoff import Backoff
 from salmon.calls import Peer
 from salmon.config import models as configuration
-from salmon.config.models import ObjectConfig, SyncConfig
+from salmon.config.models import SyncConfig
 from salmon.config.registries import registry_of
 from salmon.errors import (
     ClientLost,
@@ -63,7 +63,7 @@ from salmon.ops.spares import SpareWatch
 from salmon.plugin.contract import CountsCalls, HasBudgets, SinkTask, SourceTask, Watched
 from salmon.plugin.former_paths import CountsFormerPaths
 from salmon.ports import url_of
-from salmon.runtime import discovery, open_files, schemas
+from salmon.runtime import open_files, schemas
 from salmon.runtime.instance import Instance, ordinal_of
 from salmon.runtime.lifecycle import DRAIN_DEADLINE_S, RELOADS, Lifecycle, Part
 from salmon.runtime.newest import Newest, new_name
@@ -348,9 +348,10 @@ class _Process:
             tolerance=self._live.tolerance,
             roster=config.roster,
         )
+        made = Making(self._live, instance, self._watch, was_reached=self._side_was_reached)
         if connector == its_side.source:
-            return self._source(instance)
-        return self._sink(instance, its_side.direction, registry, retrying)
+            return made.source()
+        return made.sink(its_side.direction, lambda: self._schemas(registry, retrying))
 
     def _take_place(self, admin: KeptAdmin, registry: SchemaRegistry, retrying: Retrying) -> None:
         """Sign in as the newest instance of this ordinal; after a restart, first check whether there is a newer one."""
@@ -385,50 +386,6 @@ class _Process:
         if isinstance(task, Watched):
             for peer, probe in task.watch(self._health.calls).items():
                 self._probes.add(peer, probe)
-
-    # Each kind of connector imports its own worker.
-
-    def _source(self, instance: Instance) -> Part:
-        from salmon.source.worker import FIRST_CONTACT_MAX_S, SourceWorker
-
-        config, side = self._live.config, instance.side
-        source = discovery.source_factory(side)(config.settings_of(side), self._objects_of(side), config.name)
-        source = listening(source, config)
-        self._watch(side, source)
-        objects = config.objects_of(side)
-        return SourceWorker(
-            instance,
-            source,
-            tuple(objects),
-            reading_outboxes(config, instance),
-            match=[name for name, each in objects.items() if each.match is not None],
-            first_contact_max_s=math.inf if self._side_was_reached else FIRST_CONTACT_MAX_S,
-        )
-
-    def _sink(self, instance: Instance, direction: str, registry: SchemaRegistry, retrying: Retrying) -> Part:
-        from salmon.sink.worker import FIRST_CONTACT_MAX_S, SinkWorker
-
-        config, side = self._live.config, instance.side
-        sink = discovery.sink_factory(side)(config.settings_of(side), self._objects_of(side), config.name)
-        self._watch(side, sink)
-        written = [
-            name for name, each in config.objects_of(side).items() if each.direction in ("both", direction)
-        ]
-        worker = SinkWorker(
-            instance,
-            sink,
-            self._schemas(registry, retrying),
-            written,
-            guards=self._live.guards_of(written),
-            graces=self._live.graces_of(written),
-            first_contact_max_s=math.inf if self._side_was_reached else FIRST_CONTACT_MAX_S,
-        )
-        return with_events(worker, config, instance)
-
-    def _objects_of(self, side: str) -> Mapping[str, ObjectConfig]:
-        """The settings of the objects that a side has. Of a side that has all, the very mapping, whose entries change on SIGHUP."""
-        objects, live = self._live.config.objects_of(side), self._live.objects
-        return live if len(objects) == len(live) else {name: live[name] for name in objects}
 
     def _merge(self, registry: SchemaRegistry, retrying: Retrying) -> Part:
         from salmon.merge.process import MergeProcess
