@@ -56,7 +56,7 @@ def test_a_command_that_reads_kafka_imports_no_client_of_a_side(command: str, sy
 
 def heavy_after(imports: str, sync_yaml: Path) -> set[str]:
     """Which of the heavy modules a new Python has after these imports, with a usual configuration read."""
-    options = "mongodb://localhost/?replicaSet=rs0&authSource=admin&retryWrites=true"
+    options = '"mongodb://localhost/?replicaSet=rs0&authSource=admin&retryWrites=true"'
     sync_yaml.write_text(sync_yaml.read_text().replace("mongodb://localhost", options))
     script = (
         f"{imports}; import sys; from salmon.config import models; models.load(sys.argv[1]); "
