@@ -28,7 +28,7 @@ from salmon.api.handle import Api
 from salmon.api.limits import BodyLimit
 from salmon.api.problems import Problem, at_fault
 from salmon.ops.api_metrics import ApiMetrics
-from salmon.ops.connect import pages
+from salmon.ops.connect import page_routes
 from salmon.ops.connect.described import Served
 
 Section = Callable[[Api], APIRouter]
@@ -108,7 +108,7 @@ def _bare(served: Served) -> FastAPI:
         redirect_slashes=False,
     )
     problems.install(app)
-    app.include_router(pages.router(served))
+    app.include_router(page_routes.router(served))
     return app
 
 

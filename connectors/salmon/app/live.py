@@ -5,12 +5,12 @@ and what is built later begins with it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from salmon.config.deletions import DeleteGuardConfig
 from salmon.config.live import with_live_of
-from salmon.config.models import SyncConfig
+from salmon.config.models import ObjectConfig, SyncConfig
 from salmon.plugin.contract import HasBudgets
 from salmon.plugin.marks import TakesSettings
 
@@ -37,6 +37,11 @@ class Live:
     @property
     def log_level(self) -> str:
         return self._log_level or self.config.log.level
+
+    def objects_of(self, side: str) -> Mapping[str, ObjectConfig]:
+        """Those that a side has. Of a side that has all, the very mapping, whose entries are replaced."""
+        its = self.config.objects_of(side)
+        return self.objects if len(its) == len(self.objects) else {name: self.objects[name] for name in its}
 
     def guards_of(self, objects: Iterable[str]) -> dict[str, DeleteGuardConfig]:
         """Object -> the limits for its deletes."""

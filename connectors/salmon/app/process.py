@@ -8,7 +8,6 @@ restarts by itself: it executes the same command again (os.execv), so that threa
 
 from __future__ import annotations
 
-import math
 import os
 import random
 import signal
@@ -25,8 +24,9 @@ from confluent_kafka.admin import AdminClient
 
 from salmon.app.connector_plugins import type_of
 from salmon.app.ending import EXIT_OK, report_end
-from salmon.app.events import listening, reading_outboxes, specs_of, with_events
+from salmon.app.events import specs_of
 from salmon.app.live import Live
+from salmon.app.making import Making
 from salmon.app.reloading import Reloading
 from salmon.app.serving import places_of, served_of, tls_of
 from salmon.app.tracing import collect_spans
@@ -62,7 +62,7 @@ from salmon.ops.rest import RestServer
 from salmon.plugin.contract import CountsCalls, HasBudgets, SinkTask, SourceTask, Watched
 from salmon.plugin.former_paths import CountsFormerPaths
 from salmon.ports import url_of
-from salmon.runtime import discovery, open_files, schemas
+from salmon.runtime import open_files, schemas
 from salmon.runtime.instance import Instance, ordinal_of
 from salmon.runtime.lifecycle import DRAIN_DEADLINE_S, RELOADS, Lifecycle, Part
 from salmon.runtime.newest import Newest, new_name
@@ -70,8 +70,6 @@ from salmon.runtime.reached import Reached
 from salmon.runtime.retry import Retrying
 from salmon.runtime.topic_watch import TopicWatch
 from salmon.runtime.watchdog import LastResort, Watchdog
-from salmon.sink.worker import SinkWorker
-from salmon.source.worker import FIRST_CONTACT_MAX_S, SourceWorker
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -346,29 +344,10 @@ class _Process:
             tolerance=self._live.tolerance,
             roster=config.roster,
         )
-        settings, objects = config.settings_of(side), config.objects_of(side)
-        live = self._live.objects  # the very mapping, whose entries change on SIGHUP
-        if len(objects) < len(live):
-            live = {name: live[name] for name in objects}
-        patience_s = math.inf if self._side_was_reached else FIRST_CONTACT_MAX_S
+        made = Making(self._live, instance, self._watch, was_reached=self._side_was_reached)
         if connector == its_side.source:
-            make_source = discovery.source_factory(side)
-            source = listening(make_source(settings, live, config.name), config)
-            self._watch(side, source)
-            match = [name for name, each in objects.items() if each.match is not None]
-            beside = reading_outboxes(config, instance)
-            return SourceWorker(
-                instance, source, tuple(objects), beside, match=match, first_contact_max_s=patience_s
-            )
-        sink = discovery.sink_factory(side)(settings, live, config.name)
-        self._watch(side, sink)
-        written = [name for name, each in objects.items() if each.direction in ("both", its_side.direction)]
-        guards, graces = self._live.guards_of(written), self._live.graces_of(written)
-        found = self._schemas(registry, retrying)
-        worker = SinkWorker(
-            instance, sink, found, written, guards=guards, graces=graces, first_contact_max_s=patience_s
-        )
-        return with_events(worker, config, instance)
+            return made.source()
+        return made.sink(its_side.direction, lambda: self._schemas(registry, retrying))
 
     def _take_place(self, admin: KeptAdmin, registry: SchemaRegistry, retrying: Retrying) -> None:
         """Sign in as the newest instance of this ordinal; after a restart, first check whether there is a newer one."""

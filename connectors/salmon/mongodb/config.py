@@ -10,11 +10,46 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from salmon.transforms.flow import Flow
+
+# MongoDB Manual, Connection String Options: all drivers know them, in small letters. With no others, PyMongo is not asked: most
+# processes and commands read the configuration and talk to no MongoDB, and PyMongo takes longer to import than the rest of it.
+USUAL_OPTIONS: Final = frozenset(
+    {
+        *(
+            "appname",
+            "authmechanism",
+            "authmechanismproperties",
+            "authsource",
+            "compressors",
+            "connecttimeoutms",
+        ),
+        *(
+            "directconnection",
+            "heartbeatfrequencyms",
+            "journal",
+            "loadbalanced",
+            "localthresholdms",
+            "maxidletimems",
+        ),
+        *("maxpoolsize", "maxstalenessseconds", "minpoolsize", "readconcernlevel", "readpreference"),
+        *("readpreferencetags", "replicaset", "retryreads", "retrywrites", "serverselectiontimeoutms"),
+        *(
+            "sockettimeoutms",
+            "ssl",
+            "tls",
+            "tlsallowinvalidcertificates",
+            "tlsallowinvalidhostnames",
+            "tlscafile",
+        ),
+        *("tlscertificatekeyfile", "tlscertificatekeyfilepassword", "tlsinsecure", "uuidrepresentation", "w"),
+        *("waitqueuetimeoutms", "wtimeoutms"),
+    }
+)
 
 
 class MongoConfig(BaseModel):
@@ -65,10 +100,13 @@ def _require_known_options(uri: str) -> None:
     Refuse an option that the drivers do not know: they would ignore a misspelt one. The message never shows the text, which
     may be a part of a password; it names only the known option that is most similar.
     """
+    unusual = [name for name in option_names(uri) if name not in USUAL_OPTIONS]
+    if not unusual:
+        return
     from pymongo.common import URI_OPTIONS_ALIAS_MAP, URI_OPTIONS_VALIDATOR_MAP
 
     known = {*URI_OPTIONS_VALIDATOR_MAP, *URI_OPTIONS_ALIAS_MAP}
-    for name in option_names(uri):
+    for name in unusual:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
             hint = f" Did you mean {near[0]}?" if near else ""

@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
@@ -48,8 +48,11 @@ from salmon.mongodb.paths import (
 )
 from salmon.mongodb.plain import PLAIN_TYPES
 from salmon.mongodb.targets import shown_target, target_shown
-from salmon.mongodb.wire.client import Document
 from salmon.transforms.bound import NOTHING, Bound
+
+if TYPE_CHECKING:
+    # Every process reads the configuration, which knows documents; only some talk to MongoDB.
+    from salmon.mongodb.wire.client import Document
 
 SEQ: Final = "seq"
 SEQ_PATH: Final = f"{MARKER}.{SEQ}"

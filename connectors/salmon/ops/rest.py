@@ -6,13 +6,16 @@ It only reads health and metrics and stores requests; it never waits for the loo
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import Callable
 from typing import Final
 
-from salmon.ops.connect.application import application
+from starlette.types import ASGIApp, Receive, Scope, Send
+
 from salmon.ops.connect.described import Served
+from salmon.ops.connect.pages import PAGES
 from salmon.ops.server import HttpServer
 from salmon.ops.tls import Tls
 
@@ -47,7 +50,7 @@ class RestServer(HttpServer):
         )
         self._kept: socket.socket | None = None
         what = served(self)
-        self.serve(application(what), what.health, what.metrics)
+        self.serve(_PagesFirst(what), what.health, what.metrics)
 
     # A process that restarts executes its command again, which takes some seconds. Its port listens all the while.
 
@@ -66,6 +69,40 @@ class RestServer(HttpServer):
         if self._kept is not None:
             self._kept.set_inheritable(True)
             os.environ[HANDED_OVER] = str(self._kept.fileno())
+
+
+class _PagesFirst:
+    """
+    Answers the pages by itself, and everything else by the application, which it makes for the first such request.
+
+    FastAPI and the application take a quarter of a second of CPU. Most processes are only asked how they are, and each restart
+    would pay for it again.
+    """
+
+    def __init__(self, served: Served) -> None:
+        self._served = served
+        self._making = asyncio.Lock()
+        self._application: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_get = scope["type"] == "http" and scope["method"] == "GET"
+        if is_get and (page := PAGES.get(scope["path"].rstrip("/") or "/")) is not None:
+            await page(self._served)(scope, receive, send)
+        else:
+            await (await self._made())(scope, receive, send)
+
+    async def _made(self) -> ASGIApp:
+        async with self._making:
+            if self._application is None:
+                # In a thread: the pages are answered meanwhile.
+                self._application = await asyncio.to_thread(_application, self._served)
+            return self._application
+
+
+def _application(served: Served) -> ASGIApp:
+    from salmon.ops.connect.application import application
+
+    return application(served)
 
 
 def _handed_over(host: str, port: int) -> socket.socket | None:

@@ -15,7 +15,6 @@ from threading import Lock
 from typing import Any, Final
 
 import structlog
-from cryptography import x509
 
 from salmon.errors import ConfigError
 
@@ -144,6 +143,8 @@ def _read_all(files: Mapping[str, str | None]) -> None:
 
 
 def _end_of(file: str) -> float:
+    from cryptography import x509  # only a process with rest.tls needs it
+
     with open(file, "rb") as opened:
         return x509.load_pem_x509_certificates(opened.read())[0].not_valid_after_utc.timestamp()
 

@@ -141,6 +141,18 @@ def test_help_waits_for_no_heavy_library() -> None:
     assert shown.stdout.strip() == ""
 
 
+def test_a_command_that_ends_does_not_look_through_its_modules_for_garbage() -> None:
+    """That would take as long as a third of the command; the exit code is the command's."""
+    script = (
+        "import atexit, gc, sys; sys.argv = ['salmon', 'verify', '-c', 'nowhere.yaml']; "
+        "from salmon.__main__ import program; atexit.register(lambda: print(gc.get_freeze_count() > 0)); program()"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (ended.returncode, ended.stdout) == (2, "True\n")
+
+
 @pytest.mark.parametrize("command", [("conflicts", "list"), ("retry",)])
 def test_a_wrong_time_is_the_same_sentence_everywhere(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from pymongo.common import URI_OPTIONS_ALIAS_MAP, URI_OPTIONS_VALIDATOR_MAP
 
-from salmon.mongodb.config import MongoConfig, read_from_mongodb, written_to_mongodb
+from salmon.mongodb.config import USUAL_OPTIONS, MongoConfig, read_from_mongodb, written_to_mongodb
 from support.mongo import Synced
 
 
@@ -43,3 +44,8 @@ def test_a_direction_says_who_is_listened_to(direction: str, told: bool, written
     """A one-way object is either streamed or written, never both."""
     settings = Synced("accounts", direction)
     assert (read_from_mongodb(settings), written_to_mongodb(settings)) == (told, written)
+
+
+def test_the_usual_options_are_all_known_to_pymongo() -> None:
+    """It is not asked about them, so a word too many would let a misspelt option pass."""
+    assert {*URI_OPTIONS_VALIDATOR_MAP, *URI_OPTIONS_ALIAS_MAP} >= USUAL_OPTIONS

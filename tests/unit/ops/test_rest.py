@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -54,6 +55,18 @@ def test_the_root_says_whose_answer_it_is(served: Served) -> None:
         "connector": "mongodb-sink",
         "ordinal": 2,
     }
+
+
+def test_the_pages_are_the_same_however_they_are_asked_for(served: Served) -> None:
+    """They are answered before the application is there, which is made for the first request that needs it; only GET is allowed."""
+    served.health.running()
+    first = served.get("/health/live")
+    with ThreadPoolExecutor(4) as threads:
+        together = list(threads.map(served.get, ["/connectors", "/connectors/", "/health/live/", "/nothing"]))
+    assert [status for status, _ in together] == [200, 200, 200, 404]
+    assert together[0] == together[1]
+    assert together[2] == first == served.get("/health/live")
+    assert requests.post(f"{served.server.url}/health/live", timeout=5).status_code == 405
 
 
 def test_health_has_the_codes_of_kip_1017(served: Served) -> None:

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from salmon import __version__
 from salmon.errors import FatalError, RetriableError
-from salmon.ops.connect import administration, connectors, pages
+from salmon.ops.connect import administration, connectors, page_routes
 from salmon.ops.connect.access import CERTIFIED, Refused
 from salmon.ops.connect.bodies import ErrorBody
 from salmon.ops.connect.described import Served
@@ -57,7 +57,7 @@ def application(served: Served) -> FastAPI:
 
         return [Depends(check), Depends(basic), Depends(bearer)]
 
-    app.include_router(pages.router(served))
+    app.include_router(page_routes.router(served))
     connect = {"responses": _ERRORS, "dependencies": admitted(lambda request: request.method not in _READS)}
     app.include_router(connectors.router(served), **connect)
     app.include_router(administration.router(served), **connect)

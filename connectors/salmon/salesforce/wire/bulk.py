@@ -7,6 +7,7 @@ they are ours. It waits for a job in the caller's thread, which could not be sto
 or writes it to a file, and drops null characters. It expects an answer of a deletion, which has none.
 Records do not go through it (see rest): it gives the JSON of an answer without its Date header, by which rows and events are
 ordered; it judges an error by its status and not by its code; and it repeats a refused call without the caller's headers, perhaps for ever.
+simple-salesforce is imported for the first job: it brings a SOAP client and a second HTTP client, and most starts need no job.
 Sources: Bulk API 2.0 Developer Guide, "Create a Query Job", "Get Information About a Query Job", "Get Results for a Query Job".
 """
 
@@ -18,18 +19,20 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Final, TypeVar
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlencode
 
 import requests
-from simple_salesforce import bulk2, exceptions
 
 from salmon.calls import Calls, Peer
 from salmon.errors import Unavailable
 from salmon.salesforce.wire.deadlines import ends_within
 from salmon.salesforce.wire.http import READ_TIMEOUT_S
 from salmon.salesforce.wire.rest import Rest
+
+if TYPE_CHECKING:
+    from simple_salesforce import bulk2
 
 JOB: Final = "bulk job"  # the resource of a call about one job, which may be gone
 _MAKING: Final = "bulk"
@@ -141,16 +144,20 @@ class BulkQueries:
         self.clock = rest.clock
         self._rest = rest
         self._calls = calls or Calls()
-        handler = bulk2.SFBulk2Handler(session_id="", bulk2_url=_JOBS, session=_OurSession(rest))
-        self._jobs = handler.Query._client  # its calls one by one have no other name
+
+    @cached_property
+    def _jobs(self) -> Any:
+        return _handler(self._rest).Query._client  # its calls one by one have no other name
 
     def begin(self, soql: str) -> str:
         """Make a job of a query, and return its Id."""
-        return str(_answer(lambda: self._jobs.create_job(bulk2.Operation.query, soql)["id"]))
+        from simple_salesforce.bulk2 import Operation
+
+        return str(_bulk2_answer(lambda: self._jobs.create_job(Operation.query, soql)["id"]))
 
     def state(self, job_id: str) -> JobState:
         """How far the job is. Raises RequestRejected (NOT_FOUND) where there is none with this Id any more."""
-        return _answer(lambda: _state_of(self._jobs.get_job(job_id, is_query=True)))
+        return _bulk2_answer(lambda: _state_of(self._jobs.get_job(job_id, is_query=True)))
 
     def page(self, job_id: str, locator: str, rows: int) -> ResultPage:
         """The page of a complete job's results that *locator* names ("" for the first), of so many rows."""
@@ -171,7 +178,7 @@ class BulkQueries:
 
     def abort(self, job_id: str) -> None:
         """End a job that is not complete."""
-        _answer(lambda: self._jobs.abort_job(job_id, is_query=True))
+        _bulk2_answer(lambda: self._jobs.abort_job(job_id, is_query=True))
 
 
 class BulkIngests:
@@ -180,31 +187,38 @@ class BulkIngests:
     def __init__(self, rest: Rest, calls: Calls | None = None) -> None:
         self._rest = rest
         self._calls = calls or Calls()
-        self._handler = bulk2.SFBulk2Handler(session_id="", bulk2_url=_JOBS, session=_OurSession(rest))
-        # Of calls about a job that is there, the object's name is no part.
-        self._jobs = self._handler.Query._client
+
+    @cached_property
+    def _handler(self) -> bulk2.SFBulk2Handler:
+        return _handler(self._rest)
+
+    @cached_property
+    def _jobs(self) -> Any:
+        return self._handler.Query._client  # of calls about a job that is there, the object's name is no part
 
     def begin(self, name: str, operation: str) -> str:
         """Make a job that inserts or updates records of the object, and return its Id. It waits for its upload."""
+        from simple_salesforce.bulk2 import ColumnDelimiter, LineEnding, Operation
+
         client = getattr(self._handler, name)._client
-        ours = (bulk2.ColumnDelimiter.CARET, bulk2.LineEnding.CRLF)
-        return str(_answer(lambda: client.create_job(bulk2.Operation(operation), None, *ours)["id"]))
+        ours = (ColumnDelimiter.CARET, LineEnding.CRLF)
+        return str(_bulk2_answer(lambda: client.create_job(Operation(operation), None, *ours)["id"]))
 
     def upload(self, job_id: str, text: str) -> None:
         """Give the job its records, as CSV with DELIMITER between and CRLF after."""
-        _answer(lambda: self._jobs.upload_job_data(job_id, text))
+        _bulk2_answer(lambda: self._jobs.upload_job_data(job_id, text))
 
     def close(self, job_id: str) -> None:
         """Let the org carry it out."""
-        _answer(lambda: self._jobs.close_job(job_id))
+        _bulk2_answer(lambda: self._jobs.close_job(job_id))
 
     def abort(self, job_id: str) -> None:
         """End it. What has been written stays written."""
-        _answer(lambda: self._jobs.abort_job(job_id, is_query=False))
+        _bulk2_answer(lambda: self._jobs.abort_job(job_id, is_query=False))
 
     def state(self, job_id: str) -> str:
         """Its state. Raises RequestRejected (NOT_FOUND) where there is none with this Id."""
-        return str(_answer(lambda: self._jobs.get_job(job_id, is_query=False)["state"]))
+        return str(_bulk2_answer(lambda: self._jobs.get_job(job_id, is_query=False)["state"]))
 
     def rows(self, job_id: str, which: str) -> Iterator[Mapping[str, str]]:
         """Of a job that has ended, its records by what became of them: successfulResults, failedResults, unprocessedrecords."""
@@ -265,11 +279,25 @@ def _state_of(shown: Mapping[str, Any]) -> JobState:
     return JobState(is_complete, int(shown["numberRecordsProcessed"]) if is_complete else 0)
 
 
-def _answer(call: Callable[[], _T]) -> _T:
-    """What *call* returns. bulk2 has errors of its own for an answer that it does not expect; they are no kind of SalesforceError."""
+def _handler(rest: Rest) -> bulk2.SFBulk2Handler:
+    from simple_salesforce import bulk2
+
+    return bulk2.SFBulk2Handler(session_id="", bulk2_url=_JOBS, session=_OurSession(rest))
+
+
+def _bulk2_answer(call: Callable[[], _T]) -> _T:
+    """As _answer(), of bulk2, which has an error of its own for an answer that it does not expect; it is no kind of SalesforceError."""
+    from simple_salesforce.exceptions import SalesforceOperationError
+
+    return _answer(call, SalesforceOperationError)
+
+
+def _answer(call: Callable[[], _T], *further: type[Exception]) -> _T:
+    """What *call* returns. *further*: what it raises, too, if the answer is not what it expects."""
+    unexpected: tuple[type[Exception], ...] = (LookupError, TypeError, ValueError, *further)
     try:
         return call()
-    except (LookupError, TypeError, ValueError, exceptions.SalesforceOperationError) as error:
+    except unexpected as error:
         raise Unavailable("the answer of Salesforce's bulk resource is not what a job's answer is") from error
 
 

@@ -11,9 +11,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import jwt
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
 from salmon.errors import ConfigError
 from salmon.salesforce.config import Auth, Flow
 
@@ -71,6 +68,8 @@ def form_of(auth: Auth, audience: str, now_s: float) -> dict[str, str]:
                 **app,
             }
         case "jwt_bearer":
+            import jwt  # with cryptography, which the other flows do not need
+
             claims = {
                 "iss": auth.client_id,
                 "sub": auth.username,
@@ -106,6 +105,8 @@ def audiences(login_url: str) -> Sequence[str]:
 
 
 def _private_key(auth: Auth) -> Any:
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
     assert auth.private_key is not None, "the config checks it"
     try:
         return load_pem_private_key(auth.private_key.get_secret_value().encode(), password=None)
