@@ -79,15 +79,13 @@ def _list(
     if as_json:
         print_json({"conflicts": rows, "more": found.more})
         return
-    from rich.markup import escape
-
     shown = table(box=None, pad_edge=False)
     for heading in ("id", "at", "object", "key", "field", "stood", "came", "policy", "won"):
         shown.add_column(heading)
     for each in rows:
         cells = [each["id"], each["at"], each["object"], each["key"], each["field"]]
         cells += [_short(each["standing"]), _short(each["challenger"]), each["policy"], _won(each)]
-        shown.add_row(*map(escape, cells))
+        shown.add_row(*cells)
     if rows:
         out().print(shown)
     else:

@@ -70,6 +70,15 @@ def test_the_list_says_what_failed_why_and_what_a_replay_does(desk: Desk) -> Non
     assert ran("list", "--object", "Other").output == "No dead letters.\n"
 
 
+def test_a_key_and_a_reason_that_look_like_markup_are_listed_as_they_are(desk: Desk) -> None:
+    """Whoever names a record `[/b]` keeps no operator from reading the list."""
+    desk.refused("[/b]", 7, RequestRejected("no [red] phone", code="RULE"))
+    shown = ran("list")
+    assert shown.exception is None
+    assert "[/b]" in shown.output
+    assert "no [red] phone" in shown.output
+
+
 @pytest.mark.parametrize(
     ("reason", "shown"),
     [
