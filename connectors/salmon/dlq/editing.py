@@ -18,6 +18,7 @@ import yaml
 from salmon.dlq.letters import Handled, LetterFilter, StoredLetter, one
 from salmon.dlq.replaying import EDITED, Mend, Plan, Planner, deal
 from salmon.errors import ConfigError, DataError, SchemaMismatch
+from salmon.harmless import harmless
 from salmon.kafka.codecs.events import Events
 from salmon.kafka.codecs.outbox import Documents
 from salmon.kafka.codecs.registry import object_schema
@@ -188,7 +189,7 @@ def fields_of(text: str, schema: Mapping[str, FieldSchema]) -> dict[str, Value]:
         raise ConfigError(
             f"The edited text is not valid YAML ({place}). Put the value there in quotes."
         ) from None
-    except yaml.YAMLError:
+    except (yaml.YAMLError, RecursionError):
         raise ConfigError("The edited text is not valid YAML.") from None
     if not isinstance(node, yaml.MappingNode):
         raise ConfigError("The edited text has no fields: write one line for each, e.g. `Name: Acme`.")
@@ -223,8 +224,9 @@ def _plain(value: Value, field: FieldSchema | None) -> Any:
 
 
 def _explained(letter: StoredLetter) -> Iterator[str]:
-    yield f"{letter.subject} {letter.key_text}, dead letter {letter.id}".replace("\n", " ")
-    yield f"{letter.code}: {letter.reason}".replace("\n", " ")
+    # A line break of any kind would end the comment, and what follows it would be taken for a field.
+    yield harmless(f"{letter.subject} {letter.key_text}, dead letter {letter.id}")
+    yield harmless(f"{letter.code}: {letter.reason}")
     yield "Correct the fields, save and close. A line that you remove stays as it is; an empty value clears the field."
 
 
