@@ -134,7 +134,9 @@ def table(**settings: Any) -> Table:
 
     class HarmlessTable(Table):
         def add_row(self, *cells: Any, **how: Any) -> None:
-            super().add_row(*(Text(harmless(each)) if isinstance(each, str) else each for each in cells), **how)
+            super().add_row(
+                *(Text(harmless(each)) if isinstance(each, str) else each for each in cells), **how
+            )
 
     return HarmlessTable(**settings)
 

@@ -25,13 +25,14 @@ from salmon.kafka.codecs.registry import object_schema
 from salmon.kafka.codecs.serdes import Writes
 from salmon.kafka.output import Output
 from salmon.model.change import OPERATOR, OWNED_BY_MERGE, SALESFORCE, Op, Value
-from salmon.model.convert import choices, from_text
+from salmon.model.convert import choices
 from salmon.model.event_schema import EVENT_UUID
 from salmon.model.schema import FieldSchema, Kind
 from salmon.model.state import Park, State
 from salmon.story.formatting import shown
 from salmon.story.lookup import Lookup
 from salmon.story.resolving import Decision
+from salmon.story.typed import require_holdable, typed
 
 _BYTES_MAX: Final = 16 * 1024 * 1024  # of the text: twice the largest record
 _NULL: Final = "tag:yaml.org,2002:null"
@@ -70,7 +71,7 @@ class Draft:
 
         Raises:
             ConfigError: the text is not valid YAML, names an unknown field, or changes nothing.
-            SchemaMismatch: a value does not fit its field.
+            SchemaMismatch: a value does not fit its field, or Salesforce cannot hold it.
             DataError: the record may not be edited so.
         """
         read = fields_of(text, self.schema)
@@ -79,6 +80,8 @@ class Draft:
             raise ConfigError(
                 f"Nothing was changed, so nothing was sent. `salmon dlq replay {self.letter.id}` sends it as it is."
             )
+        for name, value in changed.items():
+            require_holdable(self.schema[name], value)
         return self.plan({**self.fields, **changed}, changed)
 
 
@@ -209,7 +212,7 @@ def fields_of(text: str, schema: Mapping[str, FieldSchema]) -> dict[str, Value]:
 
 def _value_of(field: FieldSchema, node: yaml.Node) -> Value:
     if isinstance(node, yaml.ScalarNode):
-        return None if node.tag == _NULL else from_text(field, node.value)
+        return None if node.tag == _NULL else typed(field, node.value)
     parts = node.value if isinstance(node, yaml.SequenceNode) else ()
     if field.kind is Kind.STRINGS and all(isinstance(part, yaml.ScalarNode) for part in parts):
         return choices(part.value for part in parts)

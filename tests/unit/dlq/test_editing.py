@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -97,6 +98,7 @@ def test_an_empty_value_clears_the_field() -> None:
         ("On: secret", "On: the value is not a valid boolean"),
         ("Day: {secret: 1}", "Day: the value is not a valid date"),
         (f"Text: {'secret' * 10}", "at most 40 characters"),
+        ("Price: 12.345", "Price: the number has more digits than currency"),
         ("Text: " + "[" * 5_000 + "]" * 5_000, "not valid YAML"),
         ("Text: " + "{secret: " * 5_000, "not valid YAML"),
     ],
@@ -141,6 +143,27 @@ def test_an_edit_that_says_nothing_or_may_not_be_made_is_refused(
     refused(desk, monkeypatch, Phone="too long")
     with pytest.raises(ConfigError, match=says):
         plan_of(desk, text)
+
+
+def test_a_field_that_may_not_be_empty_is_not_cleared_and_one_that_was_wrong_need_not_be_touched(
+    desk: Desk,
+) -> None:
+    """Only what was changed must be what Salesforce can hold (cases V3 and V4)."""
+    codec = desk.sync.changes_codec
+    edit = Change(OPERATOR, Op.EDIT, changed=frozenset({"Name"}), fields={"Name": "x"})
+    desk.letter("merge", "a", codec.encode(edit), topic=codec.topic)
+    letter, _ = one(desk, "merge/0")
+    draft = draft_of(desk, letter, by="me", reason="", now_ms=5)
+    strict = replace(
+        draft,
+        schema={**draft.schema, "Name": replace(draft.schema["Name"], nillable=False), "Day": FIELDS["Day"]},
+        fields={"Name": "x", "Day": -1_000_000},
+    )
+    with pytest.raises(SchemaMismatch, match="Name: it cannot be empty"):
+        strict.corrected("Name:")
+    with pytest.raises(SchemaMismatch, match="Day: Salesforce has only the years"):
+        strict.corrected("Day: 0001-01-01")
+    assert replace(strict, plan=lambda _, changed: changed).corrected("Name: y") == {"Name": "y"}  # type: ignore[arg-type,return-value,comparison-overlap]
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r", "\x85", "\u2028", "\u2029"], ids=ascii)

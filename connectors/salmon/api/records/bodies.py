@@ -264,9 +264,7 @@ def parsed(body: bytes, content_type: str) -> Any:
     if kind != "application/json" and not kind.endswith("+json"):
         raise Problem(415, "not-json", "The body must be JSON: send Content-Type: application/json.")
     try:
-        return json.loads(
-            body, parse_float=Decimal, parse_constant=_no_constant, object_pairs_hook=_once
-        )
+        return json.loads(body, parse_float=Decimal, parse_constant=_no_constant, object_pairs_hook=_once)
     except (ValueError, RecursionError):
         raise Problem(400, "not-json", "The body is not valid JSON, or names a field twice.") from None
 
