@@ -41,6 +41,7 @@ from bson.objectid import ObjectId
 from bson.timestamp import Timestamp
 
 from salmon.errors import BadRecordKey
+from salmon.mongodb.mismatches import bson_type
 
 KEY_BYTES_MAX: Final = 255  # the key's place in Salesforce, Salmon_Id__c, is text(255)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -155,7 +156,7 @@ def _tagged(document_id: Any) -> str:  # one case per type
             return _tagged_binary(document_id, getattr(document_id, "subtype", 0))
         case _:
             raise BadRecordKey(
-                f"an _id of type {type(document_id).__name__} cannot be a record key. Use text, an ObjectId, a number, "
+                f"an _id of type {bson_type(document_id)} cannot be a record key. Use text, an ObjectId, a number, "
                 f"a date or a UUID."
             )
 

@@ -201,7 +201,7 @@ def test_what_cannot_be_a_key_is_a_data_error(document_id: Any) -> None:
         ("x" * 300, '"' + "x" * 254, "an _id of 300 bytes"),
         ("", '""', "an _id of 0 bytes"),
         (" a", '" a"', "begin nor end with a blank"),
-        ('{"a": 1}', '{"a": {"$numberInt": "1"}}', "an _id of type dict"),
+        ('{"a": 1}', '{"a": {"$numberInt": "1"}}', "an _id of type Object"),
         ("a\x1b[2J\n", '"a\\u001b[2J\\n"', "begin nor end with a blank"),
         ("\udcff", '"\\udcff"', "not valid UTF-8"),
     ],

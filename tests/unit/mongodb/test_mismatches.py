@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 from bson.code import Code
 from bson.datetime_ms import DatetimeMS
+from bson.dbref import DBRef
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 from bson.max_key import MaxKey
+from bson.min_key import MinKey
 from bson.objectid import ObjectId
+from bson.regex import Regex
 
 from salmon.errors import BadRecordKey, SchemaMismatch
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
@@ -25,6 +28,7 @@ SHAPE = DocumentShape(
             FieldSchema("Name", "string", Kind.STRING),
             FieldSchema("Active", "boolean", Kind.BOOLEAN),
             FieldSchema("AnnualRevenue", "currency", Kind.DOUBLE),
+            FieldSchema("Price", "currency", Kind.DECIMAL, precision=18, scale=2),
             FieldSchema("NumberOfEmployees", "int", Kind.INT),
             FieldSchema("Since", "date", Kind.DATE),
             FieldSchema("Opens", "time", Kind.TIME),
@@ -54,6 +58,19 @@ _WANTED = {
         ("AnnualRevenue", float("nan"), "must be a number, not NaN"),
         ("AnnualRevenue", float("inf"), "must be a number, not Infinity"),
         ("AnnualRevenue", Decimal128("-Infinity"), "must be a number, not -Infinity"),
+        ("AnnualRevenue", Decimal128("1E400"), "Decimal128 1E+400 is too large (no double is so large)"),
+        (
+            "Price",
+            Int64(10**18 + 1),
+            "Int64 1000000000000000001 is too large (at most 16 digits before the point)",
+        ),
+        ("Price", -1e300, "Double -1e+300 is too small (at most 16 digits before the point)"),
+        (
+            "Price",
+            Decimal128("9999999999999999.995"),
+            "Decimal128 9999999999999999.995 is too large (at most 16 digits before the point)",
+        ),
+        ("Price", float("nan"), "must be a number, not NaN"),
         ("AnnualRevenue", "12 M", "must be a number, not String"),
         ("AnnualRevenue", True, "must be a number, not Boolean"),
         (
@@ -112,10 +129,23 @@ def test_the_state_and_the_log_do_not_name_the_number() -> None:
     assert reported.reason.startswith("NumberOfEmployees: Int64 is too large (at most 2147483647).")
 
 
-def test_a_reference_that_can_be_no_key_names_its_field() -> None:
+@pytest.mark.parametrize(
+    ("shown", "kind"),
+    [
+        ({"no": "key"}, "Object"),
+        ([1], "Array"),
+        (DBRef("accounts", 1), "Object"),
+        (Regex("a"), "Regular expression"),
+        (MinKey(), "MinKey"),
+        (Code("a"), "JavaScript code"),
+    ],
+    ids=repr,
+)
+def test_a_reference_that_can_be_no_key_names_its_field_and_mongodbs_type(shown: Any, kind: str) -> None:
     """An _id has a form of its own."""
     with pytest.raises(BadRecordKey) as told:
-        SHAPE.value("ParentId", {"no": "key"})
+        SHAPE.value("ParentId", shown)
     reported = misfit("ParentId", told.value)
     assert reported.code == "NO_RECORD_KEY"
     assert reported.reason.startswith("ParentId: ")
+    assert f"of type {kind} " in reported.reason
