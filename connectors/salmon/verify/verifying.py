@@ -36,7 +36,7 @@ from salmon.verify.checking import Check, Patience
 from salmon.verify.comparing import ObjectVerdict, Terms, terms_of
 from salmon.verify.ledger import Ledger, discard
 from salmon.verify.reading import read
-from salmon.verify.scratch import scratch
+from salmon.scratch import scratch
 from salmon.verify.sides import FurtherSide, MongoSide, SalesforceSide, Side
 
 # Called with: object, what is being read (records, salesforce, mongodb), how many records, of about how many.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from salmon.verify.scratch import scratch, sweep
+from salmon.scratch import scratch, sweep
 from support.waiting import until
 
 
@@ -26,7 +26,7 @@ def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_what_a_killed_run_has_left_is_removed_by_the_next(room: Path) -> None:
     """And what a run that lives uses is not, also where that one is suspended (case X4)."""
     script = (
-        "from salmon.verify.scratch import scratch\nwith scratch() as f:\n print(f, flush=True)\n input()"
+        "from salmon.scratch import scratch\nwith scratch() as f:\n print(f, flush=True)\n input()"
     )
     child = subprocess.Popen(
         [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
