@@ -106,7 +106,7 @@ def picks_of(texts: Sequence[str]) -> list[Pick]:
     """The fields of records that a form names. Raises Problem: there are none, or too many, or it is no form of ours."""
     try:
         picks = [(str(name), str(key), str(field)) for name, key, field in map(json.loads, texts)]
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise Problem(400, "not-understood", "The conflicts are not named as this page names them.") from None
     if not picks:
         raise Problem(400, "not-chosen", "Mark at least one conflict, and then decide.")
