@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
+from types import NoneType
 from typing import Any, Final
 from uuid import UUID
 
@@ -62,6 +63,7 @@ _NAMES: Final[Mapping[type, str]] = {
     dict: "Object",
     DBRef: "Object",
     MinKey: "MinKey",
+    NoneType: "Null",
     MaxKey: "MaxKey",
 }
 
