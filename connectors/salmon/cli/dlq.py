@@ -56,7 +56,9 @@ _Ids = Annotated[
 _Id = Annotated[str, typer.Argument(metavar="ID", help="An id from `salmon dlq list`.")]
 _Connector = Annotated[str | None, typer.Option("--connector", help="Only the queue of this connector.")]
 _Object = Annotated[str | None, typer.Option("--object", help="Only this object or platform event.")]
-_Key = Annotated[str | None, typer.Option("--key", help="Only the record, or event, with this key.")]
+_Key = Annotated[
+    str | None, typer.Option("--key", help="Only the record, or event, with this key, Salesforce Id or _id.")
+]
 _Code = Annotated[str | None, typer.Option("--code", help="Only this error code, as the list shows it.")]
 _Since = Annotated[str | None, typer.Option("--since", help=f"Only letters since this time: {WHEN}.")]
 _All = Annotated[bool, typer.Option("--all", help="All letters that were not dealt with.")]

@@ -35,7 +35,9 @@ def routes(parts: Parts) -> APIRouter:
         field: str = "",
         show: str = "waiting",
     ) -> Response:
-        asked = ConflictFilter(object_name or None, key or None, field or None, held=show == "waiting")
+        asked = ConflictFilter(
+            object_name or None, field=field or None, held=show == "waiting", text=key or None
+        )
         page, facts = await in_thread(parts.operations.conflicts, asked)
         rows = [masked(parts, facts[each.id]) for each in page.conflicts]
         return parts.rendering.page(
