@@ -32,7 +32,8 @@ from salmon.model.state import Park, State
 from salmon.story.formatting import shown
 from salmon.story.lookup import Lookup
 from salmon.story.resolving import Decision
-from salmon.story.typed import require_holdable, typed
+from salmon.story.typed import require_holdable
+from salmon.transforms.exact import from_text_exactly
 
 _BYTES_MAX: Final = 16 * 1024 * 1024  # of the text: twice the largest record
 _NULL: Final = "tag:yaml.org,2002:null"
@@ -212,7 +213,7 @@ def fields_of(text: str, schema: Mapping[str, FieldSchema]) -> dict[str, Value]:
 
 def _value_of(field: FieldSchema, node: yaml.Node) -> Value:
     if isinstance(node, yaml.ScalarNode):
-        return None if node.tag == _NULL else typed(field, node.value)
+        return None if node.tag == _NULL else from_text_exactly(field, node.value)
     parts = node.value if isinstance(node, yaml.SequenceNode) else ()
     if field.kind is Kind.STRINGS and all(isinstance(part, yaml.ScalarNode) for part in parts):
         return choices(part.value for part in parts)

@@ -31,7 +31,8 @@ from salmon.model.state import State
 from salmon.story.conflicts import ConflictFilter, ListedConflict, held_value, listed
 from salmon.story.formatting import side_named
 from salmon.story.lookup import Lookup
-from salmon.story.typed import require_holdable, typed
+from salmon.story.typed import require_holdable
+from salmon.transforms.exact import from_text_exactly
 
 _LOOK_S: Final = 0.2
 _CONNECTOR: Final = "merge"
@@ -288,7 +289,7 @@ def _value(rules: Rules, state: State, field: str, take: Take, newest: ListedCon
             f"If it is calculated, change the fields that it is calculated from."
         )
     if take.source is From.TEXT:
-        value = typed(rules.schema.by_name[field], take.text)
+        value = from_text_exactly(rules.schema.by_name[field], take.text)
         require_holdable(rules.schema.by_name[field], value)
         return value
     if any(side.holds(field) for side in state.sides.values()):

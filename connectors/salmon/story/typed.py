@@ -1,31 +1,11 @@
-"""What a person types for a field: it is agreed with all its digits, or refused. Pure."""
+"""Whether what a person types can be agreed. Pure."""
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 from salmon.errors import SchemaMismatch
 from salmon.model.change import Value
-from salmon.model.convert import from_text, out_of_range
+from salmon.model.convert import out_of_range
 from salmon.model.schema import FieldSchema, Kind
-
-
-def typed(field: FieldSchema, text: str) -> Value:
-    """
-    Convert what a person types. Empty text clears the field.
-
-    Raises:
-        SchemaMismatch: the text does not fit, or is a number with more digits than the field keeps.
-    """
-    value = from_text(field, text)
-    if isinstance(value, float | Decimal):
-        kept = Decimal(repr(value)) if isinstance(value, float) else value
-        if kept != Decimal(text):
-            places = f" ({field.scale} after the point)" if field.kind is Kind.DECIMAL else ""
-            raise SchemaMismatch(
-                f"{field.name}: the number has more digits than {field.type} ({field.kind.value}) keeps{places}. Round it."
-            )
-    return value
 
 
 def require_holdable(field: FieldSchema, value: Value) -> None:

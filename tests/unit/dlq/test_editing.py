@@ -98,7 +98,7 @@ def test_an_empty_value_clears_the_field() -> None:
         ("On: secret", "On: the value is not a valid boolean"),
         ("Day: {secret: 1}", "Day: the value is not a valid date"),
         (f"Text: {'secret' * 10}", "at most 40 characters"),
-        ("Price: 12.345", "Price: the number has more digits than currency"),
+        ("Price: 12.345", "Price: the value has more digits than currency"),
         ("Text: " + "[" * 5_000 + "]" * 5_000, "not valid YAML"),
         ("Text: " + "{secret: " * 5_000, "not valid YAML"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +21,8 @@ from salmon.errors import BadRecordKey, SchemaMismatch
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.mismatches import misfit
+from salmon.transforms.bound import Bound
+from salmon.transforms.forms import cast
 
 SHAPE = DocumentShape(
     ObjectSchema(
@@ -96,6 +99,10 @@ _WANTED = {
         ("Since", "2026-11-29", "must be of type Date, not String"),
         ("Since", 7, "must be of type Date, not Int32"),
         ("Since", DatetimeMS(10**17), "must be a date in the years 1 to 9999"),
+        *(
+            ("Opens", shown, "must be a time of day as text, such as 13:05:00")
+            for shown in ("13:99", "13:05:60", "24:00", "1:-5", "1_0:00", "13:05:30.1234", "\u0663:05")
+        ),
         ("Opens", "noon", "must be a time of day as text, such as 13:05:00"),
         (
             "Opens",
@@ -149,3 +156,32 @@ def test_a_reference_that_can_be_no_key_names_its_field_and_mongodbs_type(shown:
     assert reported.code == "NO_RECORD_KEY"
     assert reported.reason.startswith("ParentId: ")
     assert f"of type {kind} " in reported.reason
+
+
+@pytest.mark.parametrize(
+    ("shown", "ms"), [("9:05", 32_700_000), ("13:05:30", 47_130_000), ("13:05:30.120000Z", 47_130_120)]
+)
+def test_a_time_of_day_may_be_short(shown: str, ms: int) -> None:
+    """As applications write it."""
+    assert SHAPE.value("Opens", shown) == ms
+
+
+@pytest.mark.parametrize(
+    ("shown", "kind"),
+    [("five", "String"), (Decimal128("1.5"), "Decimal128"), (Int64(2**40), "Int64"), ({"a": 1}, "Object")],
+)
+def test_a_value_that_is_not_of_the_form_of_transforms_is_explained_by_that_form(
+    shown: Any, kind: str
+) -> None:
+    """And by MongoDB's name of the type that it has."""
+    count = SHAPE.schema.by_name["NumberOfEmployees"]
+    form = cast(count, "string")
+    assert form is not None
+    shape = replace(SHAPE, flow=Bound(forms={count.name: form}))
+    assert shape.value(count.name, "5") == 5
+    assert shape.value(count.name, 5) == 5, "of the field's own type, as before it had this form"
+    with pytest.raises(SchemaMismatch) as told:
+        shape.value(count.name, shown)
+    assert str(told.value).startswith(
+        f"NumberOfEmployees: this {kind} is not a int written as text, the form"
+    )

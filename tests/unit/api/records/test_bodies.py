@@ -60,6 +60,7 @@ def test_a_good_record_has_no_faults() -> None:
         ({"Built__c": "1500-01-01"}, "out-of-range"),
         ({"Seen__c": "2026-11-25T13:05:00"}, "wrong-type"),
         ({"Opens__c": "25:00"}, "wrong-type"),
+        ({"Opens__c": "13:05:30.1234"}, "wrong-type"),
         ({"Electric__c": None}, "not-nillable"),
         ({"Electric__c": "yes"}, "wrong-type"),
         ({"Colours__c": "Red"}, "wrong-type"),
