@@ -202,10 +202,9 @@ def _synced_object(
     try:
         describe = describes.describe(name)
     except RequestRejected as error:
-        said = f"{error.code}: {error.words}" if error.words else error.code
         raise ObjectUnusable(
             name,
-            f"objects.{name}: the org has no object {name}, or hides it from the integration user ({said})."
+            f"objects.{name}: the org has no object {name}, or hides it from the integration user ({error.said})."
             " Correct the name, or let the user read the object.",
         ) from error
     fields = {field["name"]: field for field in describe["fields"]}
