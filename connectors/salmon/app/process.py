@@ -325,9 +325,8 @@ class _Process:
             lambda: self._standing.begin(lambda: KafkaStatusLog(kafka, names.status, client_id)),
         )
         self._probes.add(Peer.KAFKA, lambda: kept.ask(cluster.ask))
-        if not connector.endswith("-source"):  # source replicas elect a leader and share no partitions
-            group = f"{config.name}-{connector}"
-            SpareWatch(self._health, lambda: kept.ask(lambda admin: cluster.partitions_held(admin, group)))
+        group = f"{config.name}-{connector}"
+        SpareWatch(self._health, lambda: kept.ask(lambda admin: cluster.partitions_held(admin, group)))
         registry = registry_of(config, calls=self._health.calls)
         self._reach(retrying, "asking the registry", lambda: registry.latest(f"{names.offsets}-value"))
         self._probes.add(Peer.REGISTRY, registry.probe)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -80,12 +81,16 @@ def members(admin: AdminClient, group: str, *, timeout_s: float = _TIMEOUT_S) ->
 
 def partitions_held(admin: AdminClient, group: str) -> Sequence[int]:
     """
-    Return how many partitions each member of a consumer group has; nothing during a rebalance.
+    Return how many partitions each instance of ours has in a consumer group; nothing during a rebalance.
+
+    Another program's member of the group is left out: whatever it has, nobody works at.
 
     Raises:
         Unavailable, SetupError: the brokers' answer.
     """
-    held = [member.partitions for member in members(admin, group)]
+    # As Instance.id: the group and an ordinal.
+    ours = re.compile(rf"{re.escape(group)}-\d+")
+    held = [each.partitions for each in members(admin, group) if ours.fullmatch(each.client_id)]
     return held if any(held) else []
 
 

@@ -153,10 +153,18 @@ class Health:
             self._phase, self._phase_mend = doing, mend
 
     def standing_by(self) -> None:
-        """Another instance is the leader. This one takes over when that one ends."""
+        """
+        Another member of the group has the lead. This one takes over when that one ends; spare() says whether it is one
+        of ours.
+        """
         with self._lock:
             self._standby = True
+        self.holds(0)
         self.turned()
+
+    def leading(self) -> None:
+        """This instance has the lead."""
+        self.holds(1)
 
     def running(self) -> None:
         """Start-up is done. From now on the loop must turn."""
@@ -275,7 +283,7 @@ class Health:
         away = any(each.peer is Peer.KAFKA for each in silences)
         lacking_s = None if away else self._lacking_partitions_s(now)  # Kafka itself is what is missing
         if lacking_s is not None:
-            waits.append(self._waiting("partitions", lacking_s, _without_partitions(lacking_s)))
+            waits.append(self._waiting("partitions", lacking_s, self._without_partitions(lacking_s)))
         all_objects = [each for reported in self._objects.values() for each in reported]
         objects = all_objects if self._state is State.RUNNING else []
         waits += [self._waiting(name, now - since, sentence) for name, since, sentence in objects]
@@ -297,7 +305,7 @@ class Health:
         if failing_s is not None and failing_s > self._failing_max_s:
             missing.append(f"Failing for {failing_s:.0f} s: {self._failure}")
         if lacking_s is not None and lacking_s > self._partitions_max_s:
-            missing.append(_without_partitions(lacking_s))
+            missing.append(self._without_partitions(lacking_s))
         if missing:
             return report(Status.UNHEALTHY, " ".join(missing), degraded=True)
         if self._standby:
@@ -343,9 +351,18 @@ class Health:
         return 0.0 if wheel is None else now - wheel
 
     def _lacking_partitions_s(self, now: float) -> float | None:
-        if self._without_since is None or self._spare or self._state is not State.RUNNING:
+        needs_some = self._state is State.RUNNING or self._standby
+        if self._without_since is None or self._spare or not needs_some:
             return None
         return now - self._without_since
+
+    def _without_partitions(self, since_s: float) -> str:
+        what = "the lead" if self._standby else "a partition"
+        return (
+            f"Kafka has not given this instance {what} for {since_s:.0f} s, so it has nothing to do. Another member of its "
+            f"consumer group may have {'it' if self._standby else 'them'}, or may have ended without leaving the group; Kafka then "
+            f"waits for kafka.session.timeout.ms. Look at the group's members, and stop any that should not run."
+        )
 
     def _phase_sentence(self, began_s: float) -> str:
         return f"{self._phase[:1].upper()}{self._phase[1:]}, for {began_s:.0f} s now.{f' {self._phase_mend}' if self._phase_mend else ''}"
@@ -357,11 +374,3 @@ class Health:
 
     def _waiting(self, what: str, since_s: float, sentence: str) -> WaitingFor:
         return WaitingFor(what, since_s, self._wall_clock() - since_s, sentence)
-
-
-def _without_partitions(since_s: float) -> str:
-    return (
-        f"Kafka has not given this instance a partition for {since_s:.0f} s, so it has nothing to do. Another member of its "
-        f"consumer group may have them, or may have ended without leaving the group; Kafka then waits for "
-        f"kafka.session.timeout.ms. Look at the group's members, and stop any that should not run."
-    )

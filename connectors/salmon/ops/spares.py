@@ -2,7 +2,7 @@
 Finds out whether an instance without partitions is a spare, because there are more instances than partitions.
 
 If it is not a spare, something is wrong: another member of the group has more than its share, perhaps one that is dead and has
-not timed out yet. A thread asks Kafka, because the answer may take long and the loop must turn.
+not timed out yet, or one that is not of this sync. A source's lead is the only partition of its group. A thread asks Kafka, because the answer may take long and the loop must turn.
 """
 
 from __future__ import annotations

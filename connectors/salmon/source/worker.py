@@ -159,6 +159,7 @@ class SourceWorker:
                 self._health.turned()
                 if self._stop.is_set():
                     raise Stopping
+            self._health.leading()
             log.info("lead_taken_over", instance=self._instance.id)
         self._health.starting("reading positions")
 

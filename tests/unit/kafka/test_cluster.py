@@ -17,13 +17,14 @@ NOTHING = bytes.fromhex("000000000000ffffffff")
 
 
 class Admin:
-    def __init__(self, *assignments: bytes) -> None:
-        self._assignments = assignments
+    def __init__(self, *assignments: bytes, group: str = "m") -> None:
+        self._assignments, self._group = assignments, group
 
     def list_groups(self, _group: str, *, timeout: float) -> list[Any]:
         assert timeout > 0
         found = [
-            SimpleNamespace(client_id=f"m-{n}", assignment=each) for n, each in enumerate(self._assignments)
+            SimpleNamespace(client_id=f"{self._group}-{n}", assignment=each)
+            for n, each in enumerate(self._assignments)
         ]
         return [SimpleNamespace(error=None, members=found)]
 
@@ -35,7 +36,14 @@ def test_how_many_partitions_each_member_has_is_read_from_its_assignment(
     assignments: tuple[bytes, ...], held: list[int]
 ) -> None:
     """Of all topics together; during a rebalance nobody has any, and nothing is said."""
-    assert partitions_held(Admin(*assignments), "g") == held  # type: ignore[arg-type]
+    assert partitions_held(Admin(*assignments), "m") == held  # type: ignore[arg-type]
+
+
+def test_what_a_stranger_has_is_in_nobodys_hands() -> None:
+    """Another program has joined our group, and works at nothing: it makes no spare of us (case S11)."""
+    for group in ("rdkafka", "m-too", "m"):
+        held = partitions_held(Admin(TWO_TOPICS, NOTHING, group=group), "m")  # type: ignore[arg-type]
+        assert held == ([3, 0] if group == "m" else [])
 
 
 def test_members_are_told_by_the_name_of_their_client() -> None:

@@ -53,6 +53,28 @@ def test_a_standby_is_healthy_and_has_no_task() -> None:
     assert (report.status, report.state) == (Status.HEALTHY, State.UNASSIGNED)
 
 
+def test_a_standby_whose_lead_is_with_nobody_of_ours_is_not_ready_and_says_so() -> None:
+    """A stranger in the group of a source has the lead: the org's edits wait, and nothing is done (case S11)."""
+    clock = Clock()
+    health = Health(clock=clock)
+    health.standing_by()
+    clock.now_s = 40
+    health.turned()
+    report = health.report()
+    assert (report.ready, report.live, report.degraded) == (False, True, True)
+    assert "not given this instance the lead for 40 s" in report.message
+    health.spare(True)
+    report = health.report()
+    assert (report.ready, report.degraded, report.waiting_for) == (True, False, ())
+    health.spare(False)
+    health.leading()
+    health.starting("reading positions")
+    health.running()
+    clock.now_s = 90
+    health.turned()
+    assert health.report().ready, "it has taken the lead"
+
+
 def test_what_ended_it_is_told_as_the_trace() -> None:
     """FAILED, with the reason, as Kafka Connect shows it."""
     health = Health()
