@@ -60,6 +60,7 @@ class UnreadWrites:
     Args:
         next_offsets: Where this instance reads on in each of its partitions.
         decoded: Decodes a value of a topic; None if it cannot be decoded.
+        is_command: Whether a record is a command or a tombstone. Others are passed over; it may raise Unavailable.
         records_max: With more unread records in a partition, it is not known what is owed there.
     """
 
@@ -69,11 +70,12 @@ class UnreadWrites:
         next_offsets: Callable[[], Mapping[Place, int]],
         decoded: Callable[[str, bytes | None], Write | None],
         *,
+        is_command: Callable[[Message], bool] = looks_ours,
         records_max: int = RECORDS_MAX,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._instance, self._next_offsets, self._decoded = instance, next_offsets, decoded
-        self._records_max, self._clock = records_max, clock
+        self._is_command, self._records_max, self._clock = is_command, records_max, clock
         self._reading = threading.Lock()  # held while Kafka is asked; the loop never takes it
         self._consumer: Consumer | None = None  # for the thread that reads
         self._counts: Mapping[str, int] = {}
@@ -160,7 +162,7 @@ class UnreadWrites:
 
         def take(records: Sequence[Message], _: Mapping[Place, int]) -> None:
             read.newest |= {
-                message.key() or b"": message.value() for message in records if looks_ours(message)
+                message.key() or b"": message.value() for message in records if self._is_command(message)
             }
 
         def turned() -> None:

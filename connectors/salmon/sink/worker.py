@@ -126,7 +126,9 @@ class SinkWorker:
             limit=limit,
             unanswered=self._unanswered,
         )
-        self._unread = UnreadWrites(instance, self.buffer.next_offsets, self._putters.decoded)
+        self._unread = UnreadWrites(
+            instance, self.buffer.next_offsets, self._putters.decoded, is_command=self._is_command
+        )
         self._holders = HolderWatch(instance, self._unread.place_of)
         if isinstance(task, LooksUp):
             task.look_up(self._owed)
@@ -197,7 +199,7 @@ class SinkWorker:
             stop=self._stop,
             taken=self._take_waits,
             report=self._report_all,
-            is_command=lambda message: self._fault(message) is None,
+            is_command=self._is_command,
         )
         self._putters.start()
         self._fellows.begin()
@@ -324,6 +326,10 @@ class SinkWorker:
         self._unanswered.read((topic, number), record, message)
         self.buffer.add((topic, number), offset, record, message.value(), message)
         self._look_for_what_it_kept(message, record)
+
+    def _is_command(self, message: Message) -> bool:
+        """Whether it is not foreign. From any thread. Raises Unavailable."""
+        return self._fault(message) is None
 
     def _fault(self, message: Message) -> tuple[DataError, str] | None:
         """

@@ -205,14 +205,15 @@ def test_what_is_not_known_may_be_owed(sync: MemorySync, clock: Clock) -> None:
     it.close()
 
 
-def test_a_foreign_record_hides_nothing(sync: MemorySync, clock: Clock) -> None:
+def test_a_foreign_record_hides_nothing(sync: MemorySync) -> None:
     """It is passed over, as everywhere (case L7)."""
-    it = unread(sync, {}, clock)
+    (one,) = workers(sync, Asking())
     sync.write(KEYS[0], 1)
-    sync.produce(sync.writes(), KEYS[0], b"foreign")
+    for foreign in (b"foreign", b"\0\0\0\0\x63rest"):
+        sync.produce(sync.writes(), KEYS[0], foreign)
     sync.produce(sync.writes(), b"\xff", b"foreign")
-    assert seq(it.owed(OBJECT, KEYS[0])) == 1
-    it.close()
+    assert seq(one._unread.owed(OBJECT, KEYS[0])) == 1
+    one._unread.close()
 
 
 def test_the_loop_does_not_wait_while_a_putter_reads_the_log(
