@@ -69,8 +69,8 @@ class UnreadWrites:
         instance: Instance,
         next_offsets: Callable[[], Mapping[Place, int]],
         decoded: Callable[[str, bytes | None], Write | None],
-        *,
         is_command: Callable[[Message], bool] = looks_ours,
+        *,
         records_max: int = RECORDS_MAX,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
