@@ -30,13 +30,14 @@ from salmon.errors import (
     StartAgain,
     Unavailable,
 )
-from salmon.kafka import clients
+from salmon.kafka import clients, cluster
 from salmon.kafka.dead_letters import dead_letter_headers
 from salmon.kafka.output import Output
 from salmon.kafka.transactions import TransactionalProducer
 from salmon.plugin.contract import Closes, OutcomeKind, SinkRecord, SinkTask, WaitingObject, Watched
 from salmon.runtime.error_limit import ErrorLimit
 from salmon.runtime.instance import Instance
+from salmon.sink.lacking import Lacking
 
 log = structlog.get_logger(__name__)
 
@@ -134,6 +135,9 @@ class EventSink:
         self._instance, self._event, self._topic, self._make = instance, event, topic, carrier
         self._topics = [topic] if replays is None else [topic, replays]
         self._group = f"{instance.group}-{event}"
+        self._lacking = Lacking(
+            self._group, lambda: cluster.partitions_held(instance.clients.admin(), self._group), clock
+        )
         self._stop = Event()
         self._tries = Tries(backoff)
         self._clock = clock
@@ -231,7 +235,7 @@ class EventSink:
         if not self._batch.messages:
             self._limit.nothing_left()
         if not self._batch.messages or self._clock() < self._again_at:
-            self._show(self._trouble)
+            self._show(self._trouble or self._lacking.seen(has_some=bool(self._owned)))
             return
         try:
             self._decode(carrier)

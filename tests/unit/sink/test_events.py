@@ -318,3 +318,35 @@ def test_the_key_of_an_event_is_one_of_a_record() -> None:
     publish(sync, "$oid:65f000000000000000000000")
     (message,) = sync.records(sync.topics.events(EVENT))
     assert decode(message).key == "$$oid:65f000000000000000000000"
+
+
+def test_events_that_wait_because_a_stranger_has_their_partitions_show_in_health(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The sink itself works: without a word, nobody would look at the group of the events (case S11)."""
+    monkeypatch.setattr("salmon.sink.lacking.PARTITIONS_MAX_S", 0.0)
+    monkeypatch.setattr("salmon.sink.events._SHOWN_AFTER_S", 0.0)
+    monkeypatch.setattr("salmon.kafka.cluster.partitions_held", lambda *_: [])
+    sync = MemorySync(partitions=1)
+    topic = sync.topics.events(EVENT)
+    sync.broker.create(topic, 1)
+    group = f"{sync.name}-{CONNECTOR}-{EVENT}"
+    stranger = sync.clients.consumer(group_id=group, client_id="stranger", instance_id="stranger")
+
+    def nothing(*_: object) -> None:
+        """It reads nothing."""
+
+    stranger.subscribe([topic], on_assign=nothing, on_revoke=nothing, on_lost=nothing)
+    stranger.poll(0)
+    publish(sync, "a")
+    sink = Sink()
+    it = event_sink(sync, sink)
+    it._instance.health.running()
+    with running(it) as (run,):
+        waits = eventually(lambda: it._instance.health.report().waiting_for)
+        assert (waits[0].what, group in waits[0].sentence) == (EVENT, True)
+        assert keys(sink) == []
+        stranger.close()
+        eventually(lambda: keys(sink) == ["a"])
+        eventually(lambda: not it._instance.health.report().waiting_for)
+        run.stop()
