@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import ChainMap
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from threading import Event
 from typing import Any, Final
 
@@ -126,7 +126,8 @@ class SinkWorker:
             limit=limit,
             unanswered=self._unanswered,
         )
-        self._unread = UnreadWrites(instance, self.buffer.next_offsets, self._putters.decoded)
+        self._is_ours: Callable[[Message], bool] = lambda message: self._fault(message) is None
+        self._unread = UnreadWrites(instance, self.buffer.next_offsets, self._putters.decoded, self._is_ours)
         self._holders = HolderWatch(instance, self._unread.place_of)
         if isinstance(task, LooksUp):
             task.look_up(self._owed)
@@ -197,7 +198,7 @@ class SinkWorker:
             stop=self._stop,
             taken=self._take_waits,
             report=self._report_all,
-            is_command=lambda message: self._fault(message) is None,
+            is_command=self._is_ours,
         )
         self._putters.start()
         self._fellows.begin()
