@@ -210,7 +210,7 @@ LIVES: Final = (
         "any event ends the hold",
         "6: GONE and EXISTS: until X itself has spoken; an UPDATE may be one that was on its way",
         "model.fold",
-        "    if change.is_row or change.op is not Op.UPDATE:\n        x.held = False\n",
+        "    if change.is_row or told is not Op.UPDATE:\n        x.held = False\n",
         "    x.held = False\n",
     ),
     Mutant(
