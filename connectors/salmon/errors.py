@@ -76,6 +76,11 @@ class RequestRejected(DataError):
         self.fields = fields
         self.words = words
 
+    @property
+    def said(self) -> str:
+        """The server's own word and words."""
+        return f"{self.code}: {self.words}" if self.words else self.code
+
 
 class PositionLost(SalmonError):
     """A source's position is no longer served by its side: what lies between must be read anew."""

@@ -89,7 +89,7 @@ def another_answers(host: str, port: int, sync: str) -> bool:
         connection.close()
     try:
         said = json.loads(answer)
-    except ValueError:
+    except (ValueError, RecursionError):
         return True
     return not isinstance(said, dict) or said.get("sync") != sync
 

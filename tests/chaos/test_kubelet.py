@@ -16,6 +16,8 @@ from support.kubelet.manifests import Probe, config_map, pod_spec
 from support.kubelet.pods import Pod, Surroundings
 from support.waiting import until
 
+pytestmark = pytest.mark.xdist_group("kubelet")  # all pods listen on one address
+
 # A container that answers as its arguments say; it is asked over the pod's own address. `deaf`: SIGTERM does not end it.
 PROGRAM: Final = """
 import http.server, os, signal, sys

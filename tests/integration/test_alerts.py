@@ -120,8 +120,8 @@ def loaded(ring: Ring, prometheus: Prometheus) -> Ring:
 @contextmanager
 def provoked(prometheus: Prometheus, *alerts: str, within_s: float = 60.0) -> Iterator[None]:
     """None of these alerts fires before the block; each has fired soon after it."""
-    before = {name for name in alerts if prometheus.firing(name)}
-    assert before == set(), "nothing is wrong yet"
+    before = {name: prometheus.firing(name) for name in alerts if prometheus.firing(name)}
+    assert before == {}, "nothing is wrong yet"
     yield
     missing = set(alerts)
 
@@ -166,7 +166,7 @@ def test_a_first_load_is_a_backlog_with_a_short_oplog_and_shows_a_plugin_that_fa
 
     def falls_behind() -> bool:
         if not prometheus.has_fired("SalmonBacklog"):
-            loaded.db.contacts.update_many({}, {"$set": {"Phone": f"555 {next(numbers):04}"}})
+            loaded.db.accounts.update_many({}, {"$set": {"Phone": f"555 {next(numbers):04}"}})
         return prometheus.has_fired("SalmonBacklog")
 
     numbers = count()
@@ -298,22 +298,23 @@ def test_a_certificate_that_ends_soon(loaded: Ring, prometheus: Prometheus, tmp_
 
 def test_an_org_that_is_away_and_then_silent(loaded: Ring, prometheus: Prometheus) -> None:
     """It refuses every call, then it answers none; what is late grows older meanwhile, and an edit takes long."""
-    ring, (account, other) = loaded, loaded.ids("Account")[13:15]
-    ring.db.accounts.update_one({"_id": account}, {"$set": {"Phone": "555 0103"}})
-    ring.wait_row("Account", account, lambda seen: seen["Phone"] == "555 0103")
-    ring.sf.Account.update(other, {"Phone": "555 0104"})
-    ring.wait_document("accounts", other, lambda seen: seen.get("Phone") == "555 0104")
+    # Not accounts, of which there were so many quick edits that a slow one is below the 99th percentile.
+    ring, (contact, other) = loaded, loaded.ids("Contact")[13:15]
+    ring.db.contacts.update_one({"_id": contact}, {"$set": {"Phone": "555 0103"}})
+    ring.wait_row("Contact", contact, lambda seen: seen["Phone"] == "555 0103")
+    ring.sf.Contact.update(other, {"Phone": "555 0104"})
+    ring.wait_document("contacts", other, lambda seen: seen.get("Phone") == "555 0104")
     late = ("SalmonNotFresh", "SalmonPositionNearlyLost", "SalmonPollOld", "SalmonWritesUnacknowledged")
-    quiet_again(prometheus, *late)
+    quiet_again(prometheus, "SalmonWaits", *late)
     with provoked(prometheus, "SalmonSideAway", "SalmonWaits", *late):
         fault(ring, "http", api="all", status=503, error_code="SERVER_UNAVAILABLE")
-        fault(ring, "cut_streams")
-        ring.db.accounts.update_one({"_id": account}, {"$set": {"Phone": "555 0105"}})
+        fault(ring, "silence", s=600)  # nor does a stream say that there is nothing
+        ring.db.contacts.update_one({"_id": contact}, {"$set": {"Phone": "555 0105"}})
     with provoked(prometheus, "SalmonServerSilent"), ring.org_suspended():
         until(lambda: prometheus.firing("SalmonServerSilent"), "the silence is noticed", every_s=0.3)
     no_faults(ring)
     with provoked(prometheus, "SalmonSlow"):
-        ring.wait_row("Account", account, lambda seen: seen["Phone"] == "555 0105")
+        ring.wait_row("Contact", contact, lambda seen: seen["Phone"] == "555 0105")
     quiet_again(prometheus, "SalmonSideAway", "SalmonServerSilent", "SalmonWritesUnacknowledged")
 
 

@@ -91,7 +91,9 @@ class RawMember:
         """Join, and return the generation and, of a leader, the members."""
         until(self._has_coordinator, "the group has a coordinator")
         self.ask_to_join()
-        answer = self._answer()
+        answer = self._answer(refused=_NOT_YET)
+        if answer.error:  # the coordinator has moved meanwhile
+            return self._join()
         generation = answer.number(">i")
         for _ in ("protocol", "leader"):
             answer.text()
@@ -160,7 +162,8 @@ class _Answer:
         return self._frame[self._at - length : self._at].decode()
 
     def blob(self) -> None:
-        self._at += max(0, self.number(">i"))
+        length = max(0, self.number(">i"))
+        self._at += length
 
 
 def _text(said: str) -> bytes:

@@ -39,6 +39,9 @@ class WritableOrg(MemoryOrg):
         self.calls: list[tuple[str, list[str]]] = []
         self.refuses: dict[str, RowError] = {}  # by Id, or by Name of a new record
         self.rules: set[str] = set()  # fields that a rule refuses, whose error names none
+        self.forbids: tuple[str, str] | None = (
+            None  # an object and its lookup to others, which forbids to delete them
+        )
         self.unique: str | None = None  # a field of which no two records may have the same value
         self.bulk_max: int | None = None  # a trigger fails for all records of a call with more
         self.throws_at: set[str] = set()  # Names at which a trigger throws, and takes its whole call with it
@@ -79,8 +82,11 @@ class WritableOrg(MemoryOrg):
         results = []
         for native_id in ids:
             there = next((name for name, rows in self.records.items() if native_id in rows), None)
+            name, field = self.forbids or ("", "")
             if there is None:
                 results.append(RowResult(False, None, (RowError("ENTITY_IS_DELETED"),)))
+            elif any(row.get(field) == native_id for row in self.records.get(name, {}).values()):
+                results.append(RowResult(False, None, (RowError("DELETE_FAILED", (), "Sie hängen daran"),)))
             else:
                 self.remove(there, native_id, "2001-09-09T01:46:40Z")
                 results.append(RowResult(True, native_id))

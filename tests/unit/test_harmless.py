@@ -78,6 +78,17 @@ def test_lines_tables_consoles_and_json_escape_what_they_are_given(
     assert "\ntwo\n" in shown.out
 
 
+def test_what_looks_like_markup_in_a_value_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """A closing tag without its opening one would end the command, a link would be the terminal's own, `:fish:` another text."""
+    like_markup = "[/b] [red]a[/red] [link=https://evil.example]b[/link] :fish: c\\"
+    rows = terminal.table(box=None, pad_edge=False)
+    rows.add_column("x")
+    rows.add_row(like_markup)
+    terminal.out().print(rows)
+    terminal.out().print(like_markup, markup=False)
+    assert capsys.readouterr().out.split("\n") == ["x".ljust(len(like_markup)), like_markup, like_markup, ""]
+
+
 @pytest.mark.parametrize("error", [SetupError(EVIL), ConfigError(EVIL), RuntimeError(EVIL)])
 def test_errors_are_told_harmlessly(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: Exception

@@ -1,7 +1,7 @@
 """
 Imports point one way: each room may import from those that stand below it, there is no circle, and no string upward.
 
-The order is DESIGN's (section 12): addresses, errors, backoff, calls, closing, harmless, locks, ports; model, plugin; kafka and the two sides; ops, runtime, config; the
+The order is DESIGN's (section 12): addresses, errors, backoff, calls, closing, harmless, locks, ports, scratch; model, plugin; kafka and the two sides; ops, runtime, config; the
 workers; app, which puts them together; the operator's questions; demo and cli. The simulator and the
 embedded servers are tools of their own. A room that needs another one says so here, in one line.
 """
@@ -21,7 +21,7 @@ import salmon
 
 PACKAGE: Final = Path(salmon.__file__).parent
 
-_BASE: Final = {"addresses", "errors", "backoff", "calls", "closing", "harmless", "locks", "ports"}
+_BASE: Final = {"addresses", "errors", "backoff", "calls", "closing", "harmless", "locks", "ports", "scratch"}
 _FACTS: Final = {"errors", "model"}
 _CONTRACT: Final = _BASE | {"model", "plugin"}
 _WIRES: Final = _CONTRACT | {"transforms", "kafka", "salesforce", "mongodb"}
@@ -50,6 +50,7 @@ MAY_IMPORT: Final[Mapping[str, set[str]]] = {
     "closing": set(),
     "locks": set(),
     "ports": set(),
+    "scratch": {"locks"},
     "model": {"errors"},
     "plugin": _FACTS | {"calls"},
     "transforms": _FACTS | {"plugin"},

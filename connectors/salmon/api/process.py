@@ -58,6 +58,7 @@ from salmon.ops.server import HttpServer
 from salmon.ops.tls import Tls
 from salmon.runtime import open_files, schemas
 from salmon.runtime.lifecycle import DRAIN_DEADLINE_S, Lifecycle
+from salmon.runtime.reached import Reached
 from salmon.runtime.retry import Retrying, Stopping
 from salmon.runtime.watchdog import LastResort, Watchdog
 from salmon.source.worker import FIRST_CONTACT_MAX_S
@@ -189,7 +190,10 @@ class Serving:
         self._live, self._served, self._metrics, self._switch = live, served, metrics, switch
         self._stop = Event()
         self._health, self._probes = served.health, Probes(served.health.calls)
-        self._was_reached = os.environ.pop(REACHED_VARIABLE, "") == "1"
+        config = live.config
+        where = (NAME, config.mongodb.hosts, config.schema_registry.url)
+        self._reached = Reached(config.merge.state_dir, config.name, where)
+        self._was_reached = os.environ.pop(REACHED_VARIABLE, "") == "1" or self._reached.before()
         self._settling: Settling | None = None
         self._reports: Reports | None = None
 
@@ -242,11 +246,14 @@ class Serving:
             lambda: schemas.await_schemas(
                 registry, config.topic_names, config.objects, stop=self._stop, health=self._health
             ),
+            refused_too=self._was_reached,
         )
+        self._reached.note()
         database = database_of(client, config.mongodb)
         retrying.until_it_works(
             "preparing the collection of requests",
             lambda: idempotency.prepare(database, settings_of(config).idempotency_kept_s),
+            refused_too=self._was_reached,
         )
         access = self._access(client)
         known = Known(schemas_found, {})

@@ -61,14 +61,14 @@ class Making:
         config, side = self.live.config, self.instance.side
         sink = discovery.sink_factory(side)(config.settings_of(side), self.live.objects_of(side), config.name)
         self.watch(side, sink)
-        written = [
-            name for name, each in config.objects_of(side).items() if each.direction in ("both", direction)
-        ]
+        objects = config.objects_of(side)
+        written = [name for name, each in objects.items() if each.direction in ("both", direction)]
         worker = SinkWorker(
             self.instance,
             sink,
             schemas(),
             written,
+            unread=[name for name in written if objects[name].direction == direction],
             guards=self.live.guards_of(written),
             graces=self.live.graces_of(written),
             first_contact_max_s=math.inf if self.was_reached else FIRST_CONTACT_MAX_S,

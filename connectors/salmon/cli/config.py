@@ -101,7 +101,7 @@ def explain(
         for heading in ("KEY", "VALUE", "FROM"):
             shown.add_column(heading, overflow="fold")
         for each in found:
-            shown.add_row(_plain(each.key), _plain(each.value), _plain(each.source))
+            shown.add_row(each.key, each.value, each.source)
         out().print(shown)
     else:
         for each in found:
@@ -177,11 +177,3 @@ def _sentences(setting: Setting) -> list[str]:
         lines.append(f"    Accepts: {setting.accepts}.")
     change = "counts on SIGHUP, without a restart" if setting.reload else "needs a restart of the processes"
     return [*lines, f"    A change {change}."]
-
-
-def _plain(text: str) -> str:
-    from rich.markup import escape
-
-    from salmon.harmless import harmless
-
-    return escape(harmless(text))

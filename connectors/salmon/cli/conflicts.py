@@ -40,7 +40,9 @@ app = typer.Typer(
 )
 
 _ObjectOption = Annotated[str | None, typer.Option("--object", help="Only this object.")]
-_KeyOption = Annotated[str | None, typer.Option("--key", help="Only the record with this key.")]
+_KeyOption = Annotated[
+    str | None, typer.Option("--key", help="Only the record with this key, Salesforce Id or _id.")
+]
 _FieldOption = Annotated[
     str | None,
     typer.Option(
@@ -71,7 +73,14 @@ def _list(
     from salmon.story.conflicts import ConflictFilter, listed
     from salmon.story.lookup import Lookup
 
-    asked = ConflictFilter(object_name, key, field, moment(since, "--since"), moment(until, "--until"), held)
+    asked = ConflictFilter(
+        object_name,
+        field=field,
+        since_ms=moment(since, "--since"),
+        until_ms=moment(until, "--until"),
+        held=held,
+        text=key,
+    )
     settings = configured(config)
     with Lookup(settings) as lookup, watched("reading conflicts", shown=not as_json) as progress:
         found = listed(lookup, asked, limit=limit, progress=progress)
@@ -79,15 +88,13 @@ def _list(
     if as_json:
         print_json({"conflicts": rows, "more": found.more})
         return
-    from rich.markup import escape
-
     shown = table(box=None, pad_edge=False)
     for heading in ("id", "at", "object", "key", "field", "stood", "came", "policy", "won"):
         shown.add_column(heading)
     for each in rows:
         cells = [each["id"], each["at"], each["object"], each["key"], each["field"]]
         cells += [_short(each["standing"]), _short(each["challenger"]), each["policy"], _won(each)]
-        shown.add_row(*map(escape, cells))
+        shown.add_row(*cells)
     if rows:
         out().print(shown)
     else:
@@ -201,7 +208,7 @@ def _resolve(
         if what:
             decisions = [decide(lookup, what[0], what[1], what[2:], taken, progress=progress)]
         else:
-            asked = ConflictFilter(object_name, key, field, held=True)
+            asked = ConflictFilter(object_name, field=field, held=True, text=key)
             decisions = decide_all(lookup, asked, taken, progress=progress)
         resolved = enter(lookup, decisions, by=by or getpass.getuser(), reason=reason, wait_s=wait_s)
         rows = [_resolved_dict(lookup, each) for each in resolved]

@@ -8,7 +8,6 @@ import os
 import shlex
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,6 +34,7 @@ from salmon.cli.terminal import (
     table,
 )
 from salmon.errors import ConfigError, DataError
+from salmon.scratch import scratch
 
 if TYPE_CHECKING:
     from salmon.dlq.editing import Draft
@@ -56,7 +56,9 @@ _Ids = Annotated[
 _Id = Annotated[str, typer.Argument(metavar="ID", help="An id from `salmon dlq list`.")]
 _Connector = Annotated[str | None, typer.Option("--connector", help="Only the queue of this connector.")]
 _Object = Annotated[str | None, typer.Option("--object", help="Only this object or platform event.")]
-_Key = Annotated[str | None, typer.Option("--key", help="Only the record, or event, with this key.")]
+_Key = Annotated[
+    str | None, typer.Option("--key", help="Only the record, or event, with this key, Salesforce Id or _id.")
+]
 _Code = Annotated[str | None, typer.Option("--code", help="Only this error code, as the list shows it.")]
 _Since = Annotated[str | None, typer.Option("--since", help=f"Only letters since this time: {WHEN}.")]
 _All = Annotated[bool, typer.Option("--all", help="All letters that were not dealt with.")]
@@ -381,7 +383,7 @@ def _readable(value: bytes | None) -> Any:
     """The value, if it is JSON: what a source sets aside is."""
     try:
         return json.loads(value or b"")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 
@@ -409,8 +411,8 @@ def _from_editor(draft: Draft, *, ask: Callable[[str], bool] = typer.confirm) ->
             "No editor is known: set EDITOR, e.g. EDITOR=nano, or give the fields by --fields FILE."
         )
     # Only its owner may read it: it holds a record's values.
-    with tempfile.TemporaryDirectory(prefix="salmon-") as folder:
-        file = Path(folder) / "fields.yaml"
+    with scratch("dlq-edit") as folder:
+        file = folder / "fields.yaml"
         _write_new(file, draft.text().encode())
         while True:
             try:

@@ -105,8 +105,6 @@ def _find(settings: SyncConfig, wanted: Wanted, *, as_json: bool) -> bool:
 
 
 def _show_found(found: Mapping[str, Found]) -> None:
-    from rich.markup import escape
-
     shown = table(box=None, pad_edge=False)
     heads = (
         "matched already",
@@ -128,7 +126,7 @@ def _show_found(found: Mapping[str, Found]) -> None:
             each.only_salesforce,
             each.only_mongodb,
         )
-        shown.add_row(escape(name), *(f"{count:,}" for count in counts))
+        shown.add_row(name, *(f"{count:,}" for count in counts))
     out().print(shown)
 
 

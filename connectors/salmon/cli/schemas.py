@@ -230,7 +230,7 @@ def generated(file: Path) -> dict[str, Any]:
 
     try:
         return schema_of_describe(json.loads(file.read_text(encoding="utf-8"))).to_avro()
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ConfigError(
             f"{file}: is not an object's describe ({type(error).__name__}: {error}). Save the answer of "
             f"GET /services/data/v64.0/sobjects/NAME/describe as it is."

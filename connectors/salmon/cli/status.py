@@ -112,7 +112,7 @@ def _read_loosely(config: Path) -> Mapping[str, Any]:
 
 def show_processes(seen: Sequence[ProcessReport], console: Console) -> None:
     """Print the processes."""
-    from rich.markup import escape
+    from rich.text import Text
 
     from salmon.status.overview import budgets_of, former_path_writes
 
@@ -121,12 +121,12 @@ def show_processes(seen: Sequence[ProcessReport], console: Console) -> None:
         processes.add_column(heading, justify="right" if heading in _NUMBERS else "left")
     for each in seen:
         processes.add_row(
-            escape(each.connector),
-            f"[{_STYLES.get(each.status, 'red')}]{escape(each.status)}[/]",
+            each.connector,
+            Text(each.status, style=_STYLES.get(each.status, "red")),
             f"{each.samples.total('salmon_deferred_records'):,.0f}",
             f"{each.samples.total('salmon_api_calls_total'):,.0f}",
-            escape(each.url),
-            escape(each.says),
+            each.url,
+            each.says,
         )
     console.print(processes)
     for each in seen:

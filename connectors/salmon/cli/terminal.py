@@ -124,16 +124,19 @@ def console(**settings: Any) -> Console:
         def print(self, *objects: Any, **how: Any) -> None:
             super().print(*(harmless(each) if isinstance(each, str) else each for each in objects), **how)
 
-    return HarmlessConsole(highlight=False, **settings)
+    return HarmlessConsole(highlight=False, emoji=False, **settings)
 
 
 def table(**settings: Any) -> Table:
-    """Return a table that escapes the texts of its cells, except for markup."""
+    """Return a table that shows the texts of its cells as they are, escaped: `[red]` in a value is no colour. A coloured cell is a rich Text."""
     from rich.table import Table
+    from rich.text import Text
 
     class HarmlessTable(Table):
         def add_row(self, *cells: Any, **how: Any) -> None:
-            super().add_row(*(harmless(each) if isinstance(each, str) else each for each in cells), **how)
+            super().add_row(
+                *(Text(harmless(each)) if isinstance(each, str) else each for each in cells), **how
+            )
 
     return HarmlessTable(**settings)
 

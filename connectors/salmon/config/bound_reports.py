@@ -51,7 +51,7 @@ def bound_to_org(config: SyncConfig, describe: Callable[[str], Mapping[str, Any]
             schemas[name] = schema.with_computed(settings.computed(schema))
         except RequestRejected as error:
             troubles[name] = (
-                f"The org has no object {name}, or hides it from the integration user ({error.code})."
+                f"The org has no object {name}, or hides it from the integration user ({error.said})."
             )
         except ConfigError as error:
             troubles[name] = str(error)

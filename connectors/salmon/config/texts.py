@@ -15,7 +15,9 @@ from salmon.addresses import is_broker
 from salmon.kafka.properties import BROKERS
 
 SECRET_PROPERTY: Final = re.compile(
-    r"password|secret|\.pem$|sasl\.oauthbearer\.(config|assertion\.private)|sasl\.jaas"
+    # What is misspelt is hidden, too: librdkafka refuses it only when a process starts.
+    r"pas+w|passphrase|pwd|secret|credential|token$|key$|\.pem$|sasl\.oauthbearer\.(config|assertion\.private)|sasl\.jaas",
+    re.IGNORECASE,
 )
 _SECRETS: Final = frozenset(
     {

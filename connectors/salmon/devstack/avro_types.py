@@ -72,7 +72,7 @@ def parse(text: str) -> AvroType:
     """
     try:
         return _Parser().type(json.loads(text), namespace="", depth=0)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadSchema(f"the schema is not JSON: {error}") from None
 
 

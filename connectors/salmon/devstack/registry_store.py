@@ -256,7 +256,7 @@ class RegistryStore:
         for number, line in enumerate(lines, 1):
             try:
                 self._apply(json.loads(line))
-            except (ValueError, KeyError, DataError):
+            except (ValueError, KeyError, DataError, RecursionError):
                 raise SetupError(
                     f"{self._file}, line {number}: not a line of this registry. Restore the file, or remove it and "
                     f"register all schemas again."

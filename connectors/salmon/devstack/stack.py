@@ -244,7 +244,7 @@ def _read_note(root: Path) -> _Note | None:
         return _Note(processes, content["answer"], content["options"])
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise SetupError(
             f"{file} was not written by `salmon dev up`. Choose another folder, or delete the file if no server runs in this one."
         ) from None

@@ -18,19 +18,22 @@ import yaml
 from salmon.dlq.letters import Handled, LetterFilter, StoredLetter, one
 from salmon.dlq.replaying import EDITED, Mend, Plan, Planner, deal
 from salmon.errors import ConfigError, DataError, SchemaMismatch
+from salmon.harmless import harmless
 from salmon.kafka.codecs.events import Events
 from salmon.kafka.codecs.outbox import Documents
 from salmon.kafka.codecs.registry import object_schema
 from salmon.kafka.codecs.serdes import Writes
 from salmon.kafka.output import Output
 from salmon.model.change import OPERATOR, OWNED_BY_MERGE, SALESFORCE, Op, Value
-from salmon.model.convert import choices, from_text
+from salmon.model.convert import choices
 from salmon.model.event_schema import EVENT_UUID
 from salmon.model.schema import FieldSchema, Kind
 from salmon.model.state import Park, State
 from salmon.story.formatting import shown
 from salmon.story.lookup import Lookup
 from salmon.story.resolving import Decision
+from salmon.story.typed import require_holdable
+from salmon.transforms.exact import from_text_exactly
 
 _BYTES_MAX: Final = 16 * 1024 * 1024  # of the text: twice the largest record
 _NULL: Final = "tag:yaml.org,2002:null"
@@ -69,7 +72,7 @@ class Draft:
 
         Raises:
             ConfigError: the text is not valid YAML, names an unknown field, or changes nothing.
-            SchemaMismatch: a value does not fit its field.
+            SchemaMismatch: a value does not fit its field, or Salesforce cannot hold it.
             DataError: the record may not be edited so.
         """
         read = fields_of(text, self.schema)
@@ -78,6 +81,8 @@ class Draft:
             raise ConfigError(
                 f"Nothing was changed, so nothing was sent. `salmon dlq replay {self.letter.id}` sends it as it is."
             )
+        for name, value in changed.items():
+            require_holdable(self.schema[name], value)
         return self.plan({**self.fields, **changed}, changed)
 
 
@@ -188,7 +193,7 @@ def fields_of(text: str, schema: Mapping[str, FieldSchema]) -> dict[str, Value]:
         raise ConfigError(
             f"The edited text is not valid YAML ({place}). Put the value there in quotes."
         ) from None
-    except yaml.YAMLError:
+    except (yaml.YAMLError, RecursionError):
         raise ConfigError("The edited text is not valid YAML.") from None
     if not isinstance(node, yaml.MappingNode):
         raise ConfigError("The edited text has no fields: write one line for each, e.g. `Name: Acme`.")
@@ -208,7 +213,7 @@ def fields_of(text: str, schema: Mapping[str, FieldSchema]) -> dict[str, Value]:
 
 def _value_of(field: FieldSchema, node: yaml.Node) -> Value:
     if isinstance(node, yaml.ScalarNode):
-        return None if node.tag == _NULL else from_text(field, node.value)
+        return None if node.tag == _NULL else from_text_exactly(field, node.value)
     parts = node.value if isinstance(node, yaml.SequenceNode) else ()
     if field.kind is Kind.STRINGS and all(isinstance(part, yaml.ScalarNode) for part in parts):
         return choices(part.value for part in parts)
@@ -223,8 +228,9 @@ def _plain(value: Value, field: FieldSchema | None) -> Any:
 
 
 def _explained(letter: StoredLetter) -> Iterator[str]:
-    yield f"{letter.subject} {letter.key_text}, dead letter {letter.id}".replace("\n", " ")
-    yield f"{letter.code}: {letter.reason}".replace("\n", " ")
+    # A line break of any kind would end the comment, and what follows it would be taken for a field.
+    yield harmless(f"{letter.subject} {letter.key_text}, dead letter {letter.id}")
+    yield harmless(f"{letter.code}: {letter.reason}")
     yield "Correct the fields, save and close. A line that you remove stays as it is; an empty value clears the field."
 
 

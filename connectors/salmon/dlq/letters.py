@@ -116,7 +116,14 @@ class Handled:
 
 @dataclass(frozen=True, slots=True)
 class LetterFilter:
-    """Which letters are asked for; None: any. *ids*: as StoredLetter.id. *handled*: also those that were dealt with."""
+    """
+    Which letters are asked for; None: any.
+
+    Args:
+        ids: As StoredLetter.id.
+        key: What a person gives for it (see Lookup.keys_meant).
+        handled: Also those that were dealt with.
+    """
 
     ids: tuple[str, ...] = ()
     queue: str | None = None
@@ -126,12 +133,12 @@ class LetterFilter:
     since_ms: int | None = None
     handled: bool = False
 
-    def takes(self, letter: StoredLetter) -> bool:
-        """Whether the letter is asked for, apart from whether it was dealt with."""
+    def takes(self, letter: StoredLetter, keys: frozenset[str] | None) -> bool:
+        """Whether the letter is asked for, apart from whether it was dealt with. *keys*: what its key stands for."""
         return (
             (not self.ids or letter.id in self.ids)
             and self.subject in (None, letter.subject)
-            and self.key in (None, letter.key_text)
+            and (keys is None or letter.key_text in keys)
             and self.code in (None, letter.code)
             and (self.since_ms is None or letter.at_ms >= self.since_ms)
         )
@@ -253,13 +260,14 @@ def read(
 
     Raises: as found().
     """
+    keys = None if asked.key is None else lookup.keys_like(asked.subject, asked.key)
     for queue in asked.queues(lookup.config.roster.connectors):
         topic = lookup.topics.dlq(queue)
         offsets = [int(text.rpartition("/")[2]) for text in asked.ids if text.startswith(f"{queue}/")]
 
         def taken(message: Message, queue: str = queue) -> None:
             letter = StoredLetter.of(queue, message)
-            if asked.takes(letter):
+            if asked.takes(letter, keys):
                 take(letter)
 
         scans.scan(

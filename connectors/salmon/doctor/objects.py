@@ -78,12 +78,20 @@ class ObjectChecks:
                 fail,
                 "access",
                 "access",
-                f"The org has no object {name}, or hides it from the user ({error.code}).",
+                f"The org has no object {name}, or hides it from the user ({error.said}).",
                 f"Correct the name under `objects`, or give the user Read of {name} in a permission set.",
             )
             return
         fields = {field["name"]: field for field in describe["fields"]}
         yield self._access(describe)
+        if "Id" not in fields:
+            yield self._line(
+                fail,
+                "id",
+                "Id",
+                f"The org's describe of {name} has no field Id, so its records cannot be identified.",
+                f"Remove {name} from `objects`, or ask whoever runs the org or a proxy in front of it.",
+            )
         if is_polled(self._config) and STAMP not in fields:
             yield self._line(
                 fail,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -97,10 +98,14 @@ def shares(admin: AdminClient, group: str, topics: Collection[str]) -> Shares:
     """
     Return how *group* has shared out the partitions of *topics*.
 
+    Another program's member of the group is left out: whatever it has, nobody works at.
+
     Raises:
         Unavailable, SetupError: the brokers' answer.
     """
-    held = [member.partitions for member in members(admin, group)]
+    # As Instance.id: the group and an ordinal.
+    ours = re.compile(rf"{re.escape(group)}-\d+")
+    held = [each.partitions for each in members(admin, group) if ours.fullmatch(each.client_id)]
     counts = partition_counts(admin, timeout_s=_TIMEOUT_S)
     return Shares(held, max(0, sum(counts.get(topic, 0) for topic in topics) - sum(held)))
 

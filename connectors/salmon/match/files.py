@@ -20,7 +20,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 from salmon.errors import ConfigError
 from salmon.match.pairing import Line
@@ -108,9 +108,11 @@ class Folder:
         path = self.file(name, Kind.REFUSED)
         try:
             path.unlink(missing_ok=True)
-            rows = [[pair.id, _cell_of_key(pair.key), reason] for pair, reason in refused]
+            rows = [
+                [pair.id, _cell_of_key(pair.key), *_cells([reason], [_REASON])] for pair, reason in refused
+            ]
             if rows:
-                with path.open("w", newline="", encoding="utf-8") as out:
+                with _new(path) as out:
                     csv.writer(out).writerows([[ID, KEY, _REASON], *rows])
         except OSError as error:
             raise _not_writable(self.path, error) from error
@@ -162,7 +164,7 @@ class PairsFile:
 
 
 def _write(path: Path, kind: Kind, lines: Iterable[Line], fields: Sequence[str]) -> int:
-    """Write a new file, for its owner alone, since it shows values of records. Returns the number of lines."""
+    """Write a new file. Returns the number of lines."""
     has_id, has_key = kind is not Kind.ONLY_MONGODB, kind is not Kind.ONLY_SALESFORCE
     has_reason = kind is Kind.DOUBTS
     head = [ID] * has_id + [KEY] * has_key + [_REASON] * has_reason
@@ -170,8 +172,7 @@ def _write(path: Path, kind: Kind, lines: Iterable[Line], fields: Sequence[str])
     head += [f"{field} in MongoDB" for field in fields] * has_key
     count = 0
     path.unlink(missing_ok=True)
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w", newline="", encoding="utf-8") as out:
+    with _new(path) as out:
         writer = csv.writer(out)
         writer.writerow(head)
         for line in lines:
@@ -180,6 +181,12 @@ def _write(path: Path, kind: Kind, lines: Iterable[Line], fields: Sequence[str])
             writer.writerow(row)
             count += 1
     return count
+
+
+def _new(path: Path) -> TextIO:
+    """A new file, for its owner alone: it shows values of records, as an org's reasons may do too."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    return os.fdopen(handle, "w", newline="", encoding="utf-8")
 
 
 def _part(path: Path) -> Path:

@@ -71,7 +71,7 @@ class Mark:
             if mark.pop("format") != _FORMAT:
                 return None
             return cls(Origin(**mark["origin"]), int(mark["offset"]), int(mark["at_ms"]))
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
 
 

@@ -85,6 +85,12 @@ class MongoConfig(BaseModel):
             raise ValueError("must not be admin, local or config, which are reserved by MongoDB")
         return value
 
+    @property
+    def hosts(self) -> str:
+        """The servers as the connection string has them, without user, password and options."""
+        written = self.uri.get_secret_value().partition("://")[2].partition("?")[0]
+        return written.rpartition("@")[2].partition("/")[0]
+
 
 def option_names(uri: str) -> list[str]:
     """

@@ -30,6 +30,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from bson.binary import UUID_SUBTYPE, Binary
+from bson.codec_options import DatetimeConversion
 from bson.datetime_ms import DatetimeMS
 from bson.decimal128 import Decimal128
 from bson.errors import BSONError
@@ -41,11 +42,14 @@ from bson.objectid import ObjectId
 from bson.timestamp import Timestamp
 
 from salmon.errors import BadRecordKey
+from salmon.mongodb.mismatches import bson_type
 
 KEY_BYTES_MAX: Final = 255  # the key's place in Salesforce, Salmon_Id__c, is text(255)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _INT32_MIN, _INT32_MAX = -(2**31), 2**31 - 1
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
+_AS_STORED: Final = CANONICAL_JSON_OPTIONS.with_options(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
+_NOT_JSON: Final = (ValueError, TypeError, RecursionError, BSONError)
 _DIGITS: Final = Context(prec=34)  # of a Decimal128
 
 
@@ -109,8 +113,8 @@ def keys_of_untyped(text: str) -> list[str]:
     with contextlib.suppress(ValueError, ArithmeticError):
         meant += [key_of(Decimal128(text)), key_of(float(text))]
     if text[:1] == "{":
-        with contextlib.suppress(ValueError, TypeError, BSONError, BadRecordKey):
-            meant.append(key_of(from_extended_json(text, json_options=CANONICAL_JSON_OPTIONS)))
+        with contextlib.suppress(*_NOT_JSON, BadRecordKey):
+            meant.append(key_of(from_extended_json(text, json_options=_AS_STORED)))
     return [*meant, f"${text}"]
 
 
@@ -123,8 +127,8 @@ def why_no_key(text: str) -> tuple[str, str] | None:
     if text.startswith("$"):
         meant = text[1:] or text  # a key already, as it is stored
     elif text[:1] in ("{", "[", '"'):
-        with contextlib.suppress(ValueError, TypeError, BSONError):
-            meant = from_extended_json(text, json_options=CANONICAL_JSON_OPTIONS)
+        with contextlib.suppress(*_NOT_JSON):
+            meant = from_extended_json(text, json_options=_AS_STORED)
     try:
         key_of(meant)
     except BadRecordKey as error:
@@ -155,7 +159,7 @@ def _tagged(document_id: Any) -> str:  # one case per type
             return _tagged_binary(document_id, getattr(document_id, "subtype", 0))
         case _:
             raise BadRecordKey(
-                f"an _id of type {type(document_id).__name__} cannot be a record key. Use text, an ObjectId, a number, "
+                f"an _id of type {bson_type(document_id)} cannot be a record key. Use text, an ObjectId, a number, "
                 f"a date or a UUID."
             )
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
+from types import NoneType
 from typing import Any, Final
 from uuid import UUID
 
@@ -23,6 +25,7 @@ from bson.timestamp import Timestamp
 from salmon.errors import BadRecordKey, DataError, SchemaMismatch
 from salmon.model.change import NO_RECORD_KEY, NOT_OF_TYPE, Misfit
 from salmon.model.schema import FieldSchema, Kind
+from salmon.transforms.exact import is_time
 
 _NUMBERS: Final = (int, float, Decimal, Decimal128)
 _KINDS_OF_NUMBER: Final = frozenset({Kind.INT, Kind.LONG, Kind.DOUBLE, Kind.DECIMAL})
@@ -61,6 +64,7 @@ _NAMES: Final[Mapping[type, str]] = {
     dict: "Object",
     DBRef: "Object",
     MinKey: "MinKey",
+    NoneType: "Null",
     MaxKey: "MaxKey",
 }
 
@@ -75,6 +79,18 @@ def blocked(field: FieldSchema, above: str, shown: Any) -> SchemaMismatch:
     return _mismatch(field, f"{above} must be a document, not {bson_type(shown)}")
 
 
+def require_time(field: FieldSchema, shown: Any) -> None:
+    """Raise SchemaMismatch: it is no time of day, or one with more than milliseconds, which would be cut off."""
+    if type(shown) is not str or not is_time(shown):
+        raise _mismatch(field, f"must be {_WANTED[Kind.TIME]}")
+
+
+def misformed(field: FieldSchema, shown: Any, expected: str) -> SchemaMismatch:
+    """Return the error about a value that is not of the form that `transforms` gives its field."""
+    kind = bson_type(shown)
+    return _mismatch(field, f"this {kind} is not {expected}, the form that `transforms` gives the field")
+
+
 def explained(field: FieldSchema, shown: Any, error: SchemaMismatch) -> SchemaMismatch:
     """
     Return *error* about a value in a document in words that the author of the document understands.
@@ -84,18 +100,7 @@ def explained(field: FieldSchema, shown: Any, error: SchemaMismatch) -> SchemaMi
     """
     kind, wanted = bson_type(shown), _WANTED[field.kind]
     if field.kind in _KINDS_OF_NUMBER and isinstance(shown, _NUMBERS) and not isinstance(shown, bool):
-        number = shown.to_decimal() if isinstance(shown, Decimal128) else Decimal(shown)
-        if not number.is_finite():
-            name = "NaN" if number.is_nan() else "Infinity" if number > 0 else "-Infinity"
-            return _mismatch(field, f"must be {wanted}, not {name}")
-        if field.kind in (Kind.INT, Kind.LONG):
-            most = _INT32_MAX if field.kind is Kind.INT else _INT64_MAX
-            if abs(number) > most:
-                size = f"too {'large' if number > 0 else 'small'}"
-                bound = f"at {'most' if number > 0 else 'least'} {most if number > 0 else -most - 1}"
-                return _mismatch(field, f"{kind} is {size} ({bound})", f"{kind} {shown} is {size} ({bound})")
-            return _mismatch(field, f"must be {wanted}, not {kind} with a fraction")
-        return error
+        return _explained_number(field, shown, error)
     if field.kind is Kind.STRINGS and isinstance(shown, (list, tuple)):
         return _mismatch(field, f"must be {wanted}, not Array with other values")
     if field.kind in (Kind.DATE, Kind.DATETIME) and isinstance(shown, DatetimeMS):
@@ -107,6 +112,35 @@ def explained(field: FieldSchema, shown: Any, error: SchemaMismatch) -> SchemaMi
     if field.kind is Kind.TIME and type(shown) is str:
         return _mismatch(field, f"must be {wanted}")
     return _mismatch(field, f"must be {wanted}, not {kind}")
+
+
+def _explained_number(field: FieldSchema, shown: Any, error: SchemaMismatch) -> SchemaMismatch:
+    kind, wanted = bson_type(shown), _WANTED[field.kind]
+    number = shown.to_decimal() if isinstance(shown, Decimal128) else Decimal(shown)
+    if not number.is_finite():
+        name = "NaN" if number.is_nan() else "Infinity" if number > 0 else "-Infinity"
+        return _mismatch(field, f"must be {wanted}, not {name}")
+    if (bound := _exceeded(field, number)) is not None:
+        size = f"is too {'large' if number > 0 else 'small'} ({bound})"
+        return _mismatch(field, f"{kind} {size}", f"{kind} {shown} {size}")
+    if field.kind in (Kind.INT, Kind.LONG):
+        return _mismatch(field, f"must be {wanted}, not {kind} with a fraction")
+    return error
+
+
+def _exceeded(field: FieldSchema, number: Decimal) -> str | None:
+    """The bound that the number is beyond, in words; None if it is within the field's bounds."""
+    match field.kind:
+        case Kind.INT | Kind.LONG:
+            most = _INT32_MAX if field.kind is Kind.INT else _INT64_MAX
+            bound = f"at {'most' if number > 0 else 'least'} {most if number > 0 else -most - 1}"
+            return bound if abs(number) > most else None
+        case Kind.DECIMAL:
+            digits = max(field.precision, 1) - field.scale
+            beyond = 10**digits - Decimal(5).scaleb(-field.scale - 1)  # what is rounded to one digit more
+            return f"at most {digits} digits before the point" if abs(number) >= beyond else None
+        case _:
+            return "no double is so large" if math.isinf(float(number)) else None
 
 
 def bson_type(shown: Any) -> str:

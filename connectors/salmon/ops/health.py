@@ -153,7 +153,10 @@ class Health:
             self._phase, self._phase_mend = doing, mend
 
     def standing_by(self) -> None:
-        """Another instance is the leader. This one takes over when that one ends."""
+        """
+        Another member of the group has the lead. This one takes over when that one ends; spare() says whether it is one
+        of ours.
+        """
         with self._lock:
             self._standby = True
             self._partitions, self._without_since, self._spare = 0, self._clock(), True
@@ -279,7 +282,7 @@ class Health:
         away = any(each.peer is Peer.KAFKA for each in silences)
         lacking_s = None if away else self._lacking_partitions_s(now)  # Kafka itself is what is missing
         if lacking_s is not None:
-            waits.append(self._waiting("partitions", lacking_s, _without_partitions(lacking_s)))
+            waits.append(self._waiting("partitions", lacking_s, self._without_partitions(lacking_s)))
         all_objects = [each for reported in self._objects.values() for each in reported]
         objects = all_objects if self._state is State.RUNNING else []
         waits += [self._waiting(name, now - since, sentence) for name, since, sentence in objects]
@@ -301,7 +304,7 @@ class Health:
         if failing_s is not None and failing_s > self._failing_max_s:
             missing.append(f"Failing for {failing_s:.0f} s: {self._failure}")
         if lacking_s is not None and lacking_s > self._partitions_max_s:
-            missing.append(_without_partitions(lacking_s))
+            missing.append(self._without_partitions(lacking_s))
         if missing:
             return report(Status.UNHEALTHY, " ".join(missing), degraded=True)
         if self._standby:
@@ -352,6 +355,15 @@ class Health:
             return None
         return now - self._without_since
 
+    def _without_partitions(self, since_s: float) -> str:
+        what, them = ("the lead", "it") if self._standby else ("a partition", "them")
+        return (
+            f"Kafka has not given this instance {what} for {since_s:.0f} s, so it has nothing to do. Another member of its "
+            f"consumer group may have {them}, or may have ended without leaving the group; Kafka then waits for "
+            f"kafka.session.timeout.ms. If nobody of this sync has {them}, this instance joins the group again by itself. Look at the "
+            f"group's members, and stop any that should not run."
+        )
+
     def _phase_sentence(self, began_s: float) -> str:
         return f"{self._phase[:1].upper()}{self._phase[1:]}, for {began_s:.0f} s now.{f' {self._phase_mend}' if self._phase_mend else ''}"
 
@@ -362,12 +374,3 @@ class Health:
 
     def _waiting(self, what: str, since_s: float, sentence: str) -> WaitingFor:
         return WaitingFor(what, since_s, self._wall_clock() - since_s, sentence)
-
-
-def _without_partitions(since_s: float) -> str:
-    return (
-        f"Kafka has not given this instance a partition for {since_s:.0f} s, so it has nothing to do. Another member of its "
-        f"consumer group may have them, or may have ended without leaving the group; Kafka then waits for "
-        f"kafka.session.timeout.ms. If nobody has them, this instance joins the group again by itself. Look at the group's "
-        f"members, and stop any that should not run."
-    )

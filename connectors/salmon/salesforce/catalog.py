@@ -148,6 +148,8 @@ class SyncedObject:
     names: frozenset[str]  # every field that can be selected, also those that are not synced
     heard: frozenset[str] = frozenset()  # every field that change events had when it was described
     computed: tuple[FieldSchema, ...] = ()  # what Salmon makes of its fields, and the org does not have
+    # (object, lookup) of records that forbid to delete the one that they refer to.
+    forbidding: frozenset[tuple[str, str]] = frozenset()
 
     @property
     def name(self) -> str:
@@ -202,10 +204,9 @@ def _synced_object(
     try:
         describe = describes.describe(name)
     except RequestRejected as error:
-        said = f"{error.code}: {error.words}" if error.words else error.code
         raise ObjectUnusable(
             name,
-            f"objects.{name}: the org has no object {name}, or hides it from the integration user ({said})."
+            f"objects.{name}: the org has no object {name}, or hides it from the integration user ({error.said})."
             " Correct the name, or let the user read the object.",
         ) from error
     fields = {field["name"]: field for field in describe["fields"]}
@@ -248,7 +249,15 @@ def _synced_object(
         raise ObjectUnusable(
             name, f"{error} Correct the configuration, or let the integration user read the field."
         ) from error
-    return SyncedObject(schema, frozenset(fields), live or frozenset(), computed)
+    return SyncedObject(schema, frozenset(fields), live or frozenset(), computed, _forbidding(describe))
+
+
+def _forbidding(describe: Mapping[str, Any]) -> frozenset[tuple[str, str]]:
+    return frozenset(
+        (each["childSObject"], each["field"])
+        for each in describe.get("childRelationships") or ()
+        if each.get("restrictedDelete")
+    )
 
 
 def is_polled(config: ObjectConfig) -> bool:

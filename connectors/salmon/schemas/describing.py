@@ -71,7 +71,7 @@ class _Saved:
         file = self._folder / f"{name}.json"
         try:
             describe = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise ConfigError(
                 f"--describe: {file} cannot be read ({type(error).__name__}). Save the answer of"
                 f" GET /services/data/v64.0/sobjects/{name}/describe there."

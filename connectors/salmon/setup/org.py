@@ -146,7 +146,7 @@ class OrgSetup:
             yield Step(
                 f"objects.{name}",
                 Became.FAILED,
-                f"The org has no object {name}, or hides it from the integration user ({error.code}).",
+                f"The org has no object {name}, or hides it from the integration user ({error.said}).",
                 f"Correct the name under `objects`, or give the user Read of {name} in a permission set; then run this again.",
             )
             return

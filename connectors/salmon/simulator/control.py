@@ -439,7 +439,7 @@ def _indented(text: str) -> list[str]:
 async def _object(request: Request) -> dict[str, Any] | None:
     try:
         body = json.loads(await request.body() or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return body if isinstance(body, dict) else None
 

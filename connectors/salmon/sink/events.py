@@ -379,7 +379,7 @@ class EventSink:
         if is_spare:
             self._unshared = None
         elif self._unshared is None:
-            why = "its consumer group has given its partitions to nobody."
+            why = f"its consumer group {self._seat.group} has given its partitions to nobody of this sync."
             self._unshared = (self._clock(), why)
 
     # Waiting.

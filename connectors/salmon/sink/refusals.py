@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from salmon.model.change import Write, WriteOp
+from salmon.model.change import PLACE, Write, WriteOp
 from salmon.plugin.contract import Outcome, Position, SinkRecord
 
 PREFIX: Final = "refused/"
@@ -83,8 +83,9 @@ class Refused:
         )
 
     def may_end_with(self, write: Write) -> bool:
-        """Whether a write to the holder may change the value, so that the refusal may end."""
-        return write.op is WriteOp.DELETE or not self.fields or not self.fields.isdisjoint(write.fields)
+        """Whether a write to the holder may change the value, or take it elsewhere, so that the refusal may end."""
+        frees = self.fields | {PLACE}
+        return write.op is WriteOp.DELETE or not self.fields or not frees.isdisjoint(write.fields)
 
 
 class Refusals:

@@ -154,7 +154,12 @@ class SinkReports:
 
     def set_aside(self, message: Message, error: DataError, stage: str) -> None:
         """Write a dead letter for a record that is not a command. Raises Unavailable, Fenced."""
-        self._produce([self._outcomes.dead_letter(message, error, stage)])
+        letter = self._outcomes.dead_letter(message, error, stage)
+        try:
+            self._produce([letter])
+        except DataError:  # with its headers it may be larger than the record was
+            log.warning("dead_letters_without_originals", dead_letters=1)
+            self._produce([self._without_original(letter)])
         self._metrics.records_set_aside(1)
 
     def _drop_lost(self) -> None:

@@ -48,13 +48,20 @@ class Unanswered:
     Args:
         objects: Topic of `writes` -> the object.
         metrics: Where the age of the oldest write is shown; None: nowhere.
+        unread: The objects that nobody reads on this side, because it is their only target. Their writes are answered when they are
+            carried out.
         most: How many writes are remembered. Of more, those that came last are not.
     """
 
     def __init__(
-        self, objects: Mapping[str, str], metrics: Metrics | None = None, *, most: int = WRITES_MAX
+        self,
+        objects: Mapping[str, str],
+        metrics: Metrics | None = None,
+        *,
+        unread: Collection[str] = (),
+        most: int = WRITES_MAX,
     ) -> None:
-        self._objects, self._most = objects, most
+        self._objects, self._unread, self._most = objects, frozenset(unread), most
         if metrics is not None:
             metrics.watch_writes(self.since_ms)
         self._lock = Lock()
@@ -84,7 +91,10 @@ class Unanswered:
             writes = self._writes.get(place)
             if writes is None or (waiting := writes.get(record.key)) is None:
                 return
-            if waiting.offset == offset:
+            if waiting.offset == offset and record.object in self._unread:
+                del writes[record.key]
+                self._count -= 1
+            elif waiting.offset == offset:
                 waiting.carried_out = done
             else:
                 # A newer command of the record was read meanwhile. That one is what is owed now.

@@ -55,11 +55,12 @@ class _Read:
 
 class UnreadWrites:
     """
-    Any thread may ask; one is served at a time.
+    Any thread may ask; one reads at a time. Whoever asks for nothing new, like the sink's loop, does not wait for it.
 
     Args:
         next_offsets: Where this instance reads on in each of its partitions.
         decoded: Decodes a value of a topic; None if it cannot be decoded.
+        is_command: Whether a record is a command or a tombstone. Others are passed over; it may raise Unavailable.
         records_max: With more unread records in a partition, it is not known what is owed there.
     """
 
@@ -68,16 +69,19 @@ class UnreadWrites:
         instance: Instance,
         next_offsets: Callable[[], Mapping[Place, int]],
         decoded: Callable[[str, bytes | None], Write | None],
+        is_command: Callable[[Message], bool] = looks_ours,
         *,
         records_max: int = RECORDS_MAX,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._instance, self._next_offsets, self._decoded = instance, next_offsets, decoded
-        self._records_max, self._clock = records_max, clock
-        self._lock = threading.Lock()
+        self._is_command, self._records_max, self._clock = is_command, records_max, clock
+        self._reading = threading.Lock()  # held while Kafka is asked; the loop never takes it
+        self._consumer: Consumer | None = None  # for the thread that reads
         self._counts: Mapping[str, int] = {}
+        self._lock = threading.Lock()  # guards what follows
         self._read: dict[Place, _Read] = {}
-        self._consumer: Consumer | None = None
+        self._forgotten = 0  # how often forget() was called
         # Record -> the end of its partition as it was first found that nothing is owed to it, and ever since.
         self._quiet_since: OrderedDict[RecordId, int] = OrderedDict()
 
@@ -85,7 +89,7 @@ class UnreadWrites:
         """The newest write to a record that is not read yet; None if there is none, UNKNOWN if that cannot be said."""
         topic = self._instance.topics.writes(self._instance.side, name)
         try:
-            with self._lock:
+            with self._reading:
                 read = self._of((name, key))
             write = self._decoded(topic, read.newest.get(key.encode())) if read.complete else UNKNOWN
             self._note((name, key), read.end if write is None else None)
@@ -113,6 +117,7 @@ class UnreadWrites:
         with self._lock:
             self._quiet_since.pop(record, None)
             self._read.clear()
+            self._forgotten += 1
 
     def _note(self, record: RecordId, end: int | None) -> None:
         with self._lock:
@@ -125,17 +130,25 @@ class UnreadWrites:
                 self._quiet_since.popitem(last=False)
 
     def close(self) -> None:
-        """Give up the connection, when nobody asks any more."""
-        with self._lock:
+        """Give up the connection, when nobody asks any more. A thread that still reads keeps it until the process ends."""
+        if not self._reading.acquire(blocking=False):
+            return
+        try:
             if self._consumer is not None:
                 clients.close(self._consumer)
                 self._consumer = None
+        finally:
+            self._reading.release()
 
     def _of(self, record: RecordId) -> _Read:
         place = self.place_of(record)
-        read = self._read.get(place)
+        with self._lock:
+            read, forgotten = self._read.get(place), self._forgotten
         if read is None or self._clock() - read.at >= FRESH_S:
-            read = self._read[place] = self._read_again(place)
+            read = self._read_again(place)
+            with self._lock:
+                if self._forgotten == forgotten:  # otherwise a write was found that this may not have seen
+                    self._read[place] = read
         return read
 
     def _read_again(self, place: Place) -> _Read:
@@ -149,7 +162,7 @@ class UnreadWrites:
 
         def take(records: Sequence[Message], _: Mapping[Place, int]) -> None:
             read.newest |= {
-                message.key() or b"": message.value() for message in records if looks_ours(message)
+                message.key() or b"": message.value() for message in records if self._is_command(message)
             }
 
         def turned() -> None:

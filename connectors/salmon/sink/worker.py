@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import ChainMap
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from threading import Event
 from typing import Any, Final
 
@@ -62,6 +62,7 @@ class SinkWorker:
     Args:
         schemas: Object -> schema, of all synced objects.
         written: The objects that are written to this side.
+        unread: Those of them that are not read there.
         guards: Object -> the limits for its deletes; other objects have the defaults.
         graces: Object -> seconds that a deletion waits for the record to be created again; other objects do not wait.
         first_contact_max_s: How long a server may be away that was never reached before.
@@ -74,6 +75,7 @@ class SinkWorker:
         schemas: Mapping[str, ObjectSchema],
         written: Collection[str],
         *,
+        unread: Collection[str] = (),
         guards: dict[str, DeleteGuardConfig] | None = None,
         graces: Mapping[str, float] | None = None,
         buffer: SinkBuffer | None = None,
@@ -111,7 +113,7 @@ class SinkWorker:
         # The limits may change meanwhile, and with them the mapping.
         limits = ChainMap({} if guards is None else guards, {name: DeleteGuardConfig() for name in written})
         self._guard = GuardWatch(instance, limits, self.buffer, entries)
-        self._unanswered = Unanswered(self._objects, self._metrics)
+        self._unanswered = Unanswered(self._objects, self._metrics, unread=unread)
         self._putters = Putters(
             task,
             self.buffer,
@@ -126,7 +128,8 @@ class SinkWorker:
             limit=limit,
             unanswered=self._unanswered,
         )
-        self._unread = UnreadWrites(instance, self.buffer.next_offsets, self._putters.decoded)
+        self._is_ours: Callable[[Message], bool] = lambda message: self._fault(message) is None
+        self._unread = UnreadWrites(instance, self.buffer.next_offsets, self._putters.decoded, self._is_ours)
         self._holders = HolderWatch(instance, self._unread.place_of)
         if isinstance(task, LooksUp):
             task.look_up(self._owed)
@@ -197,7 +200,7 @@ class SinkWorker:
             stop=self._stop,
             taken=self._take_waits,
             report=self._report_all,
-            is_command=lambda message: self._fault(message) is None,
+            is_command=self._is_ours,
         )
         self._putters.start()
         self._fellows.begin()

@@ -297,7 +297,7 @@ def addresses(
         try:
             found = json.loads(ports_file.read_text(encoding="utf-8"))
             at = {name: str(found[name]["url"]) for name in (*connectors, API) if name in found}
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             raise ConfigError(
                 f"--ports-file {ports_file}: cannot be read. Give the file that `salmon run all --ports-file` writes."
             ) from None

@@ -93,12 +93,16 @@ def in_states(sync: Sync, name: str) -> InStates | None:
 
     def take(message: Message) -> None:
         key, value = message.key() or b"", message.value()
-        waiting.pop(key, None)
+        if value is None:
+            waiting.pop(key, None)
+            places.forget(key)
+            return
         looks = places.looks_at(key)
-        if value is None or not (looks or any(text in value for text in _IN_A_STATE)):
+        if not (looks or key in waiting or any(text in value for text in _IN_A_STATE)):
             return
         if (state := decoded(message, codec.decode)) is None:
-            return
+            return  # foreign: the key keeps its former state
+        waiting.pop(key, None)
         if found := parked_in(state):
             waiting[key] = found
         if looks:
@@ -117,11 +121,15 @@ class _Places:
         self._at: dict[bytes, str] = {}  # key -> where its document is
 
     def looks_at(self, key: bytes) -> bool:
-        """Whether its state is to be decoded; what was known of it is forgotten."""
-        self._at.pop(key, None)
+        """Whether its state is to be decoded."""
         return len(self._names) > 1 and crc32(key) % self._of_every == 0
 
+    def forget(self, key: bytes) -> None:
+        """Nothing is known of it any more."""
+        self._at.pop(key, None)
+
     def take(self, key: bytes, state: State) -> None:
+        self.forget(key)
         side = state.sides.get(MONGODB)
         if side is not None and side.exists and isinstance(place := side.shadow.get(PLACE), str):
             self._at[key] = place

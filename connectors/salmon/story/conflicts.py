@@ -29,7 +29,7 @@ from salmon.story.lookup import Lookup
 
 @dataclass(frozen=True, slots=True)
 class ConflictFilter:
-    """Which conflicts are asked for; None: any."""
+    """Which conflicts are asked for; None: any. *text*: what a person gives for the key (see Lookup.keys_meant)."""
 
     object: str | None = None
     key: str | None = None
@@ -38,12 +38,19 @@ class ConflictFilter:
     until_ms: int | None = None
     held: bool = False  # only those that wait for a person
     id: str | None = None
+    text: str | None = None
 
-    def wants(self, entry: ListedConflict) -> bool:
+    def keys(self, lookup: Lookup) -> frozenset[str] | None:
+        """The records' keys; None: any."""
+        if self.text is not None:
+            return lookup.keys_like(self.object, self.text)
+        return None if self.key is None else frozenset([self.key])
+
+    def wants(self, entry: ListedConflict, keys: frozenset[str] | None) -> bool:
         contest = entry.conflict.contest
         return (
             self.object in (None, contest.object)
-            and self.key in (None, contest.key)
+            and (keys is None or contest.key in keys)
             and self.field in (None, contest.field)
             and (self.since_ms is None or entry.at_ms >= self.since_ms)
             and (self.until_ms is None or entry.at_ms < self.until_ms)
@@ -110,6 +117,7 @@ def listed(
         lookup.check_object(asked.object)
         if asked.field not in (None, EXISTENCE):
             lookup.check_field(asked.object, asked.field or "")
+    keys = asked.keys(lookup)
     codec = Conflicts(lookup.registry, lookup.topics.conflicts)
     # Only the states say which conflicts still wait. With --held, all conflicts without a winner are kept until then.
     found: deque[ListedConflict] = deque(maxlen=None if asked.held else limit)
@@ -121,7 +129,7 @@ def listed(
             return
         _, partition, offset = clients.place_of(message)
         entry = ListedConflict(f"{partition}/{offset}", message.timestamp()[1], record.seq, record.conflict)
-        if asked.wants(entry):
+        if asked.wants(entry, keys):
             count += 1
             found.append(entry)
 
@@ -130,7 +138,7 @@ def listed(
         lookup.admin,
         scans.all_places(lookup.admin, [codec.topic]),
         take,
-        keys=None if asked.key is None else [asked.key],
+        keys=None if keys is None else sorted(keys),
         since_ms=asked.since_ms,
         progress=progress,
     )

@@ -112,6 +112,11 @@ class Lookup(Sync):
             meant += keys_of_untyped(text)
         return list(dict.fromkeys(meant))
 
+    def keys_like(self, name: str | None, text: str) -> frozenset[str]:
+        """Return the record keys that *text* may stand for, in one object or in any (see keys_meant), and *text* itself."""
+        names = [each for each in self.config.objects if name in (None, each)]
+        return frozenset([text]).union(*(self.keys_meant(each, text) for each in names))
+
     def key_and_state(
         self, name: str, text: str, *, progress: Progress | None = None
     ) -> tuple[str, State | None]:

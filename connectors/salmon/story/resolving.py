@@ -24,7 +24,6 @@ from salmon.kafka.extents import extents_of
 from salmon.kafka.foreign import decoded
 from salmon.kafka.reader import Place
 from salmon.model.change import OPERATOR, SALESFORCE, SIDES, Change, Op, Value
-from salmon.model.convert import from_text
 from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
 from salmon.model.schema import Kind
@@ -32,6 +31,8 @@ from salmon.model.state import State
 from salmon.story.conflicts import ConflictFilter, ListedConflict, held_value, listed
 from salmon.story.formatting import side_named
 from salmon.story.lookup import Lookup
+from salmon.story.typed import require_holdable
+from salmon.transforms.exact import from_text_exactly
 
 _LOOK_S: Final = 0.2
 _CONNECTOR: Final = "merge"
@@ -288,7 +289,9 @@ def _value(rules: Rules, state: State, field: str, take: Take, newest: ListedCon
             f"If it is calculated, change the fields that it is calculated from."
         )
     if take.source is From.TEXT:
-        return from_text(rules.schema.by_name[field], take.text)
+        value = from_text_exactly(rules.schema.by_name[field], take.text)
+        require_holdable(rules.schema.by_name[field], value)
+        return value
     if any(side.holds(field) for side in state.sides.values()):
         return held_value(state, take.text, field)
     if newest is not None:

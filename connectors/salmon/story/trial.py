@@ -97,7 +97,7 @@ def schema_from(name: str, path: Path | None, config: ObjectConfig) -> ObjectSch
         )
     except OSError as error:
         raise ConfigError(f"--schema {path}: cannot be read ({error.strerror}). Name another file.") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError(
             f"--schema {path}: is neither an object's describe nor its schema ({type(error).__name__})."
         ) from None

@@ -17,8 +17,9 @@ from typing import Any, Final
 
 from salmon.errors import ConfigError, SchemaMismatch
 from salmon.model.change import Value
-from salmon.model.convert import from_text, to_text
+from salmon.model.convert import to_text
 from salmon.model.schema import FieldSchema, Kind
+from salmon.transforms.exact import from_text_exactly
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS_A_DAY: Final = 86_400_000
@@ -158,7 +159,7 @@ def _as_text(field: FieldSchema) -> Form:
     def read(shown: Any) -> Value:
         if type(shown) is not str:
             raise TypeError
-        return from_text(field, shown)
+        return from_text_exactly(field, shown)
 
     return Form(
         ("string",), lambda value: to_text(field, value), read, expected=f"a {field.type} written as text"
@@ -188,7 +189,7 @@ def _reader(field: FieldSchema) -> Callable[[Any], Value]:
     def read(shown: Any) -> Value:
         if isinstance(shown, bool) or not isinstance(shown, (int, float, Decimal)):
             raise TypeError
-        return from_text(field, str(int(shown)) if shown == int(shown) else str(shown))
+        return from_text_exactly(field, str(int(shown)) if shown == int(shown) else str(shown))
 
     return read
 

@@ -142,7 +142,7 @@ class ScheduledVerify:
         if self._note is not None:
             try:
                 return float(json.loads(self._note.read_text(encoding="utf-8"))["began_s"])
-            except (OSError, ValueError, TypeError, KeyError):
+            except (OSError, ValueError, TypeError, KeyError, RecursionError):
                 pass  # there is no note, or it cannot be used: the schedule begins now
         return self._now_s()
 
@@ -182,7 +182,7 @@ def run_command(command: Sequence[str], stop: Event) -> Ended:
 def _verdict_of(ended: Ended) -> Mapping[str, Any]:
     try:
         result: Mapping[str, Any] = json.loads(ended.output)
-    except ValueError:
+    except (ValueError, RecursionError):
         result = {}
     if ended.code not in _WITH_VERDICT or "objects" not in result:
         raise RuntimeError(ended.complaint or f"`salmon verify` ended with exit code {ended.code}")

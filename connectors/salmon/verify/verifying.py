@@ -30,13 +30,13 @@ from salmon.salesforce.ids import id18, prefix_of
 from salmon.salesforce.reading.rows import RowReader
 from salmon.salesforce.wire.budget import Budget, Urgency
 from salmon.salesforce.wire.rest import Rest
+from salmon.scratch import scratch
 from salmon.verify.agreed import Agreed
 from salmon.verify.asking import ANSWER_MAX_S, Sources
 from salmon.verify.checking import Check, Patience
 from salmon.verify.comparing import ObjectVerdict, Terms, terms_of
 from salmon.verify.ledger import Ledger, discard
 from salmon.verify.reading import read
-from salmon.verify.scratch import scratch
 from salmon.verify.sides import FurtherSide, MongoSide, SalesforceSide, Side
 
 # Called with: object, what is being read (records, salesforce, mongodb), how many records, of about how many.
@@ -132,7 +132,7 @@ def verify(
             return VerifyResult(verdicts, time.monotonic() - began, nowhere=run.nowhere(wanted.keys))
         folder = wanted.folder
         if folder is None:
-            folder = stack.enter_context(scratch())
+            folder = stack.enter_context(scratch("verify"))
         verdicts = {name: run.whole(name, folder / name) for name in names}
         for name in names:
             # This run has its result, so the next one must read everything again.

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Consumer
+from confluent_kafka.admin import AdminClient
 
 from salmon.errors import Unavailable
 from salmon.kafka import clients, cluster
@@ -14,7 +15,7 @@ from salmon.kafka.cluster import Shares
 from salmon.ports import free_ports
 from support.waiting import until
 
-Join = Callable[[int], Consumer]
+Join = Callable[..., Consumer]
 
 
 @pytest.fixture
@@ -22,9 +23,9 @@ def join(kafka: dict[str, Any], name: str, create: Callable[..., str]) -> Iterat
     """Lets one more static member into a group that reads a topic of two partitions."""
     topic, members = create(), list[Consumer]()
 
-    def join(number: int) -> Consumer:
+    def join(number: int, program: str = name) -> Consumer:
         member = clients.consumer(
-            kafka, group_id=name, client_id=f"{name}-{number}", instance_id=f"{name}-{number}"
+            kafka, group_id=name, client_id=f"{program}-{number}", instance_id=f"{name}-{number}"
         )
         member.subscribe([topic])
         members.append(member)
@@ -56,6 +57,23 @@ def test_a_member_without_partitions_is_told_from_one_whose_share_is_held(
     until(lambda: held() == ([2], 0), "the first has both")
     members += [join(1), join(2)]
     until(lambda: held() == ([0, 1, 1], 0), "each has its share", within_s=60, seen=held)
+
+
+def test_a_stranger_in_the_group_holds_nothing_for_us(kafka: dict[str, Any], name: str, join: Join) -> None:
+    """It has both partitions, and our instance waits: no instance of ours has any (case S11)."""
+    admin = clients.admin(kafka)
+    stranger = join(0, "stranger")
+    until(lambda: _held_by_all(admin, name, stranger) == [2], "the stranger has both")
+    assert cluster.shares(admin, name, [f"{name}.table"]) == Shares([], 2)
+
+
+def _held_by_all(admin: AdminClient, name: str, *members: Consumer) -> list[int]:
+    for member in members:
+        member.poll(0.05)
+    try:
+        return sorted(each.partitions for each in cluster.members(admin, name))
+    except Unavailable:  # The group has no coordinator yet.
+        return []
 
 
 def test_a_broker_that_is_there_answers_and_one_that_is_not_does_not(kafka: dict[str, Any]) -> None:

@@ -10,12 +10,14 @@ import pytest
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
     ConfigResource,
+    NewTopic,
     ResourceType,
 )
 
 from salmon.errors import ConfigError, SetupError, UnsafeTopic
 from salmon.kafka import clients, topics
 from salmon.kafka.topics import Topics, TopicSpec
+from support.waiting import until
 
 Create = Callable[..., str]
 
@@ -124,3 +126,20 @@ def test_too_few_brokers_are_told(admin: AdminClient, name: str) -> None:
     """Three copies need three brokers."""
     with pytest.raises(SetupError, match="replication factor"):
         topics.ensure(admin, specs(name, replication_factor=3))
+
+
+def test_a_topic_that_is_deleted_is_named_and_one_that_has_more_partitions_is_not(
+    admin: AdminClient, name: str
+) -> None:
+    """Kafka's own clients say nothing of it, or speak of sequence numbers (case S14)."""
+    wanted = specs(name)
+    topics.ensure(admin, wanted)
+    assert topics.gone(admin, wanted) is None
+    deleted = f"{name}.changes.Account"
+    admin.delete_topics([deleted])[deleted].result(30)
+    until(lambda: topics.gone(admin, wanted) is not None, "it is gone")
+    gone = topics.gone(admin, wanted)
+    assert gone is not None
+    assert str(gone).startswith(f"{deleted}: deleted while the sync ran")
+    admin.create_topics([NewTopic(deleted, 3, 1)])[deleted].result(30)
+    until(lambda: topics.gone(admin, wanted) is None, "it is there, with a partition more")

@@ -25,8 +25,10 @@ from salmon.mongodb.reading.source import MongoSourceTask
 from salmon.mongodb.stored import document_of
 from salmon.mongodb.writing.sink import MongoSinkTask
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
+from salmon.sink.refusals import Refused
 from salmon.transforms.flow import Flow, Place, Transform
 from salmon.verify.sides import MongoSide
+from support.clock import Clock
 from support.mongo import SCHEMAS, Log, Mongo, NoIdentities, Synced, put, read_signal, write
 from support.waiting import until
 
@@ -42,8 +44,8 @@ DOCUMENT = {"_id": "a", "Name": "Acme", "own": {"of": ["the", "application"]}, "
 
 
 @pytest.fixture
-def sink(mongo: Mongo) -> Iterator[MongoSinkTask]:
-    task = MongoSinkTask(mongo.config, OBJECTS, "test")
+def sink(mongo: Mongo, clock: Clock) -> Iterator[MongoSinkTask]:
+    task = MongoSinkTask(mongo.config, OBJECTS, "test", clock=clock)
     task.start(SCHEMAS, NoIdentities(), clean=True)
     yield task
     task.stop()
@@ -325,3 +327,110 @@ def test_verify_reads_all_collections(mongo: Mongo) -> None:
     assert side.read(["a", "b", "x"]) == {key: seen[key] for key in ("a", "b")}
     [rest] = [page for page in side.pages(pages[0].after) if page.records]
     assert [each.key for each in rest.records] == ["c"]
+
+
+# Unique values, which each collection has for itself.
+
+
+def unique_names(mongo: Mongo, **there: tuple[str, str]) -> None:
+    """Documents of ours, each with its collection and its Name, which is unique there."""
+    for name in ("customers", "partners"):
+        mongo.database[name].create_index("Name", unique=True)
+    for key, (place, name) in there.items():
+        mongo.database[place].insert_one({"_id": key, "Name": name, "_salmon": {"seq": 1}})
+
+
+def named(mongo: Mongo) -> dict[str, tuple[str, str]]:
+    """As unique_names() has them."""
+    return {
+        each["_id"]: (place, each["Name"])
+        for place in ("customers", "partners")
+        for each in mongo.database[place].find()
+    }
+
+
+def owing(sink: MongoSinkTask, *owed: SinkRecord) -> None:
+    """What the worker has read besides, and not put yet."""
+    writes = {(each.object, each.key): each.write for each in owed}
+    sink.look_up(lambda name, key: writes.get((name, key)))
+
+
+def test_a_document_that_moves_takes_a_value_that_another_one_gives_up(
+    mongo: Mongo, sink: MongoSinkTask
+) -> None:
+    """By an edit where it is, or because it leaves; whichever write comes first (case L8)."""
+    for frees in ({"Name": "free"}, {PLACE: "customers"}):
+        mongo.database.drop_collection("customers")
+        mongo.database.drop_collection("partners")
+        unique_names(mongo, a=("customers", "A"), b=("partners", "B"))
+        takes = write("a", WriteOp.UPDATE, 5, 1, {PLACE: "partners"}, Name="B")
+        told = put(sink, takes, write("b", WriteOp.UPDATE, 6, 1, frees))
+        assert {each.kind for each in told} == {OutcomeKind.APPLIED}
+        after = (frees.get(PLACE, "partners"), frees.get("Name", "B"))
+        assert named(mongo) == {"a": ("partners", "B"), "b": after}
+
+
+@pytest.mark.parametrize("frees", [{"Name": "free"}, {PLACE: "customers"}])
+def test_a_move_waits_for_a_value_that_another_document_will_give_up(
+    mongo: Mongo, sink: MongoSinkTask, clock: Clock, frees: dict[str, str]
+) -> None:
+    """Its write is owed, and is not refused for the other's value (case L8)."""
+    unique_names(mongo, a=("customers", "B"), b=("partners", "B"), c=("customers", "C"))
+    takes = write("a", WriteOp.UPDATE, 5, 1, {PLACE: "partners"})
+    if PLACE in frees:
+        frees = {PLACE: "customers", "Name": "C"}  # where it waits for c itself
+    owing(sink, write("b", WriteOp.UPDATE, 6, 1, frees))
+    for _ in range(3):
+        [outcome] = put(sink, takes)
+        assert (outcome.kind, outcome.code) == (OutcomeKind.RETRY_LATER, "DuplicateKey")
+        clock.now_s += 3_600
+
+
+def test_a_value_that_another_document_keeps_refuses_a_move_and_both_are_named(
+    mongo: Mongo, sink: MongoSinkTask, clock: Clock
+) -> None:
+    """The write that changes or moves that one ends the refusal (case L8)."""
+    unique_names(mongo, a=("customers", "A"), b=("partners", "B"))
+    takes = write("a", WriteOp.UPDATE, 5, 1, {PLACE: "partners"}, Name="B")
+    put(sink, takes)
+    clock.now_s += 60
+    [outcome] = put(sink, takes)
+    assert (outcome.kind, outcome.fields) == (OutcomeKind.REFUSED, frozenset({"Name"}))
+    assert (outcome.waits_for, "document b" in outcome.reason) == ((("Account", "b"),), True)
+    refused = Refused("Account", "a", 5, frozenset({"Name"}), ("Account", "b"), 0)
+    for frees, ends in (({PLACE: "customers"}, True), ({"Name": "x"}, True), ({"Phone": "1"}, False)):
+        assert refused.may_end_with(write("b", WriteOp.UPDATE, 6, 1, frees).write) is ends
+    assert named(mongo) == {"a": ("customers", "A"), "b": ("partners", "B")}
+
+
+def test_documents_that_change_places_and_values_are_moved_at_once(mongo: Mongo, sink: MongoSinkTask) -> None:
+    """Each waits for what the other one has in its collection: none could go first (case L8)."""
+    unique_names(mongo, a=("customers", "A"), b=("partners", "B"))
+    there = write("b", WriteOp.UPDATE, 6, 1, {PLACE: "customers"}, Name="A")
+    owing(sink, there)
+    told = put(sink, write("a", WriteOp.UPDATE, 5, 1, {PLACE: "partners"}, Name="B"))
+    assert [each.kind for each in told] == [OutcomeKind.APPLIED]
+    assert named(mongo) == {"a": ("partners", "B"), "b": ("customers", "A")}
+    [again] = put(sink, there)
+    assert again.kind is OutcomeKind.APPLIED, "it was carried out with the other's"
+
+
+def test_the_source_tells_an_exchange_as_the_echoes_of_its_writes(
+    mongo: Mongo, sink: MongoSinkTask, source: MongoSourceTask, streaming: Log
+) -> None:
+    """Nobody has deleted anything, and nobody has edited anything."""
+    unique_names(mongo, a=("customers", "A"), b=("partners", "B"))
+    streaming.until(source, lambda log: bool(log.of("a") and log.of("b")))
+    before = {key: len(streaming.of(key)) for key in "ab"}
+    told = put(
+        sink,
+        write("a", WriteOp.UPDATE, 5, 1, {PLACE: "partners"}, Name="B"),
+        write("b", WriteOp.UPDATE, 6, 1, {PLACE: "customers"}, Name="A"),
+    )
+    assert {each.kind for each in told} == {OutcomeKind.APPLIED}
+    mongo.database.partners.insert_one({"_id": "z", "Name": "last"})
+    streaming.until(source, lambda log: bool(log.of("z")))
+    streaming.until(source, lambda log: all(Op.CREATE in log.ops(key)[before[key] :] for key in "ab"))
+    for key, seq, place in (("a", 5, "partners"), ("b", 6, "customers")):
+        news = streaming.of(key)[before[key] :]
+        assert {(change.ack, change.fields.get(PLACE)) for change in news} == {(seq, place)}

@@ -102,8 +102,16 @@ def test_an_event_that_does_not_fit_is_refused_and_the_others_are_published(
     publisher: EventPublisher,
 ) -> None:
     """A value of another type, and one that is too large; found before anything is sent."""
-    outcomes = publisher.put([record("a", Size__c="many"), record("b"), record("c", Name__c="x" * 1_100_000)])
-    assert [each.kind for each in outcomes] == [REFUSED, APPLIED, REFUSED]
+    outcomes = publisher.put(
+        [
+            record("a", Size__c="many"),
+            record("b"),
+            record("c", Name__c="x" * 1_100_000),
+            record("d", Size__c=123_456_789_012_345_678),
+        ]
+    )
+    assert [each.kind for each in outcomes] == [REFUSED, APPLIED, REFUSED, REFUSED]
+    assert "more digits" in outcomes[3].reason
     assert "1 MB" in outcomes[2].reason
     assert "many" not in outcomes[0].reason
     assert "Size__c: a str is to be published, which is not a valid double" in outcomes[0].reason

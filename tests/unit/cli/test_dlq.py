@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -70,6 +71,15 @@ def test_the_list_says_what_failed_why_and_what_a_replay_does(desk: Desk) -> Non
     assert ran("list", "--object", "Other").output == "No dead letters.\n"
 
 
+def test_a_key_and_a_reason_that_look_like_markup_are_listed_as_they_are(desk: Desk) -> None:
+    """Whoever names a record `[/b]` keeps no operator from reading the list."""
+    desk.refused("[/b]", 7, RequestRejected("no [red] phone", code="RULE"))
+    shown = ran("list")
+    assert shown.exception is None
+    assert "[/b]" in shown.output
+    assert "no [red] phone" in shown.output
+
+
 @pytest.mark.parametrize(
     ("reason", "shown"),
     [
@@ -97,6 +107,28 @@ def test_a_letter_is_shown_with_its_fields_and_its_bytes_on_request(desk: Desk, 
     assert len(file.read_bytes()) == shown["bytes"]
     assert file.stat().st_mode & 0o077 == 0
     assert isinstance(ran("show", "salesforce-sink/0", "--bytes", str(file)).exception, ConfigError)
+
+
+@pytest.mark.parametrize("value", [b"[" * 100_000, b"\xff", b""], ids=["deep", "no text", "empty"])
+def test_a_letter_that_a_source_set_aside_is_shown_whatever_its_bytes_are(desk: Desk, value: bytes) -> None:
+    """Nested too deep for Python, or no JSON at all."""
+    desk.letter("mongodb-source", "doc", value)
+    assert printed("show", "mongodb-source/0")["bytes"] == len(value)
+
+
+def test_what_a_killed_edit_has_left_is_removed_by_the_next(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has values of a record (case X4)."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left = tmp_path / "salmon-dlq-edit-dead"
+    left.mkdir()
+    (left / "owner.lock").touch()
+    (left / "fields.yaml").write_text("Name: secret\n")
+    own_edit(desk, "wrong")
+    monkeypatch.setenv("VISUAL", editor(tmp_path, "false"))
+    assert isinstance(ran("edit", "merge/0").exception, ConfigError)
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []
 
 
 def test_replay_and_discard_do_nothing_before_it_is_said_for_which_letters(desk: Desk) -> None:

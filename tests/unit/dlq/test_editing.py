@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -97,6 +98,9 @@ def test_an_empty_value_clears_the_field() -> None:
         ("On: secret", "On: the value is not a valid boolean"),
         ("Day: {secret: 1}", "Day: the value is not a valid date"),
         (f"Text: {'secret' * 10}", "at most 40 characters"),
+        ("Price: 12.345", "Price: the value has more digits than currency"),
+        ("Text: " + "[" * 5_000 + "]" * 5_000, "not valid YAML"),
+        ("Text: " + "{secret: " * 5_000, "not valid YAML"),
     ],
 )
 def test_what_does_not_fit_is_refused_without_its_value(text: str, says: str) -> None:
@@ -139,6 +143,40 @@ def test_an_edit_that_says_nothing_or_may_not_be_made_is_refused(
     refused(desk, monkeypatch, Phone="too long")
     with pytest.raises(ConfigError, match=says):
         plan_of(desk, text)
+
+
+def test_a_field_that_may_not_be_empty_is_not_cleared_and_one_that_was_wrong_need_not_be_touched(
+    desk: Desk,
+) -> None:
+    """Only what was changed must be what Salesforce can hold (cases V3 and V4)."""
+    codec = desk.sync.changes_codec
+    edit = Change(OPERATOR, Op.EDIT, changed=frozenset({"Name"}), fields={"Name": "x"})
+    desk.letter("merge", "a", codec.encode(edit), topic=codec.topic)
+    letter, _ = one(desk, "merge/0")
+    draft = draft_of(desk, letter, by="me", reason="", now_ms=5)
+    strict = replace(
+        draft,
+        schema={**draft.schema, "Name": replace(draft.schema["Name"], nillable=False), "Day": FIELDS["Day"]},
+        fields={"Name": "x", "Day": -1_000_000},
+    )
+    with pytest.raises(SchemaMismatch, match="Name: it cannot be empty"):
+        strict.corrected("Name:")
+    with pytest.raises(SchemaMismatch, match="Day: Salesforce has only the years"):
+        strict.corrected("Day: 0001-01-01")
+    assert replace(strict, plan=lambda _, changed: changed).corrected("Name: y") == {"Name": "y"}  # type: ignore[arg-type,return-value,comparison-overlap]
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r", "\x85", "\u2028", "\u2029"], ids=ascii)
+def test_what_a_side_said_is_a_comment_in_the_draft_and_never_a_field(desk: Desk, line_end: str) -> None:
+    """A rule's message of several lines edits nothing; one with a control character keeps nobody from editing (case X1)."""
+    codec = desk.sync.changes_codec
+    edit = Change(OPERATOR, Op.EDIT, changed=frozenset({"Name"}), fields={"Name": "x"})
+    said = f"no\x1b[2J{line_end}City: Ulm{line_end}"
+    desk.letter("merge", "a", codec.encode(edit), topic=codec.topic, error=DataError(said))
+    letter, _ = one(desk, "merge/0")
+    draft = draft_of(desk, letter, by="me", reason="", now_ms=5)
+    (output,) = draft.corrected(draft.text().replace("Name: x", "Name: y")).outputs
+    assert codec.decode(output.value or b"").fields == {"Name": "y"}
 
 
 def test_a_change_that_is_published_goes_on_with_the_corrected_field(desk: Desk) -> None:

@@ -93,6 +93,30 @@ def test_an_object_without_stamps_cannot_be_polled(account: dict[str, Any]) -> N
     assert "SystemModstamp" in line.says
 
 
+def test_an_object_whose_describe_has_no_id_cannot_be_synced(account: dict[str, Any]) -> None:
+    """As the source says as well, which would keep that object waiting (case V10)."""
+    assert "id" not in looked(account)
+    fields = [each for each in account["fields"] if each["name"] != "Id"]
+    line = looked({**account, "fields": fields})["id"]
+    assert line.outcome is Outcome.FAIL
+    assert "describe of Account has no field Id" in line.says
+    assert "proxy" in line.mend
+
+
+def test_an_object_that_is_not_there_is_told_with_the_orgs_own_words(
+    account: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has to give access finds them in the org's pages (case V10)."""
+
+    def refused(_: Described, name: str) -> Mapping[str, Any]:
+        raise RequestRejected(name, code="NOT_FOUND", words="The requested resource does not exist")
+
+    monkeypatch.setattr(Described, "describe", refused)
+    line = looked(account)["access"]
+    assert line.outcome is Outcome.FAIL
+    assert "(NOT_FOUND: The requested resource does not exist)" in line.says
+
+
 def test_direction_decides_what_access_is_needed(account: dict[str, Any]) -> None:
     """Who only reads from the org need not create, edit or delete there."""
     closed = {**account, "createable": False, "deletable": False}

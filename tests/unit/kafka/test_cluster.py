@@ -17,13 +17,14 @@ NOTHING = bytes.fromhex("000000000000ffffffff")
 
 
 class Admin:
-    def __init__(self, *assignments: bytes) -> None:
-        self._assignments = assignments
+    def __init__(self, *assignments: bytes, group: str = "m") -> None:
+        self._assignments, self._group = assignments, group
 
     def list_groups(self, _group: str, *, timeout: float) -> list[Any]:
         assert timeout > 0
         found = [
-            SimpleNamespace(client_id=f"m-{n}", assignment=each) for n, each in enumerate(self._assignments)
+            SimpleNamespace(client_id=f"{self._group}-{n}", assignment=each)
+            for n, each in enumerate(self._assignments)
         ]
         return [SimpleNamespace(error=None, members=found)]
 
@@ -48,7 +49,14 @@ def test_how_many_partitions_each_member_has_is_read_from_its_assignment(
     assignments: tuple[bytes, ...], expected: Shares
 ) -> None:
     """Of all topics together. During a rebalance nobody has any; a topic that does not exist has none to give."""
-    assert shares(Admin(*assignments), "g", ["t", "uv", "gone"]) == expected  # type: ignore[arg-type]
+    assert shares(Admin(*assignments), "m", ["t", "uv", "gone"]) == expected  # type: ignore[arg-type]
+
+
+def test_what_a_stranger_has_is_in_nobodys_hands() -> None:
+    """Another program has joined our group, and works at nothing: it makes no spare of us (case S11)."""
+    for group in ("rdkafka", "m-too", "m"):
+        told = shares(Admin(TWO_TOPICS, NOTHING, group=group), "m", ["t", "uv"])  # type: ignore[arg-type]
+        assert told == (Shares([3, 0], 2) if group == "m" else Shares([], 5))
 
 
 def test_members_are_told_by_the_name_of_their_client() -> None:

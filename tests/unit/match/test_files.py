@@ -98,7 +98,10 @@ def test_doubts_are_counted_by_their_lines(folder: Folder) -> None:
 
 def test_refusals_of_an_earlier_run_do_not_stay(folder: Folder) -> None:
     """The file shows what the last run could not do."""
-    folder.refuse("Contact", [(Pair(ONE, "a"), "why")])
-    assert "why" in folder.file("Contact", Kind.REFUSED).read_text()
+    folder.refuse("Contact", [(Pair(ONE, "a"), "why"), (Pair(TWO, "b"), "=cmd")])
+    file = folder.file("Contact", Kind.REFUSED)
+    assert "why" in file.read_text()
+    assert "'=cmd" in file.read_text(), "an org's words are no formula either"
+    assert file.stat().st_mode & 0o077 == 0, "they may quote a value (case X4)"
     folder.refuse("Contact", [])
     assert not folder.file("Contact", Kind.REFUSED).exists()

@@ -117,6 +117,11 @@ def test_a_key_that_an_earlier_version_wrote_still_finds_its_document(key: str, 
         ("0.1", "$double:0.1"),
         ("65f000000000000000000001", "$oid:65f000000000000000000001"),
         ('{"$oid": "65f000000000000000000001"}', "$oid:65f000000000000000000001"),
+        ('{"$numberDecimal": "7.0"}', "$int:7"),
+        ('{"$date": {"$numberLong": "99999999999999999"}}', "$date:99999999999999999"),
+        ('{"$binary": {"base64": "aGk=", "subType": "03"}}', "$bin:3:aGk="),
+        ('{"$timestamp": {"t": 1, "i": 2}}', "$ts:1:2"),
+        ('{"a": ' * 5_000, '${"a": ' + '{"a": ' * 4_999),
     ],
 )
 def test_a_person_need_not_know_the_tag_of_a_key(text: str, key: str) -> None:
@@ -201,11 +206,14 @@ def test_what_cannot_be_a_key_is_a_data_error(document_id: Any) -> None:
         ("x" * 300, '"' + "x" * 254, "an _id of 300 bytes"),
         ("", '""', "an _id of 0 bytes"),
         (" a", '" a"', "begin nor end with a blank"),
-        ('{"a": 1}', '{"a": {"$numberInt": "1"}}', "an _id of type dict"),
+        ('{"a": 1}', '{"a": {"$numberInt": "1"}}', "an _id of type Object"),
         ("a\x1b[2J\n", '"a\\u001b[2J\\n"', "begin nor end with a blank"),
         ("\udcff", '"\\udcff"', "not valid UTF-8"),
+        ('{"$minKey": 1}', '{"$minKey": 1}', "an _id of type MinKey"),
+        ('{"$undefined": true}', "null", "an _id of type Null"),
+        ('[{"$numberInt": "1"}]', '[{"$numberInt": "1"}]', "an _id of type Array"),
     ],
-    ids=["long", "empty", "blank", "document", "controls", "bytes"],
+    ids=["long", "empty", "blank", "document", "controls", "bytes", "MinKey", "null", "array"],
 )
 def test_a_person_is_told_why_an_id_is_no_key(text: str, shown: str, why: str) -> None:
     """`why` and `verify` name the document in a form that drives no terminal, and say what is wrong (case V8)."""

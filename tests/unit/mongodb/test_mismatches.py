@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from bson.code import Code
 from bson.datetime_ms import DatetimeMS
+from bson.dbref import DBRef
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 from bson.max_key import MaxKey
+from bson.min_key import MinKey
 from bson.objectid import ObjectId
+from bson.regex import Regex
 
 from salmon.errors import BadRecordKey, SchemaMismatch
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.mismatches import misfit
+from salmon.transforms.bound import Bound
+from salmon.transforms.forms import cast
 
 SHAPE = DocumentShape(
     ObjectSchema(
@@ -25,6 +31,7 @@ SHAPE = DocumentShape(
             FieldSchema("Name", "string", Kind.STRING),
             FieldSchema("Active", "boolean", Kind.BOOLEAN),
             FieldSchema("AnnualRevenue", "currency", Kind.DOUBLE),
+            FieldSchema("Price", "currency", Kind.DECIMAL, precision=18, scale=2),
             FieldSchema("NumberOfEmployees", "int", Kind.INT),
             FieldSchema("Since", "date", Kind.DATE),
             FieldSchema("Opens", "time", Kind.TIME),
@@ -54,6 +61,19 @@ _WANTED = {
         ("AnnualRevenue", float("nan"), "must be a number, not NaN"),
         ("AnnualRevenue", float("inf"), "must be a number, not Infinity"),
         ("AnnualRevenue", Decimal128("-Infinity"), "must be a number, not -Infinity"),
+        ("AnnualRevenue", Decimal128("1E400"), "Decimal128 1E+400 is too large (no double is so large)"),
+        (
+            "Price",
+            Int64(10**18 + 1),
+            "Int64 1000000000000000001 is too large (at most 16 digits before the point)",
+        ),
+        ("Price", -1e300, "Double -1e+300 is too small (at most 16 digits before the point)"),
+        (
+            "Price",
+            Decimal128("9999999999999999.995"),
+            "Decimal128 9999999999999999.995 is too large (at most 16 digits before the point)",
+        ),
+        ("Price", float("nan"), "must be a number, not NaN"),
         ("AnnualRevenue", "12 M", "must be a number, not String"),
         ("AnnualRevenue", True, "must be a number, not Boolean"),
         (
@@ -79,6 +99,10 @@ _WANTED = {
         ("Since", "2026-11-29", "must be of type Date, not String"),
         ("Since", 7, "must be of type Date, not Int32"),
         ("Since", DatetimeMS(10**17), "must be a date in the years 1 to 9999"),
+        *(
+            ("Opens", shown, "must be a time of day as text, such as 13:05:00")
+            for shown in ("13:99", "13:05:60", "24:00", "1:-5", "1_0:00", "13:05:30.1234", "\u0663:05")
+        ),
         ("Opens", "noon", "must be a time of day as text, such as 13:05:00"),
         (
             "Opens",
@@ -112,10 +136,52 @@ def test_the_state_and_the_log_do_not_name_the_number() -> None:
     assert reported.reason.startswith("NumberOfEmployees: Int64 is too large (at most 2147483647).")
 
 
-def test_a_reference_that_can_be_no_key_names_its_field() -> None:
+@pytest.mark.parametrize(
+    ("shown", "kind"),
+    [
+        ({"no": "key"}, "Object"),
+        ([1], "Array"),
+        (DBRef("accounts", 1), "Object"),
+        (Regex("a"), "Regular expression"),
+        (MinKey(), "MinKey"),
+        (Code("a"), "JavaScript code"),
+    ],
+    ids=repr,
+)
+def test_a_reference_that_can_be_no_key_names_its_field_and_mongodbs_type(shown: Any, kind: str) -> None:
     """An _id has a form of its own."""
     with pytest.raises(BadRecordKey) as told:
-        SHAPE.value("ParentId", {"no": "key"})
+        SHAPE.value("ParentId", shown)
     reported = misfit("ParentId", told.value)
     assert reported.code == "NO_RECORD_KEY"
     assert reported.reason.startswith("ParentId: ")
+    assert f"of type {kind} " in reported.reason
+
+
+@pytest.mark.parametrize(
+    ("shown", "ms"), [("9:05", 32_700_000), ("13:05:30", 47_130_000), ("13:05:30.120000Z", 47_130_120)]
+)
+def test_a_time_of_day_may_be_short(shown: str, ms: int) -> None:
+    """As applications write it."""
+    assert SHAPE.value("Opens", shown) == ms
+
+
+@pytest.mark.parametrize(
+    ("shown", "kind"),
+    [("five", "String"), (Decimal128("1.5"), "Decimal128"), (Int64(2**40), "Int64"), ({"a": 1}, "Object")],
+)
+def test_a_value_that_is_not_of_the_form_of_transforms_is_explained_by_that_form(
+    shown: Any, kind: str
+) -> None:
+    """And by MongoDB's name of the type that it has."""
+    count = SHAPE.schema.by_name["NumberOfEmployees"]
+    form = cast(count, "string")
+    assert form is not None
+    shape = replace(SHAPE, flow=Bound(forms={count.name: form}))
+    assert shape.value(count.name, "5") == 5
+    assert shape.value(count.name, 5) == 5, "of the field's own type, as before it had this form"
+    with pytest.raises(SchemaMismatch) as told:
+        shape.value(count.name, shown)
+    assert str(told.value).startswith(
+        f"NumberOfEmployees: this {kind} is not a int written as text, the form"
+    )

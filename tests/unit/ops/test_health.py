@@ -159,6 +159,7 @@ def test_a_standby_without_any_leader_is_not_ready_and_says_for_how_long() -> No
     assert (report.ready, report.live, report.degraded) == (False, True, True)
     [waiting] = report.waiting_for
     assert (waiting.what, waiting.since_s) == ("partitions", 40)
+    assert "not given this instance the lead for 40 s" in waiting.sentence
     assert "joins the group again by itself" in waiting.sentence
     health.holds(1)
     health.starting("reading positions")

@@ -164,6 +164,18 @@ def test_a_dead_letter_that_is_too_large_with_its_original_comes_without_it(sync
     assert sync.values(dlq) == [None]
 
 
+def test_a_foreign_record_as_large_as_kafka_takes_stops_no_sink(sync: MemorySync) -> None:
+    """With its headers it fits no dead letter; each start would read it again (cases L7 and L9)."""
+    dlq = sync.topics.dlq(CONNECTOR)
+    sync.broker.refuses = lambda topic, _, value: topic == dlq and value is not None
+    it = Reporter(sync)
+    foreign = Message(topic=sync.writes(), partition=0, offset=7, key=b"a", value=b"x", timestamp=(1, 1))
+    it.reports.set_aside(foreign, DataError("not one of ours"), "VALUE_CONVERTER")
+    assert sync.values(dlq) == [None]
+    (letter,) = sync.records(dlq)
+    assert headers_of(letter)["__connect.errors.offset"] == "7"
+
+
 def test_it_was_clean_only_if_all_replicas_stopped_in_good_order(sync: MemorySync) -> None:
     """One that is at work, or died, may have left a write in doubt."""
     first, second = Reporter(sync), Reporter(sync, 1)

@@ -85,6 +85,18 @@ def test_the_oldest_write_counts_until_it_comes_back() -> None:
     assert box.oldest == 0
 
 
+def test_a_write_to_what_nobody_reads_waits_until_it_is_carried_out() -> None:
+    """The target of a one-way object tells nobody of it: no echo comes. A newer write that was read meanwhile still waits."""
+    box = Box(unread=["Account"])
+    box.sent("a", 1_000)
+    first = box.offset
+    box.sent("a", 5_000)
+    box.carried_out("a", offset=first)
+    assert box.oldest == 5_000
+    box.carried_out("a")
+    assert box.oldest == 0
+
+
 def test_a_write_that_is_replaced_before_it_was_carried_out_keeps_its_age() -> None:
     """The side has lacked the record's values since the first of them."""
     box = Box()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from threading import Event, Thread
 from typing import Final
 
 import pytest
@@ -204,13 +205,69 @@ def test_what_is_not_known_may_be_owed(sync: MemorySync, clock: Clock) -> None:
     it.close()
 
 
-def test_a_foreign_record_hides_nothing(sync: MemorySync, clock: Clock) -> None:
+def test_a_foreign_record_hides_nothing(sync: MemorySync) -> None:
     """It is passed over, as everywhere (case L7)."""
-    it = unread(sync, {}, clock)
+    (one,) = workers(sync, Asking())
     sync.write(KEYS[0], 1)
-    sync.produce(sync.writes(), KEYS[0], b"foreign")
+    for foreign in (b"foreign", b"\0\0\0\0\x63rest"):
+        sync.produce(sync.writes(), KEYS[0], foreign)
     sync.produce(sync.writes(), b"\xff", b"foreign")
-    assert seq(it.owed(OBJECT, KEYS[0])) == 1
+    assert seq(one._unread.owed(OBJECT, KEYS[0])) == 1
+    one._unread.close()
+
+
+def test_the_loop_does_not_wait_while_a_putter_reads_the_log(
+    sync: MemorySync, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kafka stands still as a putter asks what is owed: the loop goes on, and a stop does not wait either (case S13)."""
+    it, asked = unread(sync, {}, clock), (OBJECT, KEYS[0])
+    reads, answers = Event(), Event()
+    span = it._span
+
+    def stands_still(place: tuple[str, int]) -> tuple[int, int]:
+        reads.set()
+        assert answers.wait(10)
+        return span(place)
+
+    monkeypatch.setattr(it, "_span", stands_still)
+    found: list[int | None] = []
+    putter = Thread(target=lambda: found.append(seq(it.owed(*asked))), daemon=True)
+    putter.start()
+    assert reads.wait(10)
+
+    def turn() -> None:
+        it.quiet_since(asked)
+        it.forget(asked)
+        it.close()
+
+    loop = Thread(target=turn, daemon=True)
+    loop.start()
+    loop.join(5)
+    assert not loop.is_alive()
+    answers.set()
+    putter.join(10)
+    assert found == [None]
+    it.close()
+
+
+def test_what_was_read_before_a_write_was_found_is_not_used_after_it(
+    sync: MemorySync, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop finds a write to the holder while a putter reads: the next question reads again (case L8)."""
+    monkeypatch.setattr("salmon.sink.unread.FRESH_S", FRESH_S)
+    it, asked = unread(sync, {}, clock), (OBJECT, KEYS[0])
+    span = it._span
+
+    def overtaken(place: tuple[str, int]) -> tuple[int, int]:
+        found = span(place)
+        sync.write(KEYS[0], 1)
+        it.forget(asked)
+        return found
+
+    monkeypatch.setattr(it, "_span", overtaken)
+    assert it.owed(*asked) is None
+    monkeypatch.setattr(it, "_span", span)
+    assert seq(it.owed(*asked)) == 1
     it.close()
 
 

@@ -73,7 +73,9 @@ class Log:
     def _scan(self, *args: Any, **_: Any) -> None:
         take: Callable[[Message], None] = args[3]
         for key, value in self.records:
-            take(cast("Message", SimpleNamespace(key=lambda key=key: key, value=lambda value=value: value)))
+            place = {"topic": lambda: self.codec.topic, "partition": lambda: 0, "offset": lambda: 0}
+            told = SimpleNamespace(key=lambda key=key: key, value=lambda value=value: value, **place)
+            take(cast("Message", told))
 
 
 def test_fields_are_counted_that_wait_now(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,6 +92,18 @@ def test_fields_are_counted_that_wait_now(monkeypatch: pytest.MonkeyPatch) -> No
     seen = in_states(log.sync, "Account")
     assert seen is not None
     assert seen.waiting == {**dict.fromkeys(waiting.WHY, 0), "refused": 1, "held": 1}
+
+
+def test_a_foreign_record_hides_nothing_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is passed over: the field still waits, and the document still is where it was (case L7)."""
+    log = Log(monkeypatch, "Oslo", "Bergen")
+    refused = in_step(placed(), City="Oslo").state
+    refused.sides["salesforce"].parked["Phone"] = Parked(Park.REFUSED, 7, "STRING_TOO_LONG")
+    log.records = [(b"a", log.codec.encode(refused)), (b"a", b'{"a":1}'), (b"a", b"REFUSED")]
+    seen = in_states(log.sync, "Account")
+    assert seen is not None
+    assert seen.waiting["refused"] == 1
+    assert seen.places == {"Oslo": Count(1), "Bergen": Count(0)}
 
 
 def test_too_many_states_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:

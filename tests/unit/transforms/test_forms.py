@@ -122,6 +122,9 @@ def test_a_time_that_cannot_be_read_back_is_refused(
     [
         (cast(INT, "string"), INT, 5),
         (cast(INT, "string"), INT, "five"),
+        (cast(PAY, "string"), PAY, "123456789012345678"),
+        (cast(EXACT, "string"), EXACT, "0.125"),
+        (cast(MET, "string"), MET, "2026-01-01T00:00:00.1234Z"),
         (cast(FLAG, "int32"), FLAG, 2),
         (cast(FLAG, "int32"), FLAG, True),
         (cast(FLAG, "int32"), FLAG, ["x"]),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal
 
@@ -28,6 +28,7 @@ from salmon.api.handle import ApiObject
 from salmon.api.problems import Fault, Problem
 from salmon.model.described import DescribedField
 from salmon.model.schema import FieldSchema, Kind
+from salmon.transforms.exact import is_time
 
 _NAMED_MAX: Final = 20  # values of a picklist that a fault lists
 _UNKNOWN_MAX: Final = 50  # fields of a body that the object does not have; with more, none is named
@@ -239,10 +240,9 @@ def _is_moment(kind: Kind, text: str) -> bool:
             return len(text) == len("2026-11-25")
         if kind is Kind.DATETIME:
             return datetime.fromisoformat(text).tzinfo is not None
-        time.fromisoformat(text.removesuffix("Z"))
     except ValueError:
         return False
-    return True
+    return is_time(text)
 
 
 def _is_unicode(text: str) -> bool:
@@ -255,7 +255,7 @@ def _is_unicode(text: str) -> bool:
 
 def parsed(body: bytes, content_type: str) -> Any:
     """
-    The JSON of a body.
+    The JSON of a body. Its numbers have all the digits that were given.
 
     Raises:
         Problem: 415, 400: it is none.
@@ -264,7 +264,7 @@ def parsed(body: bytes, content_type: str) -> Any:
     if kind != "application/json" and not kind.endswith("+json"):
         raise Problem(415, "not-json", "The body must be JSON: send Content-Type: application/json.")
     try:
-        return json.loads(body, parse_constant=_no_constant, object_pairs_hook=_once)
+        return json.loads(body, parse_float=Decimal, parse_constant=_no_constant, object_pairs_hook=_once)
     except (ValueError, RecursionError):
         raise Problem(400, "not-json", "The body is not valid JSON, or names a field twice.") from None
 

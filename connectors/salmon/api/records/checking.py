@@ -6,6 +6,7 @@ exist. Everything that is wrong is reported at once.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from itertools import chain
 from typing import Any, Final
 
@@ -14,9 +15,9 @@ from salmon.api.handle import Api, ApiObject
 from salmon.api.problems import Fault
 from salmon.api.records.asking import time_bound_ms
 from salmon.api.records.matching import NATIVE_ID
-from salmon.errors import DataError
+from salmon.errors import DataError, SchemaMismatch
 from salmon.model.change import Value
-from salmon.model.convert import from_json, out_of_range
+from salmon.model.convert import from_document, from_json, out_of_range
 from salmon.model.references import respelled, target_in
 from salmon.model.schema import FieldSchema, Kind
 from salmon.mongodb.keys import id_of, key_of
@@ -42,7 +43,9 @@ def values_of(of: ApiObject, given: Mapping[str, Any]) -> tuple[Values, list[Fau
                 Fault(name, "wrong-type", f"does not fit the type {field.type} ({field.kind.value})")
             )
             continue
-        if out_of_range(field, value):
+        if value is not None and field.kind in (Kind.DOUBLE, Kind.DECIMAL) and not _keeps(field, shown):
+            faults.append(Fault(name, "too-many-digits", f"has more digits than {_room_of(field)}"))
+        elif out_of_range(field, value):
             faults.append(Fault(name, "out-of-range", "Salesforce holds the years 1700 to 4000"))
         elif value is None and shown is not None and not field.nillable:
             faults.append(Fault(name, "not-nillable", "must not be empty"))
@@ -51,6 +54,23 @@ def values_of(of: ApiObject, given: Mapping[str, Any]) -> tuple[Values, list[Fau
         else:
             values[name] = value
     return values, faults
+
+
+def _keeps(field: FieldSchema, shown: Any) -> bool:
+    """Whether the field has room for all digits of a number. What a double makes of 0.1 + 0.2 is 0.3 in a field of two places."""
+    number = Decimal(shown)
+    nearest = float(number)
+    try:
+        from_document(field, nearest if Decimal(repr(nearest)) == number else number)
+    except SchemaMismatch:
+        return False
+    return True
+
+
+def _room_of(field: FieldSchema) -> str:
+    if field.kind is Kind.DOUBLE:
+        return "a double, which is how the sync keeps numbers (`numbers: decimal` keeps all that the org has)"
+    return f"the field keeps ({field.scale} after the point)"
 
 
 def dependents(

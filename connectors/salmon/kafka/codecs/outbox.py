@@ -51,7 +51,7 @@ class Documents(Codec):
         datum = self.decode_datum(data)
         try:
             fields = json.loads(datum["fields"])
-        except ValueError:
+        except (ValueError, RecursionError):
             fields = None
         if not isinstance(fields, dict):
             raise SchemaMismatch(

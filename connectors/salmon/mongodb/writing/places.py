@@ -2,10 +2,6 @@
 Carries out the writes of an object that has several collections: looks first where each document is, and moves those that belong
 into another collection.
 
-A move is one transaction, so that nobody ever sees the document twice or nowhere, and a sink that is killed in it has done nothing.
-It inserts the document as it will be after the write, with all that the application has in it, and deletes the former one. It is no
-update with a copy after it: the event of that update would answer the write, and say that the document is still in its old place.
-
     nowhere                      CREATE inserts in the collection that the write names; UPDATE and DELETE are GONE
     in the collection that the write names, or it names none
                                  as in an object with one collection (salmon.mongodb.writing.delivery)
@@ -20,49 +16,36 @@ reads says where it is.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
-import bson
-from bson.errors import BSONError
-from bson.raw_bson import RawBSONDocument
-from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
-from pymongo.errors import PyMongoError, WriteError
 from pymongo.read_concern import ReadConcern
 
-from salmon.errors import DataError
 from salmon.model.change import PLACE, TWICE, Write, WriteOp
 from salmon.model.rules import SEQ_MAX
-from salmon.mongodb.documents import SEQ_PATH, DocumentShape, twice_in
-from salmon.mongodb.keys import id_of
-from salmon.mongodb.paths import MARKER
-from salmon.mongodb.wire.client import CODEC, Document, translated
+from salmon.mongodb.documents import DocumentShape, twice_in
+from salmon.mongodb.wire.client import Document
 from salmon.mongodb.writing.blocked import CHANGED
-from salmon.mongodb.writing.copying import copied
 from salmon.mongodb.writing.delivery import (
     APPLIED,
     EXISTS,
     GONE,
     SKIPPED,
     carry_out,
-    is_taken,
     nothing_owed,
     read_markers,
-    refusal,
 )
-from salmon.mongodb.writing.unique_values import Owed, guard
+from salmon.mongodb.writing.movers import Mover, move
+from salmon.mongodb.writing.unique_values import Owed
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
-from salmon.plugin.guard import changes_in
 
 _AGAIN_S: Final = 5.0
-_AS_STORED: Final = CODEC.with_options(document_class=RawBSONDocument)
 _NO_PLACE: Final = Outcome(
     OutcomeKind.RETRY_LATER,
     code="NoSuchPlace",
     reason="The write names no collection of this process's configuration. Start all processes with the same configuration.",
     again_s=_AGAIN_S,
 )
-_BUSY: Final = Outcome(OutcomeKind.RETRY_LATER, reason="Another client is writing the document.")
 
 Collections = Mapping[str, Collection[Document]]
 _Found = Mapping[str, int | None]  # name of a collection that has the document -> its marker there
@@ -90,6 +73,7 @@ def carry_out_placed(
     )
     outcomes: dict[str, Outcome] = {}
     stays: dict[str, list[SinkRecord]] = {}  # collection -> writes that move nothing
+    movers: dict[str, Mover] = {}
     for record in records:
         at = found.get(record.key, {})
         goes_to = _goes_to(record.write, at)
@@ -110,12 +94,16 @@ def carry_out_placed(
             elif _is_odd(record.write, marker):
                 stays.setdefault(place, []).append(record)  # where the marker is removed
             else:
-                outcomes[record.key] = _move(
-                    collections[place], collections[goes_to], shape, record, marker or 0
-                )
+                movers[record.key] = Mover(record, collections[place], collections[goes_to], marker or 0)
+    by_key = {record.key: record.write for record in records}
+
+    def owed_now(key: str) -> Write | None:
+        return by_key.get(key) or owed(key)
+
     for name, some in stays.items():
-        done_here = carry_out(collections[name], shape, some, owed)
+        done_here = carry_out(collections[name], shape, some, owed_now)
         outcomes |= {record.key: outcome for record, outcome in zip(some, done_here, strict=True)}
+    outcomes |= move(movers, collections, shape, owed_now)
     return [outcomes[record.key] for record in records]
 
 
@@ -168,62 +156,3 @@ def _without_a_move(write: Write, marker: int | None) -> Outcome | None:
     if _is_odd(write, marker) or marker < write.seq:
         return None
     return APPLIED if marker == write.seq else SKIPPED
-
-
-def _move(
-    old: Collection[Document],
-    new: Collection[Document],
-    shape: DocumentShape,
-    record: SinkRecord,
-    marker: int,
-) -> Outcome:
-    """Carry out a write that moves the document from *old* to *new*. *marker*: of the document, 0 for none."""
-    write = record.write
-    try:
-        update = _update(shape, write, marker)
-        with (
-            old.database.client.start_session() as session,
-            session.start_transaction(ReadConcern("snapshot"), old.write_concern),
-        ):
-            if not _moved(old, new, guard(id_of(record.key), write, shape.mark), update, session):
-                session.abort_transaction()
-                return CHANGED  # by somebody else since the look
-    except DataError as error:
-        return Outcome(OutcomeKind.REFUSED, code=type(error).__name__, reason=str(error))
-    except (BSONError, OverflowError, UnicodeEncodeError) as error:
-        code = type(error).__name__
-        return Outcome(
-            OutcomeKind.REFUSED, code=code, reason=f"The document cannot be sent to MongoDB: {code}."
-        )
-    except PyMongoError as error:
-        if error.has_error_label("TransientTransactionError"):
-            return _BUSY
-        if isinstance(error, WriteError) and isinstance(error.details, Mapping):
-            details = {"code": error.code, **error.details}
-            return CHANGED if is_taken(details) else refusal(details, write, shape)
-        raise translated(error, f"moving a document to {new.full_name}") from error
-    return APPLIED
-
-
-def _update(shape: DocumentShape, write: Write, marker: int) -> Document:
-    if write.op is WriteOp.CREATE:
-        fields, knows = changes_in(write, marker)
-        return shape.whole_update(fields, write.seq, knows)
-    return shape.update(write.fields, write.seq)
-
-
-def _moved(
-    old: Collection[Document],
-    new: Collection[Document],
-    guarded: Document,
-    update: Document,
-    session: ClientSession,
-) -> bool:
-    document = old.with_options(codec_options=_AS_STORED).find_one(guarded, session=session)
-    if document is None:
-        return False
-    seen: Any = document.get(MARKER)
-    marker = seen.get("seq") if isinstance(seen, Mapping) else None
-    new.insert_one(copied(bson.encode(document), update), session=session)
-    left = old.delete_one({"_id": guarded["_id"], SEQ_PATH: {"$eq": marker}}, session=session)
-    return bool(left.deleted_count)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Final
 
 from bson.int64 import Int64
@@ -25,7 +26,7 @@ from pymongo.collection import Collection
 from pymongo.errors import PyMongoError, WriteError
 
 from salmon.errors import BadRecordKey
-from salmon.model.change import Write, WriteOp
+from salmon.model.change import PLACE, Write, WriteOp
 from salmon.model.schema import Kind
 from salmon.mongodb.documents import PATHS_PATH, SEQ_PATH, STEP_PATH, DocumentShape, marker_of
 from salmon.mongodb.keys import id_of, key_of
@@ -74,7 +75,7 @@ class _Index:
 
 
 @dataclass(frozen=True, slots=True)
-class _Holder:
+class Holder:
     """A document that has the unique value of a write, and the index."""
 
     document_id: Any
@@ -95,10 +96,17 @@ class UniqueValues:
 
     Args:
         owed: Returns the newest unfinished write of a record of this object.
+        homes: Where the documents are that a write moves into this collection: record key -> collection.
     """
 
-    def __init__(self, collection: Collection[Document], shape: DocumentShape, owed: Owed) -> None:
-        self._collection, self._shape, self._owed = collection, shape, owed
+    def __init__(
+        self,
+        collection: Collection[Document],
+        shape: DocumentShape,
+        owed: Owed,
+        homes: Mapping[str, Collection[Document]] = MappingProxyType({}),
+    ) -> None:
+        self._collection, self._shape, self._owed, self._homes = collection, shape, owed, homes
         with border(f"reading the indexes of {collection.full_name}"):
             known = collection.index_information()
         self._indexes = [
@@ -127,7 +135,7 @@ class UniqueValues:
         return outcomes
 
     def _resolved(self, key: str, write: Write, error: Document) -> dict[str, Outcome]:
-        holders = self._holders(key, write) or self._named_holders(key, error)
+        holders = self.holders(key, write, error)
         if not holders:
             return {
                 key: self._wait(
@@ -151,18 +159,25 @@ class UniqueValues:
 
     # Which documents have the values of a write.
 
-    def _holders(self, key: str, write: Write) -> list[_Holder]:
+    def holders(self, key: str, write: Write, error: Document) -> list[Holder]:
+        """Return the documents that have a unique value which the server has refused to a write. Raises RetriableError, FatalError."""
+        return self._holders(key, write) or self._named_holders(key, error)
+
+    def _holders(self, key: str, write: Write) -> list[Holder]:
         """Return the other documents that have a unique value that the document would have after the write."""
         touched = [
             i
             for i in self._indexes
-            if write.op is WriteOp.CREATE or write.fields.keys() & self._shape.fields_at(i.paths)
+            if write.op is WriteOp.CREATE
+            or key in self._homes
+            or write.fields.keys() & self._shape.fields_at(i.paths)
         ]
         document_id = id_of(key)
         with border(f"reading unique values of {self._collection.full_name}"):
-            now = self._collection.find_one({"_id": document_id}, {"_id": 1, **self._projection}) or {}
+            home = self._homes.get(key, self._collection)
+            now = home.find_one({"_id": document_id}, {"_id": 1, **self._projection}) or {}
             return [
-                _Holder(found["_id"], index.paths)
+                Holder(found["_id"], index.paths)
                 for index in touched
                 if (query := index.query(self._after(index, write, now))) is not None
                 for found in self._collection.find(
@@ -170,7 +185,7 @@ class UniqueValues:
                 ).limit(1)
             ]
 
-    def _named_holders(self, key: str, error: Document) -> list[_Holder]:
+    def _named_holders(self, key: str, error: Document) -> list[Holder]:
         """Find them by the values in the error, if our own search finds none (an index over the elements of an array)."""
         values = error.get("keyValue")
         if not values or error.get("hexEncoded"):
@@ -178,7 +193,7 @@ class UniqueValues:
         query = {path: {"$eq": value} for path, value in values.items()}
         with border(f"reading unique values of {self._collection.full_name}"):
             found = self._collection.find_one({"$and": [query, {"_id": {"$ne": id_of(key)}}]}, {"_id": 1})
-        return [_Holder(found["_id"], tuple(values))] if found is not None else []
+        return [Holder(found["_id"], tuple(values))] if found is not None else []
 
     def _after(self, index: _Index, write: Write, now: Document) -> dict[str, Any]:
         """Return the values that the document would have in the index after the write."""
@@ -189,10 +204,10 @@ class UniqueValues:
             put(document, self._shape.path[name], None if value is None else self._shape.shown(name, value))
         return {path: at(document, path) for path in index.paths}
 
-    def _gives_up(self, key: str, holder: _Holder) -> bool:
-        """Whether an unfinished write of the other document changes its value."""
+    def _gives_up(self, key: str, holder: Holder) -> bool:
+        """Whether an unfinished write of the other document changes its value, or takes the document away."""
         owed = self._owed(key)
-        if owed is None or owed.op is WriteOp.DELETE:
+        if owed is None or owed.op is WriteOp.DELETE or self._leaves(owed):
             return owed is not None
         index = next((each for each in self._indexes if each.paths == holder.paths), None)
         if index is None:
@@ -202,7 +217,11 @@ class UniqueValues:
         after = self._after(index, owed, now)
         return any(after[path] != at(now, path) for path in index.paths)
 
-    def _refused(self, write: Write, error: Document, holder: _Holder) -> Outcome:
+    def _leaves(self, write: Write) -> bool:
+        """Whether the document is in another collection after the write."""
+        return write.fields.get(PLACE) not in (None, self._collection.name)
+
+    def _refused(self, write: Write, error: Document, holder: Holder) -> Outcome:
         """Make the refusal. It names both records, so that a person can decide, but never the value."""
         paths, key = self._shape.words_for(holder.paths), holder.key
         other = f"the document {key}" if key is not None else "a document that is not synced"
@@ -227,7 +246,7 @@ class UniqueValues:
                     return None
                 waits_for_itself = waits_for_itself or held_by == key
                 owed = self._owed(held_by)
-                if owed is not None and owed.op is WriteOp.DELETE:
+                if owed is not None and (owed.op is WriteOp.DELETE or self._leaves(owed)):
                     return None
                 if owed is not None and held_by not in found:
                     found[held_by] = owed

@@ -80,7 +80,7 @@ def decode(value: bytes) -> Row:
     """
     try:
         row = json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         row = None
     if not isinstance(row, dict):
         raise DataError("the status topic: a record is not a JSON object. Find out who wrote it.")

@@ -14,6 +14,7 @@ from typing import Final
 SESSION: Final = "INVALID_SESSION_ID"
 DUPLICATE: Final = "DUPLICATE_VALUE"
 LOCKED: Final = "UNABLE_TO_LOCK_ROW"
+BLOCKED: Final = "DELETE_FAILED"  # by other records, that refer to this one
 LIMIT: Final = "REQUEST_LIMIT_EXCEEDED"
 # The call was rolled back, and it may be the fault of another record of it.
 ROLLED_BACK: Final = "ALL_OR_NONE_OPERATION_ROLLED_BACK"
@@ -90,7 +91,7 @@ _NEVER: Final = frozenset(
         *UNREADABLE,
         *WRAPPERS,
         DUPLICATE,
-        "DELETE_FAILED",
+        BLOCKED,
         "DUPLICATES_DETECTED",
         "DUPLICATE_EXTERNAL_ID",
         "FIELD_CUSTOM_VALIDATION_EXCEPTION",

@@ -8,7 +8,7 @@ What a repetition is, and what is remembered from batch to batch, is for sink.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
@@ -17,8 +17,9 @@ from salmon.model.schema import ObjectSchema
 from salmon.plugin.contract import Outcome, OutcomeKind, OwedTo, SinkRecord
 from salmon.plugin.leave import always
 from salmon.salesforce.ids import ID_CHARS_SHORT
-from salmon.salesforce.wire.codes import ROLLED_BACK
+from salmon.salesforce.wire.codes import BLOCKED, ROLLED_BACK
 from salmon.salesforce.wire.rest import RowResult
+from salmon.salesforce.writing.blocked_deletes import BlockedDeletes, Lookup, Refused
 from salmon.salesforce.writing.bulk_writes import BulkWrites
 from salmon.salesforce.writing.calling import Calling, Job, Send
 from salmon.salesforce.writing.lanes import Lanes
@@ -72,9 +73,10 @@ class Delivery:
         savers: Mapping[str, Saves] | None = None,
         smaller_calls: SmallerCalls | None = None,
         may_send: Callable[[], bool] = always,
+        forbids: Mapping[str, Collection[Lookup]] | None = None,
     ) -> None:
-        """*savers*: who saves the records of objects that *org* does not save as it saves all others."""
-        self._org = org
+        """*savers*: who saves the records of objects that *org* does not save as it saves all others; *forbids*: see BlockedDeletes."""
+        self._org, self._forbids = org, forbids or {}
         self._savers = savers or {}
         kinds = list(dict.fromkeys(self._savers.values()))
         apart = {name: kinds.index(each) + 1 for name, each in self._savers.items()}
@@ -335,11 +337,22 @@ class Delivery:
 
     def _delete(self, jobs: Sequence[Job]) -> None:
         above = depths(self._schemas)
-        children_first = sorted(jobs, key=lambda job: -above[job.record.object])
-        for job, result in self._results(children_first, lambda job: job.native_id, self._org.delete):
-            outcome = outcome_of(result, WriteOp.DELETE, job.native_id, ())
-            assert isinstance(outcome, Outcome)
-            self._outcomes[job.index] = outcome
+        left, tried, blocked = (
+            sorted(jobs, key=lambda job: -above[job.record.object]),
+            0,
+            dict[int, Refused](),
+        )
+        while left and len(left) != tried:
+            tried, blocked = len(left), {}
+            for job, result in self._results(left, lambda job: job.native_id, self._org.delete):
+                outcome = outcome_of(result, WriteOp.DELETE, job.native_id, ())
+                assert isinstance(outcome, Outcome)
+                self._outcomes[job.index] = outcome
+                if outcome.code == BLOCKED:
+                    blocked[job.index] = Refused(job.id, job.native_id or "", outcome)
+            left = [job for job in left if job.index in blocked]  # who stood in the way may be gone by now
+        owed = within([(job.id, job.record.write) for job in left], self._owed)
+        self._outcomes |= BlockedDeletes(self._org, self._schemas, self._forbids, owed).outcomes(blocked)
 
     # Unique values. A value that another write of the batch gives up is free once that one is carried out.
 

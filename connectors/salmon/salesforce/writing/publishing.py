@@ -15,6 +15,7 @@ import io
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Final
 
 import fastavro
@@ -163,6 +164,7 @@ class EventPublisher:
     def _encoded(self, record: SinkRecord) -> pb2.ProducerEvent:
         """Raises SchemaMismatch: a value does not fit, or the event is larger than the API takes."""
         assert self._schema is not None
+        require_digits(self._schema, record.write.fields)
         payload = payload_of(
             self._schema,
             _with_days(self._schema, record.write.fields),
@@ -219,6 +221,24 @@ class EventPublisher:
             if refused:
                 del self._overtaken[event.id]
         return outcomes
+
+
+def require_digits(schema: ObjectSchema, shown: Mapping[str, Any]) -> None:
+    """Raise SchemaMismatch: a whole number has more digits than a double, as which the event would hold another number."""
+    for field in schema.fields:
+        value = shown.get(field.name)
+        if field.kind is Kind.DOUBLE and isinstance(value, int) and not _is_double(value):
+            raise SchemaMismatch(
+                f"{field.name}: the number has more digits than the event's {field.type} can hold. Fill a text field with it "
+                f"(events.{schema.name}.fields), or round it where it comes from."
+            )
+
+
+def _is_double(number: int) -> bool:
+    try:
+        return Decimal(repr(float(number))) == number
+    except OverflowError:
+        return False
 
 
 def unfit(avro: Mapping[str, Any], payload: Mapping[str, Any]) -> list[str]:

@@ -38,8 +38,9 @@ from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.troubles import AGAIN_S, ObjectRefused, Rechecks, Troubles, described
 from salmon.salesforce.wire.budget import Budget, of_api_calls
 from salmon.salesforce.wire.bulk import BulkIngests
-from salmon.salesforce.wire.codes import DUPLICATE, ROW_LOCKS, WRAPPERS
+from salmon.salesforce.wire.codes import BLOCKED, DUPLICATE, ROW_LOCKS, WRAPPERS
 from salmon.salesforce.wire.rest import COLLECTION_ROWS, Rest
+from salmon.salesforce.writing.blocked_deletes import Lookup
 from salmon.salesforce.writing.bulk_writes import BULK_ROWS_MIN, BulkWrites
 from salmon.salesforce.writing.delivery import Delivery
 from salmon.salesforce.writing.lanes import Lanes
@@ -114,7 +115,8 @@ class SalesforceSinkTask:
         self._sure: OrderedDict[RecordId, None] = OrderedDict()
         self._owed: OwedTo = nothing_owed
         self._may_send: Callable[[], bool] = always
-        self._clashes = Clashes(DUPLICATE, clock)
+        self._clashes, self._blocked = Clashes(DUPLICATE, clock), Clashes(BLOCKED, clock)
+        self._forbids: dict[str, frozenset[Lookup]] = {}  # as the org has described the objects
         one_way = [name for name, each in objects.items() if each.direction == "to_salesforce"]
         self._narrowing = Narrowing(one_way, clock=clock)
         self._smaller_calls = SmallerCalls(clock=clock)
@@ -154,7 +156,8 @@ class SalesforceSinkTask:
                 may_send=self._has_leave,
                 clock=self._clock,
             )
-        _, wrong = described(self._configured, self._describe, self._failures, may_wait=self._configured)
+        found, wrong = described(self._configured, self._describe, self._failures, may_wait=self._configured)
+        self._forbids = {name: each.forbidding for name, each in found.items()}
         for name, error in wrong.items():
             self._troubles.block(name, str(error))
 
@@ -234,6 +237,7 @@ class SalesforceSinkTask:
             savers=self._savers,
             smaller_calls=self._smaller_calls,
             may_send=self._has_leave,
+            forbids=self._forbids,
         )
         sure, looked = self._sure, self._unclean
         try:
@@ -286,7 +290,8 @@ class SalesforceSinkTask:
         assert self._rest is not None
         return synced_object(name, self._configured, self._rest)
 
-    def _mended(self, name: str, _: SyncedObject) -> None:
+    def _mended(self, name: str, found: SyncedObject) -> None:
+        self._forbids[name] = found.forbidding
         self._troubles.unblock(name)
 
     def _put_those_not_blocked(self, records: Sequence[SinkRecord]) -> Sequence[Outcome]:
@@ -319,7 +324,8 @@ class SalesforceSinkTask:
         The outcome; REFUSED where Salesforce has failed on it for long without saying why, and one to be tried late where
         its row has been locked for longer than a transaction lasts.
         """
-        outcome = self._smaller_calls.judged(self._clashes.judged(record, outcome))
+        outcome = self._blocked.judged(record, self._clashes.judged(record, outcome))
+        outcome = self._smaller_calls.judged(outcome)
         if (
             outcome.kind is OutcomeKind.APPLIED
             and record.write.op is WriteOp.DELETE

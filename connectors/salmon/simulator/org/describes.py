@@ -81,7 +81,7 @@ def load_describes(
             raise SetupError(
                 f"{path.name} in the describe folder cannot be read ({error.strerror}); correct or delete it"
             ) from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise SetupError(
                 f"{path.name} in the describe folder is not JSON ({error}); correct or delete it"
             ) from None

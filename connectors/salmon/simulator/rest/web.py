@@ -60,7 +60,7 @@ class Call:
             return self.given
         try:
             return json.loads(self.body or b"null", parse_float=Decimal)  # all the digits that were sent
-        except ValueError:
+        except (ValueError, RecursionError):
             raise BadRequest(
                 "JSON_PARSER_ERROR",
                 "The HTTP entity body is required, but this request has none or it is not JSON.",

@@ -210,7 +210,7 @@ LIVES: Final = (
         "any event ends the hold",
         "6: GONE and EXISTS: until X itself has spoken; an UPDATE may be one that was on its way",
         "model.fold",
-        "    if change.is_row or change.op is not Op.UPDATE:\n        x.held = False\n",
+        "    if change.is_row or told is not Op.UPDATE:\n        x.held = False\n",
         "    x.held = False\n",
     ),
     Mutant(
@@ -344,14 +344,14 @@ LIVES: Final = (
         "a deletion that met nothing is forgotten before its end is told",
         "6: what met nothing was perhaps carried out before: that is still to be told, and is ours",
         "model.steps.outcomes",
-        "    if change.op is not Op.GONE:\n",
+        '    if change.op is not Op.GONE and change.source.get("code") != TWICE:\n',
         "    if change.op is not Op.GONE or ours.op is WriteOp.DELETE:\n",
     ),
     Mutant(
         "an update that met nothing is forgotten before it is told",
         "6: what met nothing was perhaps carried out before: that is still to be told, and is ours",
         "model.steps.outcomes",
-        "    if change.op is not Op.GONE:\n",
+        '    if change.op is not Op.GONE and change.source.get("code") != TWICE:\n',
         "    if change.op is not Op.GONE or ours.op is WriteOp.UPDATE:\n",
     ),
     Mutant(

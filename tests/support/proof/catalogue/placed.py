@@ -214,7 +214,7 @@ PLACED: Final = (
     Mutant(
         "a moved document has only what Salmon knows of it",
         "Places: the application's own properties go along",
-        "mongodb.writing.places",
+        "mongodb.writing.movers",
         "copied(bson.encode(document), update)",
         'copied(bson.encode({"_id": document["_id"], MARKER: document.get(MARKER, {})}), update)',
     ),

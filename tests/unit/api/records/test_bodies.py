@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -54,10 +55,12 @@ def test_a_good_record_has_no_faults() -> None:
         ({"Doors__c": 2**40}, "wrong-type"),
         ({"Doors__c": {"$gt": 1}}, "wrong-type"),
         ({"Price__c": 10**400}, "wrong-type"),
+        ({"Price__c": 10**17 + 1}, "too-many-digits"),
         ({"Built__c": "25.11.2026"}, "wrong-type"),
         ({"Built__c": "1500-01-01"}, "out-of-range"),
         ({"Seen__c": "2026-11-25T13:05:00"}, "wrong-type"),
         ({"Opens__c": "25:00"}, "wrong-type"),
+        ({"Opens__c": "13:05:30.1234"}, "wrong-type"),
         ({"Electric__c": None}, "not-nillable"),
         ({"Electric__c": "yes"}, "wrong-type"),
         ({"Colours__c": "Red"}, "wrong-type"),
@@ -74,6 +77,31 @@ def test_a_good_record_has_no_faults() -> None:
 def test_what_does_not_fit_is_named_with_a_reason(given: dict[str, Any], code: str) -> None:
     """Nothing of it is written."""
     assert codes({**GOOD, **given}) == {next(iter(given)): code}
+
+
+@pytest.mark.parametrize(
+    ("number", "held"),
+    [
+        ("1234567890123456.78", Decimal("1234567890123456.78")),
+        ('"1234567890123456.78"', Decimal("1234567890123456.78")),
+        ("999999999999999.1", Decimal("999999999999999.10")),
+        ("0.30000000000000004", Decimal("0.30")),
+        ("5e-1", Decimal("0.50")),
+        ("7", Decimal("7.00")),
+        ("0.125", "too-many-digits"),
+        ('"0.125"', "too-many-digits"),
+        ("1234567890123456.789", "too-many-digits"),
+        ("12345678901234567.5", "wrong-type"),
+        ('"NaN"', "wrong-type"),
+        ('"x"', "wrong-type"),
+        ("1e400", "wrong-type"),
+    ],
+)
+def test_a_decimal_is_kept_with_all_its_digits_or_refused(number: str, held: Any) -> None:
+    """It never becomes another number (case V5); but what a double makes of 0.1 + 0.2 is still 0.3."""
+    of = api_of("Car__c", objects={"Car__c": {"numbers": "decimal"}}).objects["Car__c"]
+    values, faults = values_of(of, parsed(f'{{"Price__c": {number}}}'.encode(), "application/json"))
+    assert held == (faults[0].code if faults else values["Price__c"])
 
 
 def test_all_faults_are_reported_at_once() -> None:

@@ -35,7 +35,9 @@ def routes(parts: Parts) -> APIRouter:
         field: str = "",
         show: str = "waiting",
     ) -> Response:
-        asked = ConflictFilter(object_name or None, key or None, field or None, held=show == "waiting")
+        asked = ConflictFilter(
+            object_name or None, field=field or None, held=show == "waiting", text=key or None
+        )
         page, facts = await in_thread(parts.operations.conflicts, asked)
         rows = [masked(parts, facts[each.id]) for each in page.conflicts]
         return parts.rendering.page(
@@ -106,7 +108,7 @@ def picks_of(texts: Sequence[str]) -> list[Pick]:
     """The fields of records that a form names. Raises Problem: there are none, or too many, or it is no form of ours."""
     try:
         picks = [(str(name), str(key), str(field)) for name, key, field in map(json.loads, texts)]
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise Problem(400, "not-understood", "The conflicts are not named as this page names them.") from None
     if not picks:
         raise Problem(400, "not-chosen", "Mark at least one conflict, and then decide.")

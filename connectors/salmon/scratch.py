@@ -21,29 +21,32 @@ from salmon.locks import locked, locked_now
 
 log = structlog.get_logger(__name__)
 
-_PREFIX: Final = "salmon-verify-"
 _LOCK: Final = "owner.lock"
 # A folder without a lock belongs to a run that is just starting, or that was killed at that moment.
 _UNLOCKED_MAX_S: Final = 3600.0
 
 
 @contextlib.contextmanager
-def scratch() -> Iterator[Path]:
-    """Make a folder for this run, after removing the folders of killed runs."""
-    sweep()
-    with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as name:
+def scratch(command: str) -> Iterator[Path]:
+    """Make a folder for this run of *command*, open to its user alone, after removing the folders of killed runs."""
+    sweep(command)
+    with tempfile.TemporaryDirectory(prefix=_prefix(command), ignore_cleanup_errors=True) as name:
         folder = Path(name)
         with locked(folder / _LOCK):
             yield folder
 
 
-def sweep() -> None:
-    """Remove the folders of killed runs of this user."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+def sweep(command: str) -> None:
+    """Remove the folders of killed runs of *command*, of this user."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_prefix(command)}*"):
         with contextlib.suppress(OSError):
             if _is_left_behind(folder):
                 shutil.rmtree(folder, ignore_errors=True)
                 log.info("folder_of_a_dead_run_removed", folder=str(folder))
+
+
+def _prefix(command: str) -> str:
+    return f"salmon-{command}-"
 
 
 def _is_left_behind(folder: Path) -> bool:
