@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import ChainMap
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from threading import Event
 from typing import Any, Final
 
@@ -17,10 +17,10 @@ import structlog
 from confluent_kafka import Message
 
 from salmon.config.deletions import DeleteGuardConfig
-from salmon.errors import DataError, Unavailable
+from salmon.errors import Unavailable
 from salmon.kafka import clients
 from salmon.kafka.codecs.serdes import Changes, Signals, Writes
-from salmon.kafka.foreign import FOREIGN, key_text
+from salmon.kafka.foreign import FOREIGN
 from salmon.kafka.offsets import OffsetStore
 from salmon.model import sides
 from salmon.model.change import Write
@@ -32,6 +32,7 @@ from salmon.runtime.fellows import Fellows
 from salmon.runtime.instance import FailureReporter, Instance
 from salmon.runtime.retry import Retrying, Stopping
 from salmon.sink.buffer import SinkBuffer
+from salmon.sink.foreign_writes import fault_of
 from salmon.sink.guard_watch import GuardWatch
 from salmon.sink.holders import HolderWatch
 from salmon.sink.identity_tables import IdentityTables
@@ -128,7 +129,6 @@ class SinkWorker:
             limit=limit,
             unanswered=self._unanswered,
         )
-        self._is_ours: Callable[[Message], bool] = lambda message: self._fault(message) is None
         self._unread = UnreadWrites(instance, self.buffer.next_offsets, self._putters.decoded, self._is_ours)
         self._holders = HolderWatch(instance, self._unread.place_of)
         if isinstance(task, LooksUp):
@@ -315,7 +315,7 @@ class SinkWorker:
 
     def _add(self, message: Message) -> None:
         topic, number, offset = clients.place_of(message)
-        fault = self._retrying.until_it_works("looking at a record", lambda: self._fault(message))
+        fault = self._retrying.until_it_works("looking at a record", lambda: fault_of(message, self._codecs))
         if fault is not None:
             error, stage = fault
             FOREIGN.pass_over(topic, number, offset, message.key(), str(error))
@@ -329,29 +329,8 @@ class SinkWorker:
         self.buffer.add((topic, number), offset, record, message.value(), message)
         self._look_for_what_it_kept(message, record)
 
-    def _fault(self, message: Message) -> tuple[DataError, str] | None:
-        """
-        Check whether a record is foreign. This is done before the buffer is used, because a foreign record must not replace
-        the key's command there.
-
-        Returns:
-            The error, and Kafka Connect's name of the stage; None for a command or a tombstone.
-
-        Raises:
-            Unavailable: the registry does not answer.
-        """
-        topic, key, value = message.topic() or "", message.key(), message.value()
-        stage = "KEY_CONVERTER"
-        try:
-            if key is None:
-                raise DataError(f"{topic}: a record without a key is not a write. Find out who wrote it.")
-            key_text(topic, key)
-            stage = "VALUE_CONVERTER"
-            if value is not None:
-                self._codecs[topic].check_writer(value)
-        except DataError as error:
-            return error, stage
-        return None
+    def _is_ours(self, message: Message) -> bool:
+        return fault_of(message, self._codecs) is None
 
     def _look_for_what_it_kept(self, message: Message, record: tuple[str, str]) -> None:
         """If other records wait for a unique value of this one, let the reports check whether this write changes it."""
