@@ -14,8 +14,8 @@ from typing import Final
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from salmon.calls import Calls, Peer
+from salmon.kafka.reader import Place
 
-Place = tuple[str, int]  # topic and partition
 _DOING: Final = "committing offsets"
 
 

@@ -170,7 +170,7 @@ class EventSink:
             self._turn(self._consumer, carrier)
             if membership.must_join_again() and not self._owned:
                 self._again = True
-                raise Unavailable("its consumer group has given its partitions to nobody.")
+                raise Unavailable(self._nobodys)
 
     def _give_up(self) -> None:
         self._batch, self._failure, self._paused = EventBatch(), None, False
@@ -379,8 +379,11 @@ class EventSink:
         if is_spare:
             self._unshared = None
         elif self._unshared is None:
-            why = f"its consumer group {self._seat.group} has given its partitions to nobody of this sync."
-            self._unshared = (self._clock(), why)
+            self._unshared = (self._clock(), self._nobodys)
+
+    @property
+    def _nobodys(self) -> str:
+        return f"its consumer group {self._seat.group} has given its partitions to nobody of this sync."
 
     # Waiting.
 

@@ -18,13 +18,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from pymongo.collection import Collection
 from pymongo.read_concern import ReadConcern
 
 from salmon.model.change import PLACE, TWICE, Write, WriteOp
 from salmon.model.rules import SEQ_MAX
 from salmon.mongodb.documents import DocumentShape, twice_in
-from salmon.mongodb.wire.client import Document
 from salmon.mongodb.writing.blocked import CHANGED
 from salmon.mongodb.writing.delivery import (
     APPLIED,
@@ -35,7 +33,7 @@ from salmon.mongodb.writing.delivery import (
     nothing_owed,
     read_markers,
 )
-from salmon.mongodb.writing.movers import Mover, move
+from salmon.mongodb.writing.movers import Collections, Mover, move
 from salmon.mongodb.writing.unique_values import Owed
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
 
@@ -47,7 +45,6 @@ _NO_PLACE: Final = Outcome(
     again_s=_AGAIN_S,
 )
 
-Collections = Mapping[str, Collection[Document]]
 _Found = Mapping[str, int | None]  # name of a collection that has the document -> its marker there
 
 

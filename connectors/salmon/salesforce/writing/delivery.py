@@ -337,13 +337,12 @@ class Delivery:
 
     def _delete(self, jobs: Sequence[Job]) -> None:
         above = depths(self._schemas)
-        left, tried, blocked = (
-            sorted(jobs, key=lambda job: -above[job.record.object]),
-            0,
-            dict[int, Refused](),
-        )
+        left = sorted(jobs, key=lambda job: -above[job.record.object])  # children first
+        tried = 0
+        blocked: dict[int, Refused] = {}
         while left and len(left) != tried:
-            tried, blocked = len(left), {}
+            tried = len(left)
+            blocked.clear()
             for job, result in self._results(left, lambda job: job.native_id, self._org.delete):
                 outcome = outcome_of(result, WriteOp.DELETE, job.native_id, ())
                 assert isinstance(outcome, Outcome)
