@@ -95,10 +95,11 @@ class Intake:
             return self._taken[0]
         for name in sorted(filter(self._is_due, self._types_owed)):
             self._look_at_types(name)
-        events = 0
+        events, end = 0, None
         while events < EVENTS_A_POLL:
             received = stream.peek()
             if received is None or isinstance(received, Ended):
+                end = received
                 break
             try:
                 self._taken.append(self._response(received))
@@ -109,7 +110,7 @@ class Intake:
             stream.pop()
             events += len(received.events)
         if not self._taken:
-            return stream.peek()  # type: ignore[return-value] # not a response
+            return end  # and no second look: a response may have come since
         if not keys_are_due:
             self._parents.ask(
                 (each.schema.layout.object, each.payload)

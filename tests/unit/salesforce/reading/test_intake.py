@@ -12,7 +12,7 @@ import pytest
 from salmon.errors import RequestRejected, SchemaOutdated, Unavailable
 from salmon.salesforce.reading import intake
 from salmon.salesforce.reading.intake import Intake, Response
-from salmon.salesforce.reading.subscription import Preset, Received
+from salmon.salesforce.reading.subscription import Ended, Preset, Received
 from support.salesforce import event, layout, payload, schema_of, synced
 from support.salesforce_feed import A, MemoryStream
 
@@ -45,6 +45,24 @@ class Rig:
         if isinstance(self.shown, Exception):
             raise self.shown
         return self.shown
+
+
+def test_a_response_that_comes_right_after_a_look_is_taken_by_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another thread brings them. Whatever the moment, none reaches the feed before its events are decoded."""
+    rig = Rig(*layout("Account").live)
+    look = rig.stream.peek
+
+    def peek() -> Received | Ended | None:
+        seen = look()
+        if not rig.stream.items:
+            rig.hear(1)
+        return seen
+
+    monkeypatch.setattr(rig.stream, "peek", peek)
+    assert rig.intake.peek(rig.stream, keys_are_due=False) is None
+    assert rig.take().received == 1
 
 
 HEARD_BEFORE = layout("Account").live - {NEW}
