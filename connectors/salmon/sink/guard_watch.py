@@ -84,6 +84,9 @@ class GuardWatch:
         assert self._signals is not None
         for value in self._signals.follow().values():
             self._take_signal(value, is_new=True)
+        # An approval may come after a putter was told to hold a delete back, and before the buffer holds it.
+        paused = self.guard.paused
+        self._buffer.release(lambda command: self._objects[command.partition.place[0]] not in paused)
         before = self._held
         self._held = {(self._objects[topic], number): n for (topic, number), n in self._buffer.held().items()}
         differs = {
@@ -93,7 +96,6 @@ class GuardWatch:
         held = dict.fromkeys(self._settings, 0)
         for (name, _), count in self._held.items():
             held[name] += count
-        paused = self.guard.paused
         for name in sorted(paused):
             if settled and not held[name]:
                 self.guard.resume(name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from salmon.config.deletions import DeleteGuardConfig
@@ -44,8 +46,13 @@ class Watch:
         self.watch.start()
         self.watch.take(entries.load(CONNECTOR), [(OBJECT, 0)])
 
-    def deletes(self, count: int, at: int = 0) -> int:
-        """So many deletes come in one moment; how many of them are held back."""
+    def deletes(self, count: int, at: int = 0, meanwhile: Callable[[], None] = lambda: None) -> int:
+        """
+        So many deletes come in one moment; how many of them are held back.
+
+        Args:
+            meanwhile: What another thread does before the buffer has them back.
+        """
         self.buffer.renew(self.buffer.now())
         for offset in range(at, at + count):
             self.buffer.add(self.place, offset, (OBJECT, f"k{offset}"), b"x")
@@ -54,6 +61,7 @@ class Watch:
             Delete(OBJECT, each.key[1], each.offset + 1, 0, each.offset, at=_MOMENT_MS) for each in commands
         ]
         held = {each.offset for each in self.watch.guard.held_back(asked)}
+        meanwhile()
         self.buffer.hold(each for each in commands if each.offset in held)
         self.buffer.done(each for each in commands if each.offset not in held)
         return len(held)
@@ -89,6 +97,20 @@ def test_an_approval_lets_go_what_waits_and_ends_the_pause(sync: MemorySync) -> 
     assert it.watch.guard.paused == frozenset()
     it.watch.turn(settled=False)
     assert "held back" not in it.said
+
+
+def test_an_approval_that_comes_as_deletes_are_put_back_lets_them_go_all_the_same(sync: MemorySync) -> None:
+    """They were judged before it, and the buffer has them after it: nobody would ask for them again."""
+    it = Watch(sync)
+
+    def approved() -> None:
+        approve(sync, 5)
+        it.watch.turn(settled=False)
+
+    assert it.deletes(5, meanwhile=approved) == 5
+    it.watch.turn(settled=False)
+    assert it.buffer.held() == {}
+    assert len(it.buffer.take(5) or ()) == 5, "they are given out again"
 
 
 def test_an_approval_of_another_object_changes_nothing(sync: MemorySync) -> None:
