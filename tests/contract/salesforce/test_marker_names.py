@@ -95,7 +95,8 @@ def test_other_names_wait_until_no_key_is_left_behind(box: BoxProcess) -> None:
         moved.until(lambda: moved.of("moved"))
         moved.through_snapshots()
         assert moved.task.schemas()["Account"].markers == OURS
-        assert [(each.key, each.change.ack) for each in moved.of("moved")][-1] == ("moved", 7)
+        # The event of the person's edit may come before or after the rows.
+        assert {each.change.ack for each in moved.of("moved") if each.change.op is Op.ROW} == {7}
         assert outcome.native_id not in moved.view()
 
 

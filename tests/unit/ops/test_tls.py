@@ -20,6 +20,7 @@ from salmon.ops.tls import Tls
 from salmon.status.scraping import Owner, ask
 from support.certificates import Authority, Pair
 from support.connect_rest import MemoryStatusTopic, Worker, running
+from support.waiting import until
 
 SINK = "mongodb-sink"
 
@@ -194,13 +195,18 @@ def test_processes_find_each_other_over_tls(authority: Authority) -> None:
     with running(one, other):
         other.reported()
         one.reported()
-        answer = requests.get(
-            f"{one.url}/connectors?expand=status&cluster=true",
-            verify=authority.ca_file,
-            cert=(given.certificate_file, given.key_file),
-            timeout=10,
-        ).json()
-    assert [task["state"] for task in answer[SINK]["status"]["tasks"]] == ["RUNNING", "RUNNING"]
+
+        def states() -> list[str]:
+            answer = requests.get(
+                f"{one.url}/connectors?expand=status&cluster=true",
+                verify=authority.ca_file,
+                cert=(given.certificate_file, given.key_file),
+                timeout=10,
+            ).json()
+            return [task["state"] for task in answer[SINK]["status"]["tasks"]]
+
+        # One that does not answer within two seconds is shown as unassigned.
+        until(lambda: states() == ["RUNNING", "RUNNING"], "each shows the other")
 
 
 def test_status_and_run_all_ask_over_tls(authority: Authority) -> None:
