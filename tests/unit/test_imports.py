@@ -111,6 +111,7 @@ PURE: Final = {
     "enum",
     "functools",
     "operator",
+    "re",
     "typing",
 }
 

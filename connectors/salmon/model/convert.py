@@ -8,6 +8,7 @@ subclasses.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Context, Decimal
@@ -27,6 +28,8 @@ _INT_MIN, _INT_MAX = -(2**31), 2**31 - 1
 _LONG_MIN, _LONG_MAX = -(2**63), 2**63 - 1
 
 _CONTEXT: Final = Context(prec=80)  # more digits than an Int64 or a Decimal128 needs in a field of 18 places
+# Of a day, in milliseconds at most: what has more would be cut off.
+_TIME: Final = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d)(?:\.(\d{1,3})0*)?)?Z?", re.ASCII)
 _NOISE: Final = 1e-15  # the relative error that calculating with doubles leaves
 
 
@@ -184,7 +187,7 @@ _TEXT_FORMS: Final = {
     Kind.DECIMAL: "a number",
     Kind.DATE: "a date, e.g. 2026-11-25",
     Kind.DATETIME: "a time, e.g. 2026-11-25T13:05:00Z",
-    Kind.TIME: "a time of day, e.g. 13:05:30",
+    Kind.TIME: "a time of day, e.g. 13:05:30 or 13:05:30.123",
     Kind.STRINGS: "values separated by semicolons",
 }
 
@@ -360,16 +363,17 @@ def _ms(moment: datetime) -> int:
     return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
+def is_time(text: str) -> bool:
+    """Whether this is a time of day, in milliseconds at most."""
+    return _TIME.fullmatch(text) is not None
+
+
 def _time_ms(shown: str) -> int:
     """Read "13:05", "13:05:30" or "13:05:30.123", with or without Z."""
-    if type(shown) is not str:
+    if type(shown) is not str or (found := _TIME.fullmatch(shown)) is None:
         raise TypeError
-    hours, minutes, *rest = shown.removesuffix("Z").split(":")
-    seconds, _, fraction = (rest[0] if rest else "0").partition(".")
-    ms = ((int(hours) * 60 + int(minutes)) * 60 + int(seconds)) * 1000 + int(fraction.ljust(3, "0")[:3])
-    if not 0 <= ms < _MS_A_DAY or len(rest) > 1:
-        raise ValueError
-    return ms
+    hours, minutes, seconds, fraction = found.groups("0")
+    return ((int(hours) * 60 + int(minutes)) * 60 + int(seconds)) * 1000 + int(fraction.ljust(3, "0"))
 
 
 def _clock(ms: int) -> str:

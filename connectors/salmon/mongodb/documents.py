@@ -34,7 +34,7 @@ from salmon.model.convert import cut_by, from_document, to_document
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from salmon.mongodb.forms import as_moved, steps_of
 from salmon.mongodb.keys import id_of, key_of
-from salmon.mongodb.mismatches import blocked, explained, misformed, require_time, spoken
+from salmon.mongodb.mismatches import blocked, explained, misformed, spoken
 from salmon.mongodb.paths import (
     MARKER,
     PLAIN,
@@ -268,8 +268,6 @@ class DocumentShape:
                 # A document from before the field had this form, or an application that writes the field's own type.
                 return self._in_own_form(field, shown, misformed(field, shown, form.expected))
         try:
-            if field.kind is Kind.TIME:
-                require_time(field, shown)
             value = from_document(field, shown)
         except SchemaMismatch as error:
             raise explained(field, shown, error) from None

@@ -25,7 +25,6 @@ from bson.timestamp import Timestamp
 from salmon.errors import BadRecordKey, DataError, SchemaMismatch
 from salmon.model.change import NO_RECORD_KEY, NOT_OF_TYPE, Misfit
 from salmon.model.schema import FieldSchema, Kind
-from salmon.transforms.exact import is_time
 
 _NUMBERS: Final = (int, float, Decimal, Decimal128)
 _KINDS_OF_NUMBER: Final = frozenset({Kind.INT, Kind.LONG, Kind.DOUBLE, Kind.DECIMAL})
@@ -77,12 +76,6 @@ def spoken(field: FieldSchema, path: str) -> FieldSchema:
 def blocked(field: FieldSchema, above: str, shown: Any) -> SchemaMismatch:
     """Return the error about a field if what is at *above*, on the way to it, is no document."""
     return _mismatch(field, f"{above} must be a document, not {bson_type(shown)}")
-
-
-def require_time(field: FieldSchema, shown: Any) -> None:
-    """Raise SchemaMismatch: it is no time of day, or one with more than milliseconds, which would be cut off."""
-    if type(shown) is not str or not is_time(shown):
-        raise _mismatch(field, f"must be {_WANTED[Kind.TIME]}")
 
 
 def misformed(field: FieldSchema, shown: Any, expected: str) -> SchemaMismatch:

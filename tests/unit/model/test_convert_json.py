@@ -52,6 +52,7 @@ def test_empty_text_is_null() -> None:
         (Kind.DATE, "soon"),
         (Kind.STRINGS, "a;b"),
         (Kind.DECIMAL, "many"),
+        (Kind.TIME, "13:99"),
         (Kind.BOOLEAN, 1),
         (Kind.DOUBLE, []),
     ],

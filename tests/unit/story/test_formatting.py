@@ -58,7 +58,7 @@ def test_a_decimal_is_typed_as_a_number() -> None:
         (Kind.DECIMAL, "secret", "a number"),
         (Kind.DATE, "secret", "a date, e.g. 2026-11-25"),
         (Kind.DATETIME, "secret", "a time, e.g. 2026-11-25T13:05:00Z"),
-        (Kind.TIME, "25:00", "a time of day, e.g. 13:05:30"),
+        (Kind.TIME, "25:00", "a time of day, e.g. 13:05:30 or 13:05:30.123"),
     ],
 )
 def test_what_is_no_such_value_is_refused_with_the_form_that_would_do(

@@ -26,9 +26,9 @@ from pydantic import (
 
 from salmon.api.handle import ApiObject
 from salmon.api.problems import Fault, Problem
+from salmon.model.convert import is_time
 from salmon.model.described import DescribedField
 from salmon.model.schema import FieldSchema, Kind
-from salmon.transforms.exact import is_time
 
 _NAMED_MAX: Final = 20  # values of a picklist that a fault lists
 _UNKNOWN_MAX: Final = 50  # fields of a body that the object does not have; with more, none is named
