@@ -329,8 +329,8 @@ class Teller:
     def finds_it_gone(self, write: Write) -> Folded:
         return self._outcome(Op.GONE, write, ())
 
-    def finds_it_there(self, write: Write, *, code: str = "") -> Folded:
-        return self._outcome(Op.EXISTS, write, (), code=code)
+    def finds_it_there(self, write: Write, *, code: str = "", native_id: str | None = None) -> Folded:
+        return self._outcome(Op.EXISTS, write, (), native_id=native_id, code=code)
 
     def defers(self, write: Write, *fields: str, code: str = "", reason: str = "") -> Folded:
         return self._outcome(Op.DEFERRED, write, fields, code=code, reason=reason)
@@ -396,8 +396,11 @@ class Teller:
         )
         return self.story.tell(change)
 
-    def _outcome(self, op: Op, write: Write, fields: tuple[str, ...], **source: str) -> Folded:
-        change = Change(self.name, op, ack=write.seq, changed=frozenset(fields) or None, source=source)
+    def _outcome(
+        self, op: Op, write: Write, fields: tuple[str, ...], *, native_id: str | None = None, **source: str
+    ) -> Folded:
+        named = frozenset(fields) or None
+        change = Change(self.name, op, native_id=native_id, ack=write.seq, changed=named, source=source)
         return self.story.tell(change)
 
 

@@ -118,6 +118,8 @@ def _is_twin(work: Work) -> bool:
     live, told = work.x.native_id, work.change.native_id
     if work.change.op is Op.ROW and (work.x.held or told != work.key):
         return False  # only one record has a key at a time: the deletion of the former one will still be reported
+    if work.change.op is Op.ROW and work.change.history != work.x.history:
+        return False  # the other one is of the time that the side has lost
     if work.change.is_event and _is_old_news(work.change, work.x):
         return False  # an old event, from before the record was created again
     return work.x.exists is True and live is not None and told is not None and told != live

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from salmon.model.change import MONGODB, SALESFORCE, SALESFORCE_ID, WriteOp
@@ -328,6 +330,38 @@ def test_a_filter_that_is_removed_lets_everything_in() -> None:
     story.judge_again()
     assert story.writes[MONGODB].op is WriteOp.CREATE
     assert is_current(story.state, story.rules)
+
+
+@pytest.mark.parametrize(
+    "now", [only_oslo(SALESFORCE, digest="all", wants=lambda _: True), Rules(SCHEMA)], ids=["another", "none"]
+)
+@pytest.mark.parametrize("one_way_to", [None, SALESFORCE])
+def test_what_a_side_would_not_part_with_is_synced_there_again_by_another_filter(
+    one_way_to: str | None, now: Rules
+) -> None:
+    """Nobody wants the record to leave any more, so nothing waits for that; what was edited meanwhile goes there."""
+    story = born_in_mongodb(replace(only_oslo(SALESFORCE), one_way_to=one_way_to), Name="Acme", City="Oslo")
+    story.salesforce.native_id = OTHER_ID
+    if one_way_to is None:
+        story.come_to_rest()
+    story.mongodb.edits(City="Bergen")
+    assert story.writes[SALESFORCE].op is WriteOp.DELETE
+    story.salesforce.refuses(story.writes[SALESFORCE])
+    assert EXISTENCE in story.salesforce.parked
+    story.rules = replace(now, one_way_to=one_way_to)
+    story.judge_again()
+    assert story.writes[SALESFORCE].fields["City"] == "Bergen"
+    assert story.salesforce.parked == {}
+
+
+def test_another_filter_that_does_not_want_the_record_either_does_not_ask_again() -> None:
+    """The side would refuse to part with it once more."""
+    story = in_oslo(SALESFORCE, Name="Acme")
+    story.mongodb.edits(City="Bergen")
+    story.salesforce.refuses(story.writes[SALESFORCE])
+    story.rules = only_oslo(SALESFORCE, digest="still Oslo")
+    assert SALESFORCE not in story.judge_again().writes
+    assert EXISTENCE in story.salesforce.parked
 
 
 def test_another_filter_takes_away_what_came_by_the_former_one_and_no_guest() -> None:

@@ -8,7 +8,7 @@ from salmon.model.change import SALESFORCE_ID, Change, Op, WriteOp
 from salmon.model.fold import Published, fold
 from salmon.model.rules import SEQ_MAX, Rules
 from salmon.model.state import Park, new_state
-from support.stories import KEY, SCHEMA, Story, in_step, rules
+from support.stories import KEY, OTHER_ID, SCHEMA, Story, in_step, rules
 
 # Seq: it rises per key, always.
 
@@ -234,6 +234,33 @@ def test_a_one_way_deletion_that_was_refused_can_be_retried_and_a_creation_hinde
     again = story.tell_retry(deletion.seq).writes["salesforce"]
     assert again is not None
     assert again.op is WriteOp.DELETE
+
+
+def test_what_a_one_way_write_met_says_nothing_of_the_record_that_follows() -> None:
+    """
+    The sink has found a record, deleted it, and made another one by the time that merge hears of the first: else the second
+    would be looked for by the Id of the first, and stay for ever. (Seed 91467.)
+    """
+    story = Story(rules(one_way_to="salesforce"))
+    story.mongodb.creates(Name="Acme")
+    met = story.writes["salesforce"]
+    story.mongodb.deletes()
+    story.mongodb.creates(Name="Acme")
+    assert story.salesforce.finds_it_there(met, native_id=OTHER_ID).writes == {}
+    story.mongodb.deletes()
+    deletion = story.writes["salesforce"]
+    assert (deletion.op, deletion.native_id) == (WriteOp.DELETE, None)
+
+
+def test_what_a_one_way_write_met_is_updated_although_the_record_was_edited_since() -> None:
+    """However often it is edited: the newest values go to what the first write has met."""
+    story = Story(rules(one_way_to="salesforce"))
+    story.mongodb.creates(Name="Acme")
+    met = story.writes["salesforce"]
+    story.mongodb.edits(Name="Globex")
+    write = story.salesforce.finds_it_there(met, native_id=OTHER_ID).writes["salesforce"]
+    assert write is not None
+    assert (write.op, write.native_id, write.fields["Name"]) == (WriteOp.UPDATE, OTHER_ID, "Globex")
 
 
 def test_the_refusal_of_a_one_way_write_that_has_a_successor_is_no_news() -> None:

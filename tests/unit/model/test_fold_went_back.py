@@ -9,7 +9,7 @@ from salmon.model.fold import Fact
 from salmon.model.policies import EXISTENCE
 from salmon.model.steps.first_load import fold_first_row
 from salmon.model.steps.work import Report
-from support.stories import Story, born_in_mongodb, in_step, rules
+from support.stories import OTHER_ID, Story, born_in_mongodb, in_step, rules
 
 SIDES = ("mongodb", "salesforce")
 
@@ -43,6 +43,27 @@ def test_an_older_value_of_a_restored_side_is_no_edit_and_the_agreed_one_goes_ba
     assert story.record == {"Name": "Acme", "Phone": "new", "City": "Oslo"}
     assert story.conflicts == []
     story.come_to_rest()
+
+
+def test_a_record_that_an_org_shows_again_under_the_id_of_before_is_no_twin() -> None:
+    """It was deleted and created anew after the backup: the second one is of the time that the org has lost. (Seed 63344.)"""
+    story = in_step(Name="Acme", Phone="old")
+    story.salesforce.deletes()
+    story.come_to_rest()
+    story.mongodb.creates(Name="Acme", Phone="new")
+    story.salesforce.native_id = OTHER_ID
+    story.come_to_rest()
+    story.salesforce.goes_back()
+    story.salesforce.row(Name="Acme", Phone="old", native_id=story.key)
+    assert story.facts() == [Fact.RESTORED]
+    assert (story.writes["salesforce"].native_id, story.writes["salesforce"].fields) == (
+        story.key,
+        {"Phone": "new"},
+    )
+    assert story.writes["mongodb"].fields == {SALESFORCE_ID: story.key}
+    story.salesforce.row(Name="Acme", Phone="new", native_id=OTHER_ID)
+    story.salesforce.row(Name="Acme", Phone="old", native_id=story.key)
+    assert story.facts() == [Fact.TWIN], "of two in one org, one is"
 
 
 @pytest.mark.parametrize("side", SIDES)

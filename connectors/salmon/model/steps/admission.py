@@ -19,7 +19,7 @@ from __future__ import annotations
 from salmon.model.change import WriteOp
 from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
-from salmon.model.state import SideState, State
+from salmon.model.state import Park, SideState, State
 from salmon.model.steps.work import Fact, Work
 
 
@@ -45,6 +45,8 @@ def settle(state: State, rules: Rules, *, whole: bool) -> None:
             # Nobody decides on a field any more that the side cannot set.
             ended = [n for n in view.masks if side.holds(n)]
             side.parked = {n: p for n, p in side.parked.items() if n not in ended}
+            if state.lives and is_wanted(state, name, rules):
+                _ask_again(side)
         if not (state.lives and whole):
             continue
         if is_wanted(state, name, rules):
@@ -55,6 +57,18 @@ def settle(state: State, rules: Rules, *, whole: bool) -> None:
         if side.viewed_by and name not in rules.views:
             # What we were about to take away by the former filter may still end there.
             side.viewed_by, side.entered = "", _may_show(side, WriteOp.DELETE)
+            if state.lives:
+                _ask_again(side)
+
+
+def _ask_again(side: SideState) -> None:
+    """
+    By another view the side is to have the record. It had refused to let the record go, which nobody wants any more; or to take it,
+    and it may have another form now.
+    """
+    refused = side.parked.get(EXISTENCE)
+    if refused is not None and refused.why is Park.REFUSED:
+        side.parked = {n: p for n, p in side.parked.items() if p != refused}
 
 
 def _may_show(side: SideState, op: WriteOp) -> bool:

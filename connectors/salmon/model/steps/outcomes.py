@@ -128,6 +128,8 @@ def one_way_outcome(work: Work) -> None:
     refused is set aside until it is edited again, or sent again by `salmon retry`; the rest is sent at once.
     """
     change, x = work.change, work.x
+    if change.op is Op.EXISTS and (change.ack or 0) < x.settled:
+        return  # what that write has met is what our deletion takes away, which was sent since
     if change.op is Op.EXISTS:
         x.held, x.native_id, x.shadow = True, change.native_id, {}
         x.unknown = work.rules.names[change.origin]  # also where all that it is to have is null

@@ -105,6 +105,7 @@ def _send(
     side.standing = True
     if rules.one_way_to is not None:
         side.exists, side.marker = owed.op is not WriteOp.DELETE, state.seq
+        side.settled = side.settled if side.exists else state.seq
         side.shadow = {n: v for n, v in owed.fields.items() if v is not None}
         side.unknown = frozenset(side.parked)  # what was left out: it may hold any value there
         return write

@@ -65,6 +65,27 @@ FILTERS: Final = (
         "    if side.exists is True or any(map(_creates, in_flight)):\n",
     ),
     Mutant(
+        "what a side would not part with is not synced there, whatever its filter wants by now",
+        "Filters: with another filter each record is judged again",
+        "model.steps.admission",
+        "            if state.lives and is_wanted(state, name, rules):\n",
+        "            if False:\n",
+    ),
+    Mutant(
+        "with another filter a side is asked again to part with what it refused to",
+        "Filters: with another filter each record is judged again",
+        "model.steps.admission",
+        "            if state.lives and is_wanted(state, name, rules):\n",
+        "            if state.lives:\n",
+    ),
+    Mutant(
+        "what a side would not part with is not synced there when its filter ends",
+        "Filters: with another filter each record is judged again",
+        "model.steps.admission",
+        "            if state.lives:\n                _ask_again(side)\n",
+        "",
+    ),
+    Mutant(
         "a look that missed our creation makes a guest of the record",
         "Filters: what our creation makes is taken away when it no longer matches",
         "model.steps.life",

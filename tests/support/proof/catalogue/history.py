@@ -25,6 +25,13 @@ HISTORY: Final = (
         "        if change.is_row and went_back.is_known(work):\n",
     ),
     Mutant(
+        "a record of the time that an org has lost makes a twin of the one that it shows",
+        _RULE,
+        "model.fold",
+        "    if work.change.op is Op.ROW and work.change.history != work.x.history:\n",
+        "    if False:\n",
+    ),
+    Mutant(
         "every row of a restored side is no news",
         _RULE,
         "model.fold",

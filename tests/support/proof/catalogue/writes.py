@@ -268,6 +268,20 @@ WRITES: Final = (
         "    elif change.op is Op.REFUSED:\n",
     ),
     Mutant(
+        "what a one-way write has met is taken for the record that was made since",
+        "6: EXISTS settles the writes up to its own, and says nothing of what came after our deletion",
+        "model.steps.outcomes",
+        "    if change.op is Op.EXISTS and (change.ack or 0) < x.settled:\n",
+        "    if False:\n",
+    ),
+    Mutant(
+        "what a one-way write has met waits for a pause of the edits",
+        "7: each write to the target of a one-way object carries the whole record",
+        "model.steps.outcomes",
+        "    if change.op is Op.EXISTS and (change.ack or 0) < x.settled:\n",
+        "    if change.op is Op.EXISTS and change.ack != x.marker:\n",
+    ),
+    Mutant(
         "what the target of a one-way object refused is sent again with the rest",
         "6: what was refused is set aside until it is edited again, and the rest is sent",
         "model.steps.owed",
