@@ -125,9 +125,7 @@ class SideState:
     commit_time: int = 0  # of its last event
     as_of: int = -1  # of its last row
     marker: int = 0  # the seq that its record carries
-    settled: int = (
-        0  # the highest seq it has answered; of the target of a one-way object: of the last deletion sent
-    )
+    settled: int = 0  # the highest seq it has answered; of a one-way object's target, that of the last deletion sent to it
     # seq -> a write whose echo has not come yet, ascending. A write up to `settled` is finished, by the outcome of a later
     # one. It is kept until its echo or a row comes, because outcomes can overtake events. So is what took the record off a side
     # that is filtered: it is perhaps carried out once more (salmon.model.steps.taken_away).
