@@ -131,8 +131,8 @@ class Merge:
         if change.origin != OPERATOR:
             self.let_go += _let_go(key, self.states.get(key), out.state)
         self.given_up += self._given_up(key, change, out)
+        self.gate.watch(key, self.states.get(key), out, self.rules)
         self.states[key] = out.state
-        self.gate.watch(key, out, self.rules)
         for side, write in out.writes.items():
             self._write(side, key, write)
         self.conflicts += out.conflicts
