@@ -191,6 +191,13 @@ FILTERS: Final = (
         "        pass\n",
     ),
     Mutant(
+        "a conflict of a field waits on for somebody though it is masked by now",
+        "Masks: the side cannot set the field any more, so nobody decides on it",
+        "model.steps.admission",
+        "            side.parked = {n: p for n, p in side.parked.items() if n not in ended}\n",
+        "            side.parked = dict(side.parked)\n",
+    ),
+    Mutant(
         "with another filter, what came by the former one stays",
         "Filters: what a side had before it had a filter is taken away where it does not match",
         "model.steps.admission",
