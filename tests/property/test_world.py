@@ -15,15 +15,17 @@ from typing import Any, Final
 
 import pytest
 
-from salmon.model.change import MONGODB, SALESFORCE, Change, Op
-from salmon.model.fold import Fact
+from salmon.model.change import MONGODB, SALESFORCE, Change, Op, Write, WriteOp
+from salmon.model.fold import Fact, Folded
 from salmon.model.policies import EXISTENCE, LAST_WRITER_WINS, Contest, Edit
 from salmon.model.steps import went_back
 from salmon.salesforce.reading.run import Run
+from support.stories import born_in_mongodb, only_oslo
 from support.world import World
 from support.world.nature import ADDED, EDITABLE, OBJECT, Knobs
 from support.world.org import FOLLOWS
 from support.world.promises import broken, differences
+from support.world.views import Gate
 
 SCHEDULES: Final = int(os.environ.get("SALMON_SCHEDULES", "2000"))
 CHUNKS: Final = 8  # tests that several workers share
@@ -195,6 +197,19 @@ def test_what_is_given_up_as_a_side_goes_back_is_seen(side: str, monkeypatch: py
     world.merge.tell(first_key(world), lost)
     world.settle()
     assert any("given up" in text for text in broken(world))
+
+
+@pytest.mark.parametrize("history", ["", "restored"])
+def test_a_guest_that_is_taken_off_its_side_is_seen(history: str) -> None:
+    """But not where it had ended there, and a side whose history went back shows it again."""
+    guest = born_in_mongodb(only_oslo(), City="Bergen")
+    after = guest.state.copy()
+    before = after.copy()
+    before.sides[MONGODB].exists = False
+    after.sides[MONGODB].history = history
+    gate = Gate()
+    gate.watch(guest.key, before, Folded(after, {MONGODB: Write(200, WriteOp.DELETE)}), guest.rules)
+    assert any("never entered" in text for text in gate.astray) == (history == "")
 
 
 def test_a_cleared_lookup_that_is_half_of_a_conflict_is_seen() -> None:

@@ -129,10 +129,10 @@ class Merge:
         if change.op is Op.REFUSED:
             self.refusals.add((key, out.state.seq))
         if change.origin != OPERATOR:
-            self.let_go += _let_go(key, self.states.get(key), out.state)
+            self.let_go += _let_go(key, self.states.get(key), out.state, self.rules)
         self.given_up += self._given_up(key, change, out)
+        self.gate.watch(key, self.states.get(key), out, self.rules)
         self.states[key] = out.state
-        self.gate.watch(key, out, self.rules)
         for side, write in out.writes.items():
             self._write(side, key, write)
         self.conflicts += out.conflicts
@@ -355,14 +355,17 @@ class Merge:
         self._newest[side, key] = says
 
 
-def _let_go(key: str, before: State | None, after: State) -> Iterator[str]:
-    """Fields that are no longer held although both sides have the record, and not the same value."""
+def _let_go(key: str, before: State | None, after: State, rules: Rules) -> Iterator[str]:
+    """
+    Fields that are no longer held although both sides have the record, and not the same value. As a mask begins, nothing is left to
+    decide about its field, and whatever is folded next ends that, be it an event of the side itself.
+    """
     for name, side in after.sides.items() if before is not None and after.lives else ():
         was = before.sides[name].parked if before is not None else {}
         for field_name, parked in was.items():
-            held = side.holds(field_name)
+            stays_or_ends = side.holds(field_name) or field_name in rules.masked(name)
             differs = side.shadow.get(field_name) != after.canonical.get(field_name)
-            if parked.why is Park.HELD and not held and side.exists and differs:
+            if parked.why is Park.HELD and not stays_or_ends and side.exists and differs:
                 yield f"{key} {name}: {field_name}"
 
 

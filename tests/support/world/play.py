@@ -307,10 +307,8 @@ class World:
         knobs = replace(self.knobs)
         if self.nature.chance(0.5):
             self.settle()
-        sink, self.knobs.crashes = self.sinks[MONGODB], 0
-        sink.read(len(sink.log))
-        while sink.put():
-            pass
+        self.knobs.crashes = 0
+        self.sinks[MONGODB].finish()
         self.knobs.crashes, self.knobs.repeats, self.knobs.locks = knobs.crashes, knobs.repeats, knobs.locks
         while source.turn():
             pass

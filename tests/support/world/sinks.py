@@ -132,7 +132,7 @@ class Sink:
 
     def renew(self) -> None:
         """End in good order, and begin again with the newest schema: what is finished is committed, and whether anything is in doubt is noted."""
-        self.committed = self.buffer.positions(moved_only=False)[PLACE]
+        self._commit()
         self.schema_number = len(self.schemas) - 1
         self.start(clean=self.clean and not self.buffer.leaves_gaps())
 
@@ -201,12 +201,23 @@ class Sink:
             if outcome.kind in (OutcomeKind.GONE, OutcomeKind.EXISTS):
                 self.ask(record.key, outcome.native_id or record.write.native_id)
         self.buffer.land(done, again)
-        self.committed = self.buffer.positions(moved_only=False)[PLACE]
+        self._commit()
         return True
+
+    def finish(self) -> None:
+        """Carry out all that is in the log, and let Kafka know, also of what needed no call because it is owed no more."""
+        while self.at < len(self.log) or self.buffer.count:
+            self.read(len(self.log))
+            while self.put():
+                pass
+        self._commit()
 
     @property
     def quiet(self) -> bool:
         return self.at == len(self.log) and not self.buffer.count and not self.late and not self.waits
+
+    def _commit(self) -> None:
+        self.committed = self.buffer.positions(moved_only=False)[PLACE]
 
     def _open(self) -> None:
         self.buffer = SinkBuffer(clock=lambda: 0.0)

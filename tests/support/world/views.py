@@ -130,10 +130,12 @@ class Gate:
     admitted: set[tuple[str, str]] = field(default_factory=set)  # side and key of what has ever matched
     astray: list[str] = field(default_factory=list)
 
-    def watch(self, key: str, out: Folded, rules: Rules) -> None:
+    def watch(self, key: str, before: State | None, out: Folded, rules: Rules) -> None:
         for side in rules.sides:
             if not out.state.lives:
                 continue
+            if before is not None and _is_shown_again(before, out.state, side):
+                self.admitted.add((side, key))
             if is_wanted(rules, side, out.state):
                 self.admitted.add((side, key))
             elif (write := out.writes.get(side)) is None or (write.op is WriteOp.UPDATE and not write.fields):
@@ -142,6 +144,16 @@ class Gate:
                 self.astray.append(f"{key}: {write.op} to {side}, which does not want it")
             elif (side, key) not in self.admitted:
                 self.astray.append(f"{key}: is taken off {side}, where it has never entered")
+
+
+def _is_shown_again(before: State, after: State, side: str) -> bool:
+    """
+    Whether a side whose history went back shows what had ended there. It is gone there by what is agreed, whoever has ended it, so it
+    is taken away once more. An example: a document that its filter never wanted, which our deletion has met before an edit of the
+    document brought the record back elsewhere.
+    """
+    was, now = before.sides[side], after.sides[side]
+    return now.history != was.history and was.exists is False and now.exists is True
 
 
 def is_wanted(rules: Rules, side: str, state: State) -> bool:

@@ -280,6 +280,23 @@ def test_a_restored_side_shows_what_had_left_and_it_leaves_again() -> None:
     assert story.record == {"Name": "Acme", "City": "Bergen"}
 
 
+def test_a_restored_side_shows_a_guest_that_our_deletion_has_met_and_it_is_taken_away_again() -> None:
+    """An edit of the document contests the deletion too late: the record lives on elsewhere, and the document is gone by what is agreed."""
+    story = born_in_mongodb(only_oslo(), Name="Acme", City="Bergen")
+    story.salesforce.deletes()
+    deletion = story.writes[MONGODB]
+    story.mongodb.edits(Name="Acme Ltd")
+    story.mongodb.acks(deletion)
+    story.mongodb.finds_it_gone(story.writes[MONGODB])
+    story.mongodb.absent()
+    story.come_to_rest()
+    story.mongodb.goes_back()
+    story.mongodb.row(Name="Acme", City="Bergen")
+    assert story.writes[MONGODB].op is WriteOp.DELETE
+    assert SALESFORCE not in story.writes
+    assert story.record == {"Name": "Acme Ltd", "City": "Bergen"}
+
+
 def test_a_person_who_discards_a_removal_makes_a_guest_of_the_record() -> None:
     """`salmon guard discard`: the removal is called back, and the record stays on the side as it is."""
     story = in_oslo(Name="Acme")

@@ -205,6 +205,20 @@ FILTERS: Final = (
         "",
     ),
     Mutant(
+        "what a restored side shows of a record that had ended there stays",
+        "4a: what is agreed stands where a side's history went back, also that a side is not to have a record",
+        "model.steps.went_back",
+        "        x.entered = change.origin in work.rules.views  # it was taken away since, or is deleted\n",
+        "        pass\n",
+    ),
+    Mutant(
+        "a conflict of a field waits on for somebody though it is masked by now",
+        "Masks: the side cannot set the field any more, so nobody decides on it",
+        "model.steps.admission",
+        "            side.parked = {n: p for n, p in side.parked.items() if n not in ended}\n",
+        "            side.parked = dict(side.parked)\n",
+    ),
+    Mutant(
         "with another filter, what came by the former one stays",
         "Filters: what a side had before it had a filter is taken away where it does not match",
         "model.steps.admission",
