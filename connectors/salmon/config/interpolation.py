@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-_REFERENCE: Final = re.compile(r"\$(\$\{)|\$\{([^:}]*)(?::([^}]*))?\}")
+_REFERENCE: Final = re.compile(r"\$(\$\{)|\$\{([^:}]*)(?::([^}]*))?(\})?")
 _FILE_MAX: Final = 1024 * 1024  # a key, a password
 _DIRECTORY: Final = frozenset({"dir", "directory"})
 
@@ -68,7 +68,7 @@ def interpolated(node: Any, *, env: Mapping[str, str], folder: Path, into: Resol
 def names_alone(text: str) -> str | None:
     """The references that *text* consists of, without the defaults, which may be secrets; None if it is anything else, too."""
     found = list(_REFERENCE.finditer(text))
-    if not found or _REFERENCE.sub("", text) or any(each[1] for each in found):
+    if not found or _REFERENCE.sub("", text) or any(each[1] or not each[4] for each in found):
         return None
     return "".join(
         f"${{{each[2]}:{_name_of(each[3] or '') if each[2] == 'env' else each[3] or ''}}}" for each in found
@@ -121,6 +121,10 @@ class _Interpolation:
     def _value(self, found: re.Match[str], origins: list[str]) -> str:
         if found[1]:
             return "${"
+        if not found[4]:
+            raise Unresolved(
+                "a reference begins with ${ and has no closing brace. Write e.g. ${env:NAME}; to get a plain ${, write $${."
+            )
         provider, reference = found[2], found[3] or ""
         if reference and provider == "env":
             text, origin = self._of_environment(reference)

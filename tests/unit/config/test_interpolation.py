@@ -72,6 +72,11 @@ def test_kafka_connects_providers_are_known(folder: Path, text: str, value: str,
         ("${dir:secrets:none}", "the file secrets/none cannot be read (No such file"),
         ("${file:secrets}", "the file secrets cannot be read (Is a directory)"),
         ("${vault:a}", "${vault:...} is not known. Use ${env:NAME}"),
+        (
+            "mongodb://${env:HOST:27017",
+            "a reference begins with ${ and has no closing brace. Write e.g. ${env:NAME}",
+        ),
+        ("${", "has no closing brace"),
     ],
 )
 def test_what_cannot_be_resolved_is_told_with_what_to_do(folder: Path, text: str, told: str) -> None:
@@ -89,6 +94,7 @@ def test_what_cannot_be_resolved_is_told_with_what_to_do(folder: Path, text: str
         ("${dir:/run/secrets:token}", "${dir:/run/secrets:token}"),
         ("x${env:A}", None),
         ("$${env:A}", None),
+        ("${env:A:secret", None),
         ("secret", None),
     ],
 )

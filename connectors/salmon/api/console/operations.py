@@ -26,7 +26,6 @@ from salmon.doctor.doctor import diagnose
 from salmon.errors import SalmonError
 from salmon.guard.deciding import WaitingDeletes, opened
 from salmon.story.conflicts import ConflictFilter, ConflictPage, listed
-from salmon.story.conflicts import one as one_conflict
 from salmon.story.lookup import Lookup
 from salmon.story.reading import Story, story_of
 from salmon.story.rereading import read_record_again
@@ -93,11 +92,6 @@ class Operations:
         with self._lookup() as lookup:
             page = listed(lookup, asked, limit=CONFLICTS_MAX)
             return page, {each.id: self._conflict_dict(lookup, each) for each in page.conflicts}
-
-    def conflicts_named(self, ids: Collection[str]) -> list[dict[str, Any]]:
-        """These conflicts. Raises ConfigError: there is no such conflict."""
-        with self._lookup() as lookup:
-            return [self._conflict_dict(lookup, one_conflict(lookup, each)) for each in ids]
 
     def resolve(
         self, wanted: Sequence[tuple[str, str, str]], take: Take, *, by: str, reason: str
