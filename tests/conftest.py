@@ -16,10 +16,13 @@ from support.plain_fixtures import clock, logs_as_before, no_logger_is_cached  #
 from support.ring import Ring, running_ring
 from support.stacks import EMBEDDED, JVM, STACKS, Stack, running_stack
 
+# A test's broker does little: compiling its hot paths well takes twice the CPU.
+_QUICK_KAFKA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 _CRASHES = "SALMON_TEST_CRASHES"  # a folder; the workers of pytest-xdist inherit it
 
 
 def pytest_configure() -> None:
+    os.environ.setdefault("KAFKA_JVM_PERFORMANCE_OPTS", _QUICK_KAFKA)
     os.environ.setdefault(_CRASHES, tempfile.mkdtemp(prefix="salmon-test-crashes-"))
 
 

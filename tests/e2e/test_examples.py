@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,4 +53,5 @@ def test_analytics_elsewhere(folder: Path) -> None:
     if lacks := jvm.missing() or (None if shutil.which("javac") else "javac is not installed"):
         pytest.skip(f"Kafka Connect cannot run: {lacks}")
     ports = {"SALMON_REST_PORT": "0", "CONNECT_PORT": str(free_ports(1)[0])}
-    type_in(EXAMPLES / "analytics" / "README.md", folder, ports, within_s=900)
+    quick = {"JAVA_TOOL_OPTIONS": os.environ["KAFKA_JVM_PERFORMANCE_OPTS"]}
+    type_in(EXAMPLES / "analytics" / "README.md", folder, ports | quick, within_s=900)

@@ -87,6 +87,8 @@ def test_processes_need_no_right_to_write_once_everything_is_registered(
         with reading_only(stack.registry_url) as (url, refused):
             pointed_to(ring.config_path, url)
             ring.reload()
+            # Their memory is measured below: no forks, which have what other connectors import, too.
+            ring.programs = dict.fromkeys(ring.config.roster.connectors, ("-m", "salmon"))
             ring.start()
             ring.wait_equal()
             key = ring.ids("Account")[0]

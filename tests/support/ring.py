@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,7 +26,6 @@ from pymongo import MongoClient
 from pymongo.database import Database
 from simple_salesforce.api import Salesforce
 
-from salmon.app.process import PARENT_VARIABLE
 from salmon.config import models as configuration
 from salmon.config.models import SyncConfig
 from salmon.devstack import sync_file
@@ -39,6 +36,7 @@ from salmon.ports import free_ports
 from salmon.verify.checking import Patience
 from salmon.verify.verifying import VerifyResult, verify
 from support import leaks
+from support.forks import Running, started
 from support.stacks import Stack
 from support.waiting import until
 
@@ -62,7 +60,7 @@ class Ring:
     db: Database[Document]
     http: requests.Session
     simulator: SimulatorProcess
-    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    processes: dict[str, Running] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
     programs: dict[str, Sequence[str]] = field(
         default_factory=dict
@@ -80,22 +78,11 @@ class Ring:
             (self.ports[name],) = free_ports(1)
             self.processes[name] = self.spawn(name, self.ports[name])
 
-    def spawn(self, name: str, port: int = 0, *options: str) -> subprocess.Popen[bytes]:
+    def spawn(self, name: str, port: int = 0, *options: str) -> Running:
         """One more instance of a connector; the caller, or stop() if it is among `processes`, ends it."""
-        command = [sys.executable, *self.programs.get(name, ("-m", "salmon")), "run", name]
-        command += ["-c", str(self.config_path), "--port", str(port), "--log-format", "json"]
-        command += ["--log-level", "debug", *options]  # debug lines are searched for leaks, too
-        with (self.folder / f"{name}.log").open("ab") as log:
-            # A process whose parent ends, ends too: a test run that is killed leaves nothing behind.
-            environment = {**os.environ, PARENT_VARIABLE: str(os.getpid())}
-            return subprocess.Popen(
-                command,
-                stdout=log,
-                stderr=log,
-                env=environment,
-                start_new_session=True,
-                stdin=subprocess.DEVNULL,
-            )
+        arguments = ["run", name, "-c", str(self.config_path), "--port", str(port), "--log-format", "json"]
+        arguments += ["--log-level", "debug", *options]  # debug lines are searched for leaks, too
+        return started(arguments, os.environ, self.folder / f"{name}.log", self.programs.get(name))
 
     def kill(self, name: str) -> None:
         """SIGKILL: it has no chance to say anything."""

@@ -32,6 +32,8 @@ _FETCH_MAX_S: Final = 900
 _START_MAX_S: Final = 120
 # Programs that do little: compiling their hot paths well would take longer than it saves.
 _QUICK_START: Final = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+# More options for the broker's JVM, as for Kafka's own start script (bin/kafka-run-class.sh).
+_PERFORMANCE_OPTIONS: Final = "KAFKA_JVM_PERFORMANCE_OPTS"
 _APICURIO: Final = "io.apicurio:apicurio-registry-app:3.0.9:tar.gz:all"
 _DEPENDENCY_PLUGIN: Final = "org.apache.maven.plugins:maven-dependency-plugin:2.8"  # later ones insist on a parent that Apicurio lacks
 
@@ -193,11 +195,11 @@ class ApacheKafka(InBackground):
                 folder=self._folder,
             )
         )
-        options = []
+        options = os.environ.get(_PERFORMANCE_OPTIONS, "").split()
         if self._users:
             logging = self._folder / "log4j2.properties"
             logging.write_text(_DECISIONS_LOGGED.format(file=self.decisions))
-            options = [f"-Dlog4j2.configurationFile={logging}"]
+            options += [f"-Dlog4j2.configurationFile={logging}"]
         if not (self._folder / "logs" / "meta.properties").exists():
             self._format(jars, properties)
         self._background.start(
