@@ -84,11 +84,12 @@ class GuardWatch:
         assert self._signals is not None
         for value in self._signals.follow().values():
             self._take_signal(value, is_new=True)
-        # An approval may come after a putter was told to hold a delete back, and before the buffer holds it.
-        paused = self.guard.paused
-        self._buffer.release(lambda command: self._objects[command.partition.place[0]] not in paused)
-        before = self._held
-        self._held = {(self._objects[topic], number): n for (topic, number), n in self._buffer.held().items()}
+        paused, before = self.guard.paused, self._held
+        self._held = self._held_now()
+        if any(name not in paused for name, _ in self._held):
+            # An approval came after a putter was told to hold a delete back, and before the buffer held it.
+            self._buffer.release(lambda command: self._objects[command.partition.place[0]] not in paused)
+            self._held = self._held_now()
         differs = {
             each for each in before.keys() | self._held.keys() if before.get(each) != self._held.get(each)
         }
@@ -117,6 +118,9 @@ class GuardWatch:
     def close(self) -> None:
         if self._signals is not None:
             self._signals.close()
+
+    def _held_now(self) -> dict[PartitionId, int]:
+        return {(self._objects[topic], number): n for (topic, number), n in self._buffer.held().items()}
 
     def _take_signal(self, value: bytes | None, *, is_new: bool) -> None:
         try:
