@@ -11,18 +11,18 @@ from pathlib import Path
 
 import pytest
 
+from salmon.devstack import jvm
 from support.leaks import leaks
 from support.plain_fixtures import clock, logs_as_before, no_logger_is_cached  # noqa: F401 (fixtures)
 from support.ring import Ring, running_ring
 from support.stacks import EMBEDDED, JVM, STACKS, Stack, running_stack
 
-# A test's broker does little: compiling its hot paths well takes twice the CPU.
-_QUICK_KAFKA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 _CRASHES = "SALMON_TEST_CRASHES"  # a folder; the workers of pytest-xdist inherit it
 
 
 def pytest_configure() -> None:
-    os.environ.setdefault("KAFKA_JVM_PERFORMANCE_OPTS", _QUICK_KAFKA)
+    # A test's broker does little, too: compiling its hot paths well takes twice the CPU.
+    os.environ.setdefault("KAFKA_JVM_PERFORMANCE_OPTS", " ".join(jvm.QUICK_START))
     os.environ.setdefault(_CRASHES, tempfile.mkdtemp(prefix="salmon-test-crashes-"))
 
 

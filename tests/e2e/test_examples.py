@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,5 +52,5 @@ def test_analytics_elsewhere(folder: Path) -> None:
     if lacks := jvm.missing() or (None if shutil.which("javac") else "javac is not installed"):
         pytest.skip(f"Kafka Connect cannot run: {lacks}")
     ports = {"SALMON_REST_PORT": "0", "CONNECT_PORT": str(free_ports(1)[0])}
-    quick = {"JAVA_TOOL_OPTIONS": os.environ["KAFKA_JVM_PERFORMANCE_OPTS"]}
+    quick = {"JAVA_TOOL_OPTIONS": " ".join(jvm.QUICK_START)}
     type_in(EXAMPLES / "analytics" / "README.md", folder, ports | quick, within_s=900)

@@ -305,6 +305,8 @@ def test_deletes_that_wait_are_discarded_and_the_records_come_back(site: Site) -
 def test_deletes_that_wait_are_approved_and_the_records_are_gone(site: Site) -> None:
     """Somebody wanted to delete them this time: the page asks once, and the org has them no more."""
     site.ring.db.accounts.delete_many({"_id": {"$in": site.deleted}})
+    wanted = ", ".join(f"'{key}'" for key in site.deleted)
+    query = f"SELECT Id FROM Account WHERE Id IN ({wanted})"
 
     def are_held_back() -> bool:
         """Those that came first may be within the limit."""
@@ -312,13 +314,17 @@ def test_deletes_that_wait_are_approved_and_the_records_are_gone(site: Site) -> 
         there = site.ring.sf.query(query)["records"]
         return bool(held) and {each["Id"] for each in there} <= {*held}
 
-    wanted = ", ".join(f"'{key}'" for key in site.deleted)
-    query = f"SELECT Id FROM Account WHERE Id IN ({wanted})"
     until(are_held_back, "the deletes wait", within_s=60)
     page = site.open("guard")
     approve = page.get_by_role("link", name="Approve: delete them").first
-    # The sink tells that it pauses a moment after the deletes have reached it; the page is loaded again as a person would.
-    until(lambda: approve.is_visible() or (page.reload() and False), "the deletes are shown", within_s=60)
+
+    def are_shown() -> bool:
+        """The sink tells that it pauses a moment after the deletes have reached it: a person loads the page again."""
+        if not approve.is_visible():
+            page.reload()
+        return approve.is_visible()
+
+    until(are_shown, "the deletes are shown", within_s=60)
     approve.click()
     expect(page.locator(".lines")).to_contain_text("This cannot be undone here.")
     page.get_by_role("button", name="Delete in Salesforce").click()

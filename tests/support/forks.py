@@ -25,7 +25,7 @@ import pytest
 
 from salmon.app.process import PARENT_VARIABLE
 
-TESTS: Final = Path(__file__).parents[1]
+_TESTS: Final = Path(__file__).parents[1]
 # Looked at as modules are imported: who has one gets a process that imports them itself.
 _SEEN_AT_IMPORT: Final = frozenset({"SALMON_CODEC", "PYTHONPATH"})
 
@@ -95,7 +95,7 @@ def _forked(arguments: Sequence[str], environment: Mapping[str, str], log: Path)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["support.forks_preloaded"])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(TESTS))  # the fork server knows no other path before Python 3.12
+        patch.setenv("PYTHONPATH", str(_TESTS))  # the fork server knows no other path before Python 3.12
         forkserver.ensure_running()
     process = context.Process(target=_run, args=([*arguments], dict(environment), str(log)), daemon=True)
     process.start()

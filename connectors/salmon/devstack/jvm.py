@@ -31,7 +31,7 @@ CACHE: Final = Path(os.environ.get("SALMON_JVM_CACHE", _REPOSITORY / ".jvm"))
 _FETCH_MAX_S: Final = 900
 _START_MAX_S: Final = 120
 # Programs that do little: compiling their hot paths well would take longer than it saves.
-_QUICK_START: Final = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+QUICK_START: Final = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 # More options for the broker's JVM, as for Kafka's own start script (bin/kafka-run-class.sh).
 _PERFORMANCE_OPTIONS: Final = "KAFKA_JVM_PERFORMANCE_OPTS"
 _APICURIO: Final = "io.apicurio:apicurio-registry-app:3.0.9:tar.gz:all"
@@ -209,7 +209,7 @@ class ApacheKafka(InBackground):
         )
 
     def _format(self, jars: Path, properties: Path) -> None:
-        command = ["java", *_QUICK_START, "-cp", f"{jars}/*"]
+        command = ["java", *QUICK_START, "-cp", f"{jars}/*"]
         command += ["kafka.tools.StorageTool", "format", "-t", _cluster_id()]
         ended = subprocess.run(
             [*command, "-c", str(properties)],
@@ -260,7 +260,7 @@ class Apicurio(InBackground):
     def _start_on(self, jar: Path, port: int) -> None:
         self._port = port
         self._background.start(
-            ["java", *_QUICK_START, "-Xmx512m", "-jar", jar],
+            ["java", *QUICK_START, "-Xmx512m", "-jar", jar],
             serves=self._answers,
             within_s=_START_MAX_S,
             environment={"QUARKUS_HTTP_PORT": str(port), "QUARKUS_HTTP_HOST": HOST},
