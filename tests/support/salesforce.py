@@ -202,6 +202,9 @@ def _holds(soql: str, row: Mapping[str, Any]) -> bool:
             case "!=":
                 if row.get(name) is None:
                     return False
+            case "=" if value == "null":
+                if row.get(name) is not None:
+                    return False
             case "=":
                 assert condition == "IsDeleted = true"
     return True

@@ -52,10 +52,11 @@ class Identity:
     def learn(self, name: str, native_id: str, key: str) -> None:
         """
         Take in what was read just now. A key that has had another Id is now this one's: its earlier record was deleted,
-        and the key lives again.
+        and the key lives again. That may be the record whose Id the key is: it was restored, and carries none.
         """
         self._ids[name][key] = native_id
-        self._note(name, native_id, key)
+        if key != native_id:
+            self._note(name, native_id, key)
 
     def learn_from_event(self, name: str, native_id: str, key: str) -> None:
         """Take in what an event says, which may be old: a key that is known to be another record's stays with that one."""
@@ -96,8 +97,11 @@ class Identity:
 
     def likely_id(self, name: str, key: str) -> str | None:
         """As `native_id`; where none is known, the key itself if it looks like an Id of the object."""
-        looks_so = id18(key) == key and self._of_prefix.get(prefix_of(key)) == name
-        return self.native_id(name, key) or (key if looks_so else None)
+        return self.native_id(name, key) or (key if self.looks_like_id(name, key) else None)
+
+    def looks_like_id(self, name: str, key: str) -> bool:
+        """Whether the key may be the Id of a record of the object that carries none."""
+        return id18(key) == key and self._of_prefix.get(prefix_of(key)) == name
 
     def target_of(self, field: FieldSchema, native_id: str) -> str | None:
         """The synced object that a reference's value points at; None if it points elsewhere."""

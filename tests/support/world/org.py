@@ -335,9 +335,10 @@ class OrgReader:
             if i > after and (native_ids is None or i in native_ids)
         ]
         dead = {r.key for r in found[:limit]}
-        for r in self.org.records.values():
-            if r.carried is not None and r.carried in dead:
-                self.identity.learn(OBJECT, r.native_id, r.carried)
+        # Whom a key is given to goes before the record whose Id it is.
+        for r in sorted(self.org.records.values(), key=lambda r: r.carried is not None):
+            if r.key in dead:
+                self.identity.learn(OBJECT, r.native_id, r.key)
         rows = tuple(self.absent(r.native_id, r.key, window, 1) for r in found[:limit])
         more = limit is not None and len(found) >= limit
         return ReadRows(rows, window, rows[-1].native_id if more else "")

@@ -323,6 +323,12 @@ class Rereads:
             carrying = reader.by_key(keys)
             found.update((row.key, row) for row in carrying.rows)
             windows.append(carrying.window)
+        # Or nobody carries it any more, and it is the Id itself of a record that was restored.
+        own = {key for key, _ in due if key not in found and self._identity.looks_like_id(name, key)}
+        if own := own.difference(ids):
+            restored = reader.by_id(sorted(own))
+            found.update((row.key, row) for row in restored.rows if row.key == row.native_id)
+            windows.append(restored.window)
         lost = [(key, waiting) for key, waiting in due if key not in found]
         lost_ids = sorted({waiting.native_id for _, waiting in lost if waiting.native_id} - by_id.keys())
         bin_: dict[str, Row | BadRow] = {}

@@ -219,7 +219,7 @@ class RowReader:
         text = soql.select(["Id", self._markers.key, STAMP], self.name, where=where, limit=limit)
         shown, window = self._shown(text, floor, deleted=True)
         if native_ids is None:
-            self._learn_who_carries(row.get(self._markers.key) or row["Id"] for row in shown)
+            self._learn_who_lives({row["Id"]: row.get(self._markers.key) or row["Id"] for row in shown})
         rows = tuple(self._absent(row, window) for row in shown)
         return ReadRows(rows, window, _go_on_after(shown, limit))
 
@@ -367,9 +367,17 @@ class RowReader:
         )
         return Row(native_id, key, change, faults)
 
-    def _learn_who_carries(self, keys: Iterable[str]) -> None:
-        """A key of a deleted record may have been given to another one, whose creation has not been reported yet."""
-        for some in key_batches(keys):
+    def _learn_who_lives(self, dead: Mapping[str, str]) -> None:
+        """
+        A key of a deleted record may have been given to another one, whose creation has not been reported yet. Or it is the Id
+        of one that was restored; where both live, it is the other one's. *dead*: Id -> key.
+        """
+        own = {key for i, key in dead.items() if key != i and self._identity.looks_like_id(self.name, key)}
+        for some in batches(sorted(own), IDS_A_QUERY):
+            where = [soql.one_of("Id", some), f"{self._markers.key} = null"]
+            for row in self._shown(soql.select(["Id"], self.name, where=where), 0)[0]:
+                self._identity.learn(self.name, row["Id"], row["Id"])
+        for some in key_batches(dead.values()):
             learn_keys(self._rest, self._identity, self.name, soql.one_of(self._markers.key, some))
 
     def _learn(self, shown: Mapping[str, Any]) -> str:

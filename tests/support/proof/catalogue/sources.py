@@ -100,6 +100,20 @@ SOURCES: Final = (
         "reader.absent(waiting.native_id, key, window, deleted_at)",
     ),
     Mutant(
+        "a key dies with the last one that carries it, though the record whose Id it is was restored",
+        "5: who is asked to read a key tells its row, or that nobody has it",
+        "salesforce.reading.rereads",
+        "if own := own.difference(ids):",
+        "if own := own - own:",
+    ),
+    Mutant(
+        "a key dies in the recycle bin, though the record whose Id it is was restored",
+        "5: after a hole the lost window is read anew, absences included; a key that lives on is not absent",
+        "salesforce.reading.rows",
+        '                self._identity.learn(self.name, row["Id"], row["Id"])\n',
+        "                pass\n",
+    ),
+    Mutant(
         "after a hole nothing is read anew",
         "5: after a hole the lost window is read anew, absences included",
         "salesforce.reading.snapshot_runs",

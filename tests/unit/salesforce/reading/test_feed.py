@@ -532,6 +532,35 @@ def test_the_absence_of_a_key_is_of_no_one_record() -> None:
     assert (told.key, told.change.op, told.change.native_id) == ("$oid:1", Op.ABSENT, None)
 
 
+def test_a_key_that_nobody_carries_any_more_is_the_record_whose_id_it_is() -> None:
+    """It was restored after the one that had been created in its place was deleted (seed 176124)."""
+    org = org_of(A)
+    org.put("Account", B, Name="second life", Salmon_Id__c=A)
+    rig = Rig.streaming(org)
+    rig.feed.request(read_signal(4, A, ids=(B,)))
+    rig.pass_s(3)
+    rig.gather()
+    assert [(row.key, row.change.native_id) for row in rig.told] == [(A, B)], "while it is carried"
+    org.remove("Account", B, "2001-09-09T01:46:39.000+0000")
+    rig.told.clear()
+    rig.feed.request(read_signal(5, A, ids=()))
+    rig.pass_s(3)
+    rig.gather()
+    (told,) = rig.told
+    assert (told.key, told.change.op, told.change.native_id) == (A, Op.ROW, A)
+
+
+def test_a_key_is_absent_though_the_record_whose_id_it_is_lives_under_another_key() -> None:
+    """What that record has is told under the key that it carries."""
+    org = org_of()
+    org.put("Account", A, Name="A", Salmon_Id__c="$oid:1")
+    rig = Rig.streaming(org)
+    rig.feed.request(read_signal(5, A, ids=(B,)))
+    rig.pass_s(3)
+    rig.gather()
+    assert rig.ops() == [(A, Op.ABSENT)]
+
+
 def test_a_request_behind_an_event_that_waits_is_answered_with_it() -> None:
     """One row answers both."""
     rig = Rig.streaming(org_of(A))

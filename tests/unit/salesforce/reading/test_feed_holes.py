@@ -269,6 +269,31 @@ def test_nor_does_the_id_of_a_record_that_is_created_again_under_it() -> None:
     assert rig.ops() == [(A, Op.ROW)]
 
 
+def test_nor_does_the_id_of_a_record_that_is_restored() -> None:
+    """The one that was in its place is in the recycle bin now, and only the bin's turn comes after (seed 176124, by a request)."""
+    org = org_of(A)
+    org.remove("Account", A, "2001-09-09T01:46:40Z")
+    org.put("Account", B, Name="second life", Salmon_Id__c=A)
+    rig = readable_again(org)
+    rig.snapshots.read_chunk()
+    rig.gather()
+    org.remove("Account", B, "2001-09-09T01:46:40Z")
+    org.records["Account"][A] = org.deleted["Account"].pop(A)
+    read_all(rig, "Account")
+    assert rig.ops() == [(A, Op.ROW)], "and no absence, that would cover the event of the restored one"
+
+
+def test_the_id_of_a_record_that_carries_another_key_dies_with_the_one_that_carries_it() -> None:
+    """That record has a key of its own, so it does not keep alive the one that its Id is."""
+    org = org_of()
+    org.put("Account", A, Name="A", Salmon_Id__c="$oid:1")
+    org.put("Account", B, Name="B", Salmon_Id__c=A)
+    org.remove("Account", B, "2001-09-09T01:46:40Z")
+    rig = readable_again(org)
+    read_all(rig, "Account")
+    assert rig.ops() == [("$oid:1", Op.ROW), (A, Op.ABSENT)]
+
+
 def test_a_deletion_that_waited_when_its_position_was_lost_is_looked_for() -> None:
     """However late the events are that were told meanwhile: it has not been told, nor would it be after a restart."""
     org = org_of(A, B, C)
