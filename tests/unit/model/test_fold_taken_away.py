@@ -180,6 +180,23 @@ def test_an_edit_from_before_the_removal_is_told_though_the_record_was_made_agai
     assert story.record == {"Name": "Acme Ltd", "City": "Oslo"}
 
 
+def test_the_late_event_of_a_removal_does_not_answer_that_of_the_record_made_since() -> None:
+    """A look has shown the first removal; the record was made again, and is to leave again. So what a row shows is ours. (Seed 613466.)"""
+    story = in_oslo(SALESFORCE, Name="Acme")
+    before = story.salesforce.now
+    story.mongodb.edits(City="Bergen")
+    story.salesforce.absent(as_of=before + 10)
+    story.mongodb.edits(City="Oslo", Name="Acme Ltd")
+    again = story.writes[SALESFORCE]
+    story.mongodb.edits(City="Bergen", Name="Acme Inc")
+    taken = story.writes[SALESFORCE]
+    story.salesforce.deletes()
+    assert story.salesforce.in_flight == [again.seq, taken.seq]
+    story.salesforce.row(again.fields, marker=again.seq, as_of=before + 30)
+    assert story.conflicts == []
+    assert story.record == {"Name": "Acme Inc", "City": "Bergen"}
+
+
 def test_an_edit_is_not_lost_where_the_filter_ends_while_the_record_leaves() -> None:
     """It is created again, as nothing keeps it away any more. (Seed 19733.)"""
     story = in_oslo(Name="Acme")
