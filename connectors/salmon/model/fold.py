@@ -253,10 +253,15 @@ def _is_shown_again(work: Work, seq: int) -> bool:
 
 def _deletion_told_by(change: Change, x: SideState, *, old: bool) -> int | None:
     """
-    Which of our deletions the end of a record answers. A repeated event answers none, and one that a row has overtaken, which
-    showed a record restored since, tells of an earlier one than those that the row called for.
+    Which of our deletions the end of a record answers. A repeated event answers none, and one that a row has overtaken an
+    earlier one than those that the row called for, if that showed a record restored since; if it found none, then not that of
+    a record which we have made again since.
     """
     deletions = [seq for seq, sent in x.sent.items() if sent.op is WriteOp.DELETE]
+    if old and x.exists is not True:
+        # A record that a creation of ours makes ends after the event of that has come.
+        untold = min((seq for seq, sent in x.sent.items() if sent.op is WriteOp.CREATE), default=SEQ_MAX)
+        deletions = [seq for seq in deletions if seq < untold]
     if not deletions or (old and change.order <= x.order):
         return None
     return min(deletions) if old and x.exists is True else max(deletions)

@@ -84,13 +84,17 @@ def _prefer(side: str) -> Callable[[Contest], Edit]:
         standing, challenger = contest.standing, contest.challenger
         if side not in (standing.side, challenger.side):
             return _last_writer(contest)
-        return challenger if challenger.side == side else standing
+        if challenger.side != side:
+            return standing
+        # An edit without a time is a row's, which comes after all that was told before.
+        is_earlier = standing.side == side and 0 < challenger.committed_at < standing.committed_at
+        return standing if is_earlier else challenger
 
     return decide
 
 
 def side_wins(side: str) -> Policy:
-    """The policy that is called by the name of a side: its edit wins. Between two others, the later edit does."""
+    """The policy that is called by the name of a side: its edit wins; of two of its own the later one, and so it is between two others."""
     return Policy(side, _prefer(side))
 
 

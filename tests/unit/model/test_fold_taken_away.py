@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from salmon.model.change import MONGODB, SALESFORCE, Write, WriteOp
 from salmon.model.fold import Fact
-from salmon.model.policies import HOLD
+from salmon.model.policies import HOLD, side_wins
 from salmon.model.rules import Rules
 from support.stories import OTHER_ID, SCHEMA, Story, born_in_mongodb, in_oslo, only_oslo
 
@@ -153,6 +153,48 @@ def test_an_edit_after_a_write_whose_event_never_comes_is_judged_as_the_record_e
     story.salesforce.deletes()
     assert story.record == {"Name": "Acme Inc", "City": "Bergen"}
     assert story.conflicts == []
+
+
+def test_an_edit_from_before_the_removal_is_told_though_the_record_was_made_again_and_edited_meanwhile() -> (
+    None
+):
+    """
+    A row shows our second creation, and what somebody has set in it since; only then come the events of the time before. Neither
+    author knew of the other, and of two edits on one side the later one counts. (Seed 169513.)
+    """
+    policy = side_wins(SALESFORCE)
+    story = born_in_mongodb(
+        Rules(SCHEMA, views=only_oslo(SALESFORCE).views, policy=policy), Name="Acme", City="Oslo"
+    )
+    story.salesforce.native_id = OTHER_ID
+    story.come_to_rest()
+    story.mongodb.edits(City="Bergen")
+    before, edited_at = story.salesforce.now, story.clock_ms
+    story.salesforce.absent(as_of=before + 10)
+    story.mongodb.edits(City="Oslo")
+    again = story.writes[SALESFORCE]
+    story.salesforce.row(Name="Acme Ltd", City="Oslo", marker=again.seq, as_of=before + 30)
+    story.salesforce.edits(Name="Acme Inc", at=edited_at)
+    (conflict,) = story.conflicts
+    assert (conflict.contest.challenger.value, conflict.winner) == ("Acme Inc", conflict.contest.standing)
+    assert story.record == {"Name": "Acme Ltd", "City": "Oslo"}
+
+
+def test_the_late_event_of_a_removal_does_not_answer_that_of_the_record_made_since() -> None:
+    """A look has shown the first removal; the record was made again, and is to leave again. So what a row shows is ours. (Seed 613466.)"""
+    story = in_oslo(SALESFORCE, Name="Acme")
+    before = story.salesforce.now
+    story.mongodb.edits(City="Bergen")
+    story.salesforce.absent(as_of=before + 10)
+    story.mongodb.edits(City="Oslo", Name="Acme Ltd")
+    again = story.writes[SALESFORCE]
+    story.mongodb.edits(City="Bergen", Name="Acme Inc")
+    taken = story.writes[SALESFORCE]
+    story.salesforce.deletes()
+    assert story.salesforce.in_flight == [again.seq, taken.seq]
+    story.salesforce.row(again.fields, marker=again.seq, as_of=before + 30)
+    assert story.conflicts == []
+    assert story.record == {"Name": "Acme Inc", "City": "Bergen"}
 
 
 def test_an_edit_is_not_lost_where_the_filter_ends_while_the_record_leaves() -> None:

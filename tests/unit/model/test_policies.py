@@ -65,6 +65,13 @@ def test_a_side_may_always_win() -> None:
     assert MONGODB_WINS(contest(mongodb(1), salesforce(2))).winner == mongodb(1)
 
 
+def test_of_two_edits_of_the_side_that_wins_the_later_one_wins() -> None:
+    """An event may tell late what was set before what stands. What only a row tells has no time, and is news."""
+    assert SALESFORCE_WINS(contest(salesforce(2), salesforce(1))).winner == salesforce(2)
+    assert SALESFORCE_WINS(contest(salesforce(1), salesforce(2))).winner == salesforce(2)
+    assert MONGODB_WINS(contest(mongodb(2), mongodb(0))).winner == mongodb(0)
+
+
 def test_where_the_preferred_side_takes_no_part_the_last_writer_wins() -> None:
     """An operator's value against MongoDB's, under `salesforce`."""
     operator = Edit("operator", "9", 3)

@@ -25,7 +25,7 @@ def overtaken(work: Work) -> None:
     spoken = work.rules.spoken(change)
     away = tuple(known for known in x.overwritten if known.seq == TAKEN_AWAY)
     x.overwritten = tuple(known for known in x.overwritten if known.seq != TAKEN_AWAY)
-    waiting = {known.name for known in x.overwritten if known.seq != EMPTIED}
+    waiting = {k.name for k in x.overwritten if k.seq != EMPTIED and k.since < change.commit_time}
     is_of_the_time_before = taken_away.is_told_of(change, away)
     noted = _judge_notes(work, spoken) if waiting or not is_of_the_time_before else set()
     if is_of_the_time_before:

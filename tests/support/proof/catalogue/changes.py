@@ -508,6 +508,13 @@ CHANGES: Final = (
         "        if False:\n",
     ),
     Mutant(
+        "of two edits of the side that wins, the earlier one may win",
+        "5: of two edits of one side, the later one counts",
+        "model.policies",
+        "        return standing if is_earlier else challenger\n",
+        "        return challenger\n",
+    ),
+    Mutant(
         "the first writer wins",
         "4: last_writer_wins by committed_at",
         "model.policies",

@@ -142,6 +142,20 @@ FILTERS: Final = (
         "    of_writes: tuple[Overwritten, ...] = ()\n",
     ),
     Mutant(
+        "an edit from before the removal waits for the event of a creation that came after it",
+        "Filters: an edit on the side that a record leaves is an edit of the record, though it was made again meanwhile",
+        "model.steps.overtaken",
+        " if k.seq != EMPTIED and k.since < change.commit_time}\n",
+        " if k.seq != EMPTIED}\n",
+    ),
+    Mutant(
+        "the late event of a removal answers that of the record made since",
+        "2: the event of an earlier removal does not answer a later one",
+        "model.fold",
+        "        deletions = [seq for seq in deletions if seq < untold]\n",
+        "        deletions = [seq for seq in deletions if untold]\n",
+    ),
+    Mutant(
         "an edit that waits for an event of our write is lost as the record ends",
         "Filters: where the event of our write never comes, the end of the record judges what waits for it",
         "model.steps.overtaken",
