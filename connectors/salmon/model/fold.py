@@ -253,11 +253,15 @@ def _is_shown_again(work: Work, seq: int) -> bool:
 
 def _deletion_told_by(change: Change, x: SideState, *, old: bool) -> int | None:
     """
-    Which of our deletions the end of a record answers. A repeated event answers none, and one that a row has overtaken, which
-    showed a record restored since, tells of an earlier one than those that the row called for.
+    Which of our deletions the end of a record answers. A repeated event answers none. One that a row has overtaken is of the time
+    before that row, so it answers none that was sent since; if the row showed a record restored since, it tells of an earlier one
+    than those that rows have called for.
     """
-    deletions = [seq for seq, sent in x.sent.items() if sent.op is WriteOp.DELETE]
-    if not deletions or (old and change.order <= x.order):
+    if old and change.order <= x.order:
+        return None
+    later = x.sent_since_row if old else frozenset()
+    deletions = [seq for seq, sent in x.sent.items() if sent.op is WriteOp.DELETE and seq not in later]
+    if not deletions:
         return None
     return min(deletions) if old and x.exists is True else max(deletions)
 

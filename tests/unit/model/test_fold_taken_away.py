@@ -176,6 +176,30 @@ def test_a_late_edit_of_a_record_that_is_deleted_meanwhile_changes_nothing() -> 
     assert story.state.canonical == {}
 
 
+def test_the_event_of_a_removal_that_a_look_has_overtaken_answers_no_later_one() -> None:
+    """
+    The record is created again and is to leave again, by the time that the first removal is told. Of the creation, nobody has told
+    yet: what the org makes of its values is an edit, and so who edits that knows of them. (Seed 172066.)
+    """
+    story = in_oslo(SALESFORCE, Name="Acme", Phone="555 0101")
+    story.mongodb.edits(City="Bergen")
+    before = story.salesforce.now
+    story.salesforce.absent(as_of=before + 5)
+    story.mongodb.edits(City="Oslo")
+    again = story.writes[SALESFORCE]
+    story.mongodb.edits(City="Bergen")
+    assert (again.op, story.writes[SALESFORCE].op) == (WriteOp.CREATE, WriteOp.DELETE)
+    story.salesforce.deletes()
+    story.salesforce.now = before + 9
+    story.salesforce.acks(again, Phone="(555) 0101")
+    story.salesforce.edits(Phone="555 0202")
+    assert story.conflicts == []
+    assert story.record == {"Name": "Acme", "City": "Bergen", "Phone": "555 0202"}
+    story.salesforce.deletes()
+    assert SALESFORCE not in story.writes
+    assert story.state.lives
+
+
 # A removal that cannot be carried out now.
 
 
