@@ -129,7 +129,8 @@ def _told(work: Work, told: Op) -> None:
     """*told*: what the change was reported as."""
     change, x = work.change, work.x
     if change.history != x.history:
-        x.history = change.history
+        if went_back.is_told(change, x):
+            x.history = change.history
         went_back.forget_order(x)
         # The origin of a one-way object is the only one who can say what is true, so what it shows again is news.
         if change.is_row and work.rules.one_way_to is None and went_back.is_known(work):
