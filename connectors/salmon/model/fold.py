@@ -129,7 +129,8 @@ def _told(work: Work, told: Op) -> None:
     """*told*: what the change was reported as."""
     change, x = work.change, work.x
     if change.history != x.history:
-        x.history = change.history
+        if went_back.is_told(change, x):
+            x.history = change.history
         went_back.forget_order(x)
         # The origin of a one-way object is the only one who can say what is true, so what it shows again is news.
         if change.is_row and work.rules.one_way_to is None and went_back.is_known(work):
@@ -253,16 +254,15 @@ def _is_shown_again(work: Work, seq: int) -> bool:
 
 def _deletion_told_by(change: Change, x: SideState, *, old: bool) -> int | None:
     """
-    Which of our deletions the end of a record answers. A repeated event answers none, and one that a row has overtaken an
-    earlier one than those that the row called for, if that showed a record restored since; if it found none, then not that of
-    a record which we have made again since.
+    Which of our deletions the end of a record answers. A repeated event answers none. One that a row has overtaken is of the time
+    before that row, so it answers none that was sent since; if the row showed a record restored since, it tells of an earlier one
+    than those that rows have called for.
     """
-    deletions = [seq for seq, sent in x.sent.items() if sent.op is WriteOp.DELETE]
-    if old and x.exists is not True:
-        # A record that a creation of ours makes ends after the event of that has come.
-        untold = min((seq for seq, sent in x.sent.items() if sent.op is WriteOp.CREATE), default=SEQ_MAX)
-        deletions = [seq for seq in deletions if seq < untold]
-    if not deletions or (old and change.order <= x.order):
+    if old and change.order <= x.order:
+        return None
+    later = x.sent_since_row if old else frozenset()
+    deletions = [seq for seq, sent in x.sent.items() if sent.op is WriteOp.DELETE and seq not in later]
+    if not deletions:
         return None
     return min(deletions) if old and x.exists is True else max(deletions)
 

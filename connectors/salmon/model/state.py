@@ -149,6 +149,11 @@ class SideState:
         """The writes that have no answer yet."""
         return {seq: sent for seq, sent in self.sent.items() if seq > self.settled}
 
+    @property
+    def sent_since_row(self) -> frozenset[int]:
+        """The writes that were sent since its last row and have no answer yet. Answers come to the oldest first."""
+        return frozenset(sorted(self.in_flight, reverse=True)[: self.burst])
+
     def awaits(self, op: WriteOp) -> bool:
         """Whether a write of this kind has no answer yet."""
         return any(sent.op is op for sent in self.in_flight.values())

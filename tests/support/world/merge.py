@@ -70,6 +70,8 @@ class Merge:
     # What was in the fields of such a call where a row has overtaken the call's event: by the row's marker, the call was
     # never repeated, no newer write was ever carried out, and all that differs was edited.
     hidden_by_late_calls: set[Value] = field(default_factory=set)
+    # The events of calls that the org has carried out once more since it was refreshed, of the record that a row shows.
+    carried_out_again: Callable[[Change], Iterator[Change]] = lambda _: iter(())
     once_agreed: set[Value] = field(default_factory=set)
     overtaken: set[Value] = field(default_factory=set)  # what events told that rows had overtaken
     heard: set[tuple[str, Value]] = field(default_factory=set)  # side, and what events told before any row
@@ -122,6 +124,9 @@ class Merge:
             known = {} if key not in self.states else self.states[key].sides[change.origin].shadow
             self.heard.update((change.origin, v) for n, v in change.fields.items() if v != known.get(n))
         self.hidden_by_late_calls.update(self._hidden_by_late_calls(key, change, out))
+        unmarked = self._shown_without_its_marker(key, change)
+        self.hidden_by_late_calls |= unmarked
+        self.guesses += [c for c in out.conflicts if c.contest.challenger.value in unmarked]
         self.of_nobody += [
             *self._of_consequences(key, change, out),
             *self._of_rows_without_news(key, change, out),
@@ -332,6 +337,24 @@ class Merge:
                     yield from (values[name] for name in call.names & values.keys())
             elif is_overtaken and (x.marker == call.seq or call.commit_time <= x.as_of):
                 yield from (change.fields[name] for name in call.names & change.fields.keys())
+
+    def _shown_without_its_marker(self, key: str, change: Change) -> set[Value]:
+        """
+        What a row shows anew of a call that the org has carried out once more since it was refreshed, where the row has overtaken
+        the call's event and shows the marker of a newer one. With the markers of before, the sink's guard has gone. By the row,
+        nobody can tell what the repetition has set from a user's edit; the README says so, of a side that was restored.
+        """
+        state = self.states.get(key)
+        if state is None or not change.is_row or change.origin != SALESFORCE:
+            return set()
+        since, until, shown = state.sides[SALESFORCE].commit_time, change.as_of or 0, change.ack or 0
+        return {
+            value
+            for event in self.carried_out_again(change)
+            if since < event.commit_time <= until and (event.ack or 0) < shown
+            for name, value in change.fields.items()
+            if name in (event.changed or ()) and event.fields.get(name) == value != state.canonical.get(name)
+        }
 
     def _fold(self, key: str, change: Change) -> Folded:
         offset = len(self.log)

@@ -9,7 +9,7 @@ support.world.promises.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -145,6 +145,7 @@ class World:
             for side, task in tasks.items()
         }
         self.sinks[SALESFORCE].repeated = self._hear_of_late_call
+        self.merge.carried_out_again = self._carried_out_again
         if self.knobs.polled:
             # Nobody can tell a repeated call from an edit whose marker is not older than the last one that was shown.
             self.sinks[SALESFORCE].before_late = self._hear_everything
@@ -396,6 +397,18 @@ class World:
             if told.change.ack == record.write.seq:  # else it was refused
                 self.merge.called_late(record.key, told.change)
         self._hear_everything()
+
+    def _carried_out_again(self, row: Change) -> Iterator[Change]:
+        """The events of the calls that the org, since it was refreshed, has carried out once more on the record of the *row*."""
+        if self.org.number == 1:
+            return
+        seen: set[int] = set()
+        for place, told in enumerate(self.org.log):
+            if told.native_id != row.native_id or told.change.ack is None:
+                continue
+            if place >= self.org.lost and told.change.ack in seen:
+                yield told.change
+            seen.add(told.change.ack)
 
     def _hear_everything(self) -> None:
         """Let the source of the org tell all that has happened there."""

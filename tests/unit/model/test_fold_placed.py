@@ -54,6 +54,7 @@ def tell_twice(story: Story) -> None:
             as_of=story.mongodb.now,
             changed=frozenset(),
             misfits={PLACE: Misfit(TWICE, "Both have it.")},
+            history=story.mongodb.history,
         )
     )
 
@@ -308,6 +309,28 @@ def test_it_is_over_with_the_first_row_that_finds_one() -> None:
     assert story.mongodb.misfits == set()
     assert story.writes[MONGODB].fields == {"Name": "Globex"}
     assert story.writes[SALESFORCE].fields == {"Phone": "555 0101"}
+
+
+@pytest.mark.parametrize("edited", [False, True])
+def test_what_a_restored_database_has_twice_is_restored_with_the_first_row_that_finds_one(
+    *, edited: bool
+) -> None:
+    """While there are two documents, nothing is told of either: what is then found is as old as the backup. (Seed 406725.)"""
+    story = in_north(Phone="555 0100")
+    story.salesforce.edits(Phone="555 0101")
+    story.come_to_rest()
+    story.mongodb.goes_back()
+    tell_twice(story)
+    if edited:
+        story.mongodb.edits({PLACE: "west"}, Name="Globex")
+    tell_twice(story)
+    story.mongodb.row({**story.mongodb.holds, PLACE: "north", "Phone": "555 0100"})
+    assert Fact.RESTORED in story.facts()
+    assert story.conflicts == []
+    assert SALESFORCE not in story.writes
+    assert story.writes[MONGODB].fields == {"Phone": "555 0101"}
+    story.mongodb.edits({PLACE: "north"}, Name="Globex")
+    assert story.writes[SALESFORCE].fields == {"Name": "Globex"}
 
 
 def test_a_sink_that_finds_two_waits_for_a_row() -> None:

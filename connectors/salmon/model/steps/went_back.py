@@ -8,12 +8,20 @@ judged like everything else.
 
 from __future__ import annotations
 
-from salmon.model.change import OWNED_BY_MERGE, Change, Op
+from salmon.model.change import OWNED_BY_MERGE, PLACE, Change, Op
 from salmon.model.policies import EXISTENCE
 from salmon.model.state import NEVER, SideState
 from salmon.model.steps.misfits import note, overrule
 from salmon.model.steps.values import fold_value
 from salmon.model.steps.work import Fact, Work
+
+
+def is_told(change: Change, x: SideState) -> bool:
+    """
+    Whether the change says anything of the record. While several collections have a document of it, nothing is told of any: the first
+    row that finds one document is the first of the new history.
+    """
+    return PLACE not in (change.misfits if change.is_row else x.misfits)
 
 
 def forget_order(x: SideState) -> None:

@@ -25,8 +25,8 @@ CHANGES: Final = (
         "a repeated deletion answers a later one of ours",
         "2: what is told again answers no deletion",
         "model.fold",
-        "    if not deletions or (old and change.order <= x.order):\n",
-        "    if not deletions:\n",
+        "    if old and change.order <= x.order:\n        return None\n",
+        "",
     ),
     Mutant(
         "a deletion that a row has overtaken answers the one that the row called for",
@@ -34,6 +34,20 @@ CHANGES: Final = (
         "model.fold",
         "    return min(deletions) if old and x.exists is True else max(deletions)\n",
         "    return max(deletions)\n",
+    ),
+    Mutant(
+        "a deletion that a row has overtaken answers one that was sent since",
+        "2: a deletion that a row has overtaken answers none that was sent after that row",
+        "model.fold",
+        "    later = x.sent_since_row if old else frozenset()\n",
+        "    later: frozenset[int] = frozenset()\n",
+    ),
+    Mutant(
+        "the newest deletion in flight was always sent since the last row",
+        "2: a deletion that a row has overtaken answers one that was sent before that row",
+        "model.state",
+        "        return frozenset(sorted(self.in_flight, reverse=True)[: self.burst])\n",
+        "        return frozenset(self.in_flight)\n",
     ),
     Mutant(
         "an absence answers no deletion of ours",

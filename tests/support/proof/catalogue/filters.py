@@ -149,13 +149,6 @@ FILTERS: Final = (
         " if k.seq != EMPTIED}\n",
     ),
     Mutant(
-        "the late event of a removal answers that of the record made since",
-        "2: the event of an earlier removal does not answer a later one",
-        "model.fold",
-        "        deletions = [seq for seq in deletions if seq < untold]\n",
-        "        deletions = [seq for seq in deletions if untold]\n",
-    ),
-    Mutant(
         "an edit that waits for an event of our write is lost as the record ends",
         "Filters: where the event of our write never comes, the end of the record judges what waits for it",
         "model.steps.overtaken",

@@ -35,8 +35,22 @@ HISTORY: Final = (
         "every row of a restored side is no news",
         _RULE,
         "model.fold",
-        "        x.history = change.history\n",
+        "        if went_back.is_told(change, x):\n            x.history = change.history\n",
         "",
+    ),
+    Mutant(
+        "a row that finds two documents is the first that a restored side tells of the record",
+        "4a: a side whose history went back is noticed; of two documents nothing is told",
+        "model.fold",
+        "        if went_back.is_told(change, x):\n",
+        "        if True:\n",
+    ),
+    Mutant(
+        "an event of one of two documents is the first that a restored side tells of the record",
+        "4a: a side whose history went back is noticed; of two documents nothing is told",
+        "model.steps.went_back",
+        "    return PLACE not in (change.misfits if change.is_row else x.misfits)\n",
+        "    return PLACE not in change.misfits\n",
     ),
     Mutant(
         "by the clock of the time before, what a restored side tells is old",
