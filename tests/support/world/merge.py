@@ -380,15 +380,21 @@ class Merge:
 
 def _let_go(key: str, before: State | None, after: State, rules: Rules) -> Iterator[str]:
     """
-    Fields that are no longer held although both sides have the record, and not the same value. As a mask begins, nothing is left to
-    decide about its field, and whatever is folded next ends that, be it an event of the side itself.
+    Fields that are no longer held although both sides have the record, and not the same value; or we have taken the record off the
+    side, and nobody has decided anything by that. As a mask begins, nothing is left to decide about its field, and whatever is
+    folded next ends that, be it an event of the side itself. With its history, a side loses what was on hold in that.
     """
-    for name, side in after.sides.items() if before is not None and after.lives else ():
-        was = before.sides[name].parked if before is not None else {}
-        for field_name, parked in was.items():
-            stays_or_ends = side.holds(field_name) or field_name in rules.masked(name)
+    if before is None or not (before.lives and after.lives):
+        return
+    for name, side in after.sides.items():
+        was = before.sides[name]
+        for field_name, parked in was.parked.items():
+            if parked.why is not Park.HELD or side.holds(field_name) or field_name in rules.masked(name):
+                continue
+            is_gone = was.exists is True and side.exists is False and was.history == side.history
+            is_taken_away = is_gone and was.awaits(WriteOp.DELETE)
             differs = side.shadow.get(field_name) != after.canonical.get(field_name)
-            if parked.why is Park.HELD and not stays_or_ends and side.exists and differs:
+            if is_taken_away or (side.exists and differs):
                 yield f"{key} {name}: {field_name}"
 
 

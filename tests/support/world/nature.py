@@ -164,6 +164,9 @@ def _add_aside(knobs: Knobs, random: Random) -> None:
     knobs.parts = aside.random() < 0.3
     # Left out: several collections, where a look that comes after a later deletion may take the end of a copy for ours (seed 1309).
     knobs.leaves = not (knobs.one_way_to or knobs.goes_back or knobs.places) and aside.random() < 0.1
+    keeps, which = aside.random() < 0.2, aside.choice(SIDES)
+    if keeps and knobs.deletes:
+        knobs.keeps = knobs.one_way_to or which
 
 
 def _add_views(knobs: Knobs, random: Random) -> None:

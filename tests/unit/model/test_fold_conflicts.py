@@ -187,6 +187,18 @@ def test_a_refusal_of_an_older_write_does_not_end_the_hold(on_reject: str) -> No
     assert story.mongodb.holds["Phone"] == story.state.canonical["Phone"] == "555 0303"
 
 
+@pytest.mark.parametrize("value", [FROM_MONGODB, None])
+def test_a_record_that_was_restored_before_its_end_was_told_keeps_what_is_on_hold(value: str | None) -> None:
+    """A row had overtaken that end. Nobody has decided anything by it, and nothing new is told. (Seed 10975 of the World under `hold`.)"""
+    story = held()
+    story.mongodb.edits(Phone=value)
+    told = len(story.conflicts)
+    story.mongodb.creates(story.mongodb.holds)
+    assert story.mongodb.parked["Phone"].keeps == value
+    assert len(story.conflicts) == told
+    assert "mongodb" not in story.writes
+
+
 def test_both_sides_keep_their_value_while_the_conflict_is_held() -> None:
     """No later write speaks of the held field, to either side."""
     story = held()

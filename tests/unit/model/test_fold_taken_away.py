@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from salmon.model.change import MONGODB, SALESFORCE, Write, WriteOp
 from salmon.model.fold import Fact
 from salmon.model.policies import HOLD, side_wins
@@ -267,6 +269,29 @@ def test_a_conflict_on_hold_waits_on_when_the_record_is_created_again() -> None:
     story.edit_of_an_operator(Name="Acme Ltd")
     assert story.salesforce.parked == {}
     assert story.writes[SALESFORCE].fields == {"Name": "Acme Ltd"}
+
+
+@pytest.mark.parametrize("seen", ["event", "look"])
+def test_a_conflict_that_is_on_hold_waits_on_as_the_record_leaves(seen: str) -> None:
+    """Nobody has decided anything by that: the side gets its own value back with the record. (Seed 7871 under `hold`.)"""
+    story = born_in_mongodb(
+        Rules(SCHEMA, views=only_oslo(SALESFORCE).views, policy=HOLD), Name="Acme", City="Oslo"
+    )
+    story.salesforce.native_id = OTHER_ID
+    story.come_to_rest()
+    story.mongodb.edits(Name="Acme Ltd")
+    story.salesforce.edits(Name="Acme Inc")
+    assert len(story.conflicts) == 1
+    story.mongodb.edits(City="Bergen")
+    assert story.writes[SALESFORCE].op is WriteOp.DELETE
+    if seen == "event":
+        story.salesforce.deletes()
+    else:
+        story.salesforce.absent()
+    story.mongodb.edits(City="Oslo")
+    again = story.writes[SALESFORCE]
+    assert (again.op, again.fields) == (WriteOp.CREATE, {"Name": "Acme Inc", "City": "Oslo"})
+    assert story.salesforce.parked["Name"].keeps == "Acme Inc"
 
 
 # A sink that was killed carries out once more what made the record, and what took it away.

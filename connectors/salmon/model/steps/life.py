@@ -25,8 +25,8 @@ def lives(work: Work, ours: Sent | None) -> None:
     if change.op is Op.CREATE:
         # Nothing of an earlier life counts; what events do not carry is unknown until it is read.
         x.shadow, x.unknown, x.misfits = {}, work.rules.names[change.origin] - spoken, {}
-        # But a conflict that came up while the record was off this side waits on, where our own creation has brought it back.
-        waits_on = ours is not None
+        # But a conflict waits on where our own creation has brought the record back, or somebody has before its end was told.
+        waits_on = ours is not None or (had is True and change.native_id == x.native_id)
         x.parked = {
             n: p for n, p in x.parked.items() if n != EXISTENCE and (waits_on or p.why is not Park.HELD)
         }
@@ -271,9 +271,12 @@ def ends(work: Work, ours: Sent | None) -> None:
     x.exists, x.native_id, x.marker = False, None, 0
     x.shadow, x.unknown, x.misfits = {}, frozenset(), {}
     x.entered = x.entered and x.awaits(WriteOp.CREATE)
-    if had is not False:
-        x.parked = {}  # but a refused creation is not tried again because somebody looked
-    if not state.lives or (ours is not None and ours.op is WriteOp.DELETE):
+    is_our_doing = ours is not None and ours.op is WriteOp.DELETE
+    if had is not False:  # a refused creation is not tried again because somebody looked
+        # What is on hold waits on where we have taken the record off this side alone.
+        waits_on = state.lives and is_our_doing
+        x.parked = {n: p for n, p in x.parked.items() if waits_on and p.why is Park.HELD and n != EXISTENCE}
+    if not state.lives or is_our_doing:
         return  # known, or our own doing; if canonical lives, step 7 creates it anew
     if had is False or (had is None and change.op is Op.ABSENT):
         return  # it never had it: nothing was deleted

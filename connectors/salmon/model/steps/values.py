@@ -115,6 +115,7 @@ def fold_value(work: Work, name: str, ours: Sent | None) -> None:
             Verdict.CONCURRENT
         )  # not what it held: it comes back to that from a value that could not be taken
     held = work.x.holds(name)
+    is_kept = held and value == work.x.kept[name]
     if held and sent == work.x.kept[name]:
         work.keep(name, value)  # what it made of its own value, given back to it
     if verdict is Verdict.AGREED:
@@ -123,7 +124,7 @@ def fold_value(work: Work, name: str, ours: Sent | None) -> None:
         if name not in state.versions and value is not None:
             state.versions[name] = work.version
         return
-    if verdict in (Verdict.ECHO, Verdict.KNOWN):
+    if verdict in (Verdict.ECHO, Verdict.KNOWN) or is_kept:
         return
     if ours is not None and ours.op is WriteOp.CREATE and sent is UNSENT and canonical is not None:
         settable = work.rules.sink_may_set(change.origin, WriteOp.CREATE)

@@ -451,6 +451,13 @@ CHANGES: Final = (
         "return Verdict.CONCURRENT",
     ),
     Mutant(
+        "what a side keeps is a new conflict when it tells that again",
+        "4: hold: both keep their value, and the conflict is told once",
+        "model.steps.values",
+        " or is_kept:\n",
+        ":\n",
+    ),
+    Mutant(
         "a row that repeats the shadow is news",
         "4: a row's value that equals the old shadow: X still holds what we knew",
         "model.steps.values",

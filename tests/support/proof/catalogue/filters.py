@@ -173,8 +173,22 @@ FILTERS: Final = (
         "a conflict that came up while the record was off a side ends as it comes back",
         "Filters: what is on hold waits for a decision, also where the record was created again",
         "model.steps.life",
-        "        waits_on = ours is not None\n",
+        "        waits_on = ours is not None or (had",
+        "        waits_on = False or (had",
+    ),
+    Mutant(
+        "a conflict on hold ends as the record leaves a side",
+        "Filters: what is on hold waits for a decision, also where the record has left the side",
+        "model.steps.life",
+        "        waits_on = state.lives and is_our_doing\n",
         "        waits_on = False\n",
+    ),
+    Mutant(
+        "a conflict on hold ends as the record is restored before its end was told",
+        "5: what is on hold waits for a decision",
+        "model.steps.life",
+        " or (had is True and change.native_id == x.native_id)\n",
+        "\n",
     ),
     Mutant(
         "a record comes back without the value that its side keeps",

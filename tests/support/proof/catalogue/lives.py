@@ -19,7 +19,7 @@ LIVES: Final = (
         "our own deletion is news",
         "5: DELETE of ours: nothing, unless canonical lives, then step 7 creates it anew",
         "model.steps.life",
-        "    if not state.lives or (ours is not None and ours.op is WriteOp.DELETE):\n",
+        "    if not state.lives or is_our_doing:\n",
         "    if not state.lives:\n",
     ),
     Mutant(
