@@ -108,6 +108,7 @@ def outcome(**differs: Any) -> dict[str, Any]:
         "seconds": 60.0,
         "kills": {"merge": 2},
         "faults": {"kill": 2, "cut": 1},
+        "missed": {"kill": 3},
         "edits": {"acknowledged": 10, "refused": 0, "unknown": 0},
         **dict.fromkeys(
             ("lost", "divergent", "invented", "false_conflicts", "dead_letters", "restarted_by_hand"), 0
@@ -137,8 +138,18 @@ def test_runs_are_gathered_and_summed_up_by_stack(tmp_path: Path) -> None:
         1,
     )
     assert totals["faults_by_kind"] == {"cut": 2, "kill": 4}
+    assert totals["missed"] == 6
     assert totals["by_stack"]["embedded"]["lost"] == 0
     assert totals["by_stack"]["jvm"]["lost"] == 1
+
+
+def test_strikes_of_old_runs_count_only_as_far_as_somebody_was_killed() -> None:
+    """They had one number for strikes and hits, and kills of servers stand beside those of processes."""
+    old = outcome(kills={"merge": 2, "mongodb": 9}, faults={"kill": 7, "server-kill": 9, "stop": 1})
+    del old["missed"]
+    totals = results.totals([old, outcome()])
+    assert totals["faults_by_kind"] == {"cut": 1, "kill": 2 + 2, "server-kill": 9, "stop": 1}
+    assert totals["missed"] == 5 + 3
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,13 +21,15 @@ HOLE = Fault(2, "corrupt_replay", (ORG,), 0)
 class Watched:
     """A canary and a striker that write down what happens. *well*: what the canary finds, time after time."""
 
-    def __init__(self, world: Any, well: Sequence[float | None]) -> None:
+    def __init__(self, world: Any, well: Sequence[float | None], *, hits: bool = True) -> None:
         self._world = world
         self._well = iter(well)
+        self._hits = hits
         self.happened: list[str] = []
 
-    def strike(self, fault: Fault, _enough: threading.Event) -> None:
+    def strike(self, fault: Fault, _enough: threading.Event) -> bool:
         self._note(fault.kind)
+        return self._hits
 
     def recovered_s(self, *, within_s: float, enough: Callable[[], bool]) -> float | None:
         del within_s, enough
@@ -73,6 +76,16 @@ def test_events_get_lost_only_when_all_is_well(run: Any) -> None:
     assert run.history[1].endswith("corrupt_replay org 3.0 s later; well after 1.0 s")
     assert run.took == {"corrupt_replay": [1.0]}
     assert not run.world.hole.is_set()
+
+
+def test_a_fault_that_meets_nobody_is_no_recovery(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing was broken, so nothing is measured; the history says it."""
+    played(monkeypatch, replace(KILL, waits=True))
+    watched = Watched(run.world, [], hits=False)
+    strike_all(run, watched)
+    assert watched.happened == ["kill"]
+    assert run.history[0].endswith("kill merge; met nobody")
+    assert run.took == {}
 
 
 def test_no_events_get_lost_where_it_does_not_become_well(run: Any) -> None:

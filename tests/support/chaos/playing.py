@@ -172,6 +172,7 @@ def _play(run: _Run, enough: threading.Event) -> Outcome:
         "interrupted": interrupted,
         "kills": dict(sorted((+striker.kills).items())),
         "faults": dict(sorted(striker.struck.items())),
+        "missed": dict(sorted(striker.missed.items())),
         "edits": results.of_edits(edits),
         "editors_restarted": editors.restarts,
         "editors_failed": editors.failures,
@@ -223,7 +224,8 @@ def _strike(run: _Run, striker: Striker, canary: Canary, fault: Fault, enough: t
         if took is None:
             return f"; left out: {_not_well(run, f'before {fault} (number {fault.number})', enough)}"
         waited = f" {took:.1f} s later"
-    striker.strike(fault, enough)
+    if not striker.strike(fault, enough):
+        return f"{waited}; met nobody"
     return waited + _recovery(run, canary, fault, enough)
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from support.chaos.journal import Edit, counted
 from support.chaos.judge import Verdict
+from support.chaos.plan import SERVERS
 from support.proof.evidence import ROOT
 
 GATHERED: Final = ROOT / "benchmarks" / "results" / "chaos.json"
@@ -120,16 +121,34 @@ def totals(runs: Sequence[Outcome]) -> Outcome:
     }
 
 
+def hits(run: Outcome) -> Counter[str]:
+    """
+    Kind of fault -> how many met somebody.
+
+    A run of before misses were counted has every strike in `faults`, whoever it met. Of its kills, at most as many met somebody
+    as processes were killed, and that number is taken; the rest are misses. Its suspensions stand as they are: nothing in it
+    says whom they met.
+    """
+    found = Counter[str](run["faults"])
+    if "missed" not in run and "kill" in found:
+        killed = sum(times for name, times in run["kills"].items() if name not in SERVERS)
+        found["kill"] = min(found["kill"], killed)
+    return found
+
+
 def _sum(runs: Sequence[Outcome]) -> Outcome:
-    faults: Counter[str] = Counter()
+    faults, struck = Counter[str](), Counter[str]()
     for run in runs:
-        faults.update(run["faults"])
+        faults.update(hits(run))
+        struck.update(run["faults"])
+        struck.update(run.get("missed", {}))
     return {
         "runs": len(runs),
         "good": sum(is_good(run) for run in runs),
         "seconds": sum(run["seconds"] for run in runs),
         "kills": sum(sum(run["kills"].values()) for run in runs),
         "faults": faults.total(),
+        "missed": (struck - faults).total(),
         "faults_but_kills": faults.total() - faults["kill"] - faults["server-kill"],
         "faults_by_kind": dict(sorted(faults.items())),
         "edits": sum(run["edits"]["acknowledged"] for run in runs),
