@@ -16,6 +16,7 @@ from support.chaos import options, results
 from support.chaos.options import BadInput
 from support.chaos.plan import HOLES, RUN_ALL, SUPERVISOR
 from support.proof.evidence import ROOT
+from support.stacks import seconds
 
 SECONDS = 60
 # First of all an event is lost and told of (gap), while all is well: a slow machine may reach little more within the minute. A
@@ -24,6 +25,9 @@ SECONDS = 60
 # fault of ours.
 SEED = 6751
 _RUN_MAX_S = 400
+SLOWER = max(
+    1.0, seconds("SALMON_TEST_RECOVERY_S", 45) / 15
+)  # `make test` shares the machine with other tests
 
 
 def chaos(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -53,6 +57,7 @@ def chaos(*arguments: str) -> subprocess.CompletedProcess[str]:
         (("--supervisor=nobody",), "--supervisor must be own or run-all, not 'nobody'."),
         (("--faults=server-kill", "--only=org"), "--faults and --only leave no fault"),
         (("--dir=tests",), "is not an empty folder; name another one."),
+        (("--slower=0.5",), "--slower must be a number from 1 to 10, not '0.5'."),
         (("--quickly",), "Unrecognized arguments: --quickly; see --help."),
     ],
 )
@@ -83,7 +88,7 @@ def test_a_plan_can_be_looked_at_without_playing_it() -> None:
 @pytest.mark.processes
 def test_a_minute_of_chaos_loses_nothing(tmp_path: Path) -> None:
     """Whatever is killed, suspended, cut or refused: nothing lost, divergent, invented or set aside, no false conflict."""
-    ended = chaos(f"--seconds={SECONDS}", f"--seed={SEED}", f"--dir={tmp_path / 'run'}")
+    ended = chaos(f"--seconds={SECONDS}", f"--seed={SEED}", f"--slower={SLOWER}", f"--dir={tmp_path / 'run'}")
     assert ended.stdout, ended.stderr
     outcome: dict[str, Any] = json.loads(ended.stdout)
     assert ended.returncode == 0, ended.stderr + ended.stdout
@@ -170,9 +175,13 @@ def test_strikes_of_old_runs_count_only_as_far_as_somebody_was_killed() -> None:
         ),
         ({"quiet": False}, "no edit was lost, but the sync did not come to rest; a slow machine?"),
         (
-            {"quiet": False, "not_recovered": ["kill merge (number 7), within 15 s"]},
-            "no edit was lost, but the sync did not come to rest (not well in time: kill merge (number 7), within 15 s); "
-            "a slow machine?",
+            {"not_recovered": ["kill merge (number 7), within 15 s"]},
+            "no edit was lost, but it was not well again in time (kill merge (number 7), within 15 s); a slow machine?",
+        ),
+        (
+            {"quiet": False, "not_recovered": ["at the end, within 180 s: not ready: merge"]},
+            "no edit was lost, but the sync did not come to rest, and it was not well again in time (at the end, within "
+            "180 s: not ready: merge); a slow machine?",
         ),
         (
             {"editors_failed": ["turns: KeyError"]},

@@ -49,7 +49,7 @@ def of_edits(edits: Sequence[Edit]) -> dict[str, int]:
 
 
 def of_recovery(took: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
-    """Kind of fault -> how often it was measured, and the seconds until everything was well again."""
+    """Kind of fault, or "several" in a row -> how often it was measured, and the seconds until everything was well again."""
     return {
         kind: {"count": len(times), "p50": round(median(times), 2), "max": round(max(times), 2)}
         for kind, times in sorted(took.items())
@@ -78,7 +78,7 @@ def why_not_good(outcome: Outcome) -> str:
     """What was wrong with a run, in one sentence."""
     failings = _failings(outcome)
     kept = "no edit was lost, but " if not any(outcome[name] for name in _OF_RECORDS) else ""
-    slow = "; a slow machine?" if failings.keys() == {"quiet"} else "."
+    slow = "; a slow machine?" if failings.keys() <= {"quiet", "not_recovered"} else "."
     return f"{kept}{', and '.join(failings.values())}{slow}"
 
 
@@ -88,8 +88,9 @@ def _failings(outcome: Outcome) -> dict[str, str]:
     if not outcome["verdicts_equal"]:
         found["verdicts_equal"] = "`salmon verify` found other differences than the judge"
     if not outcome["quiet"]:
-        late = "; ".join(outcome["not_recovered"])
-        found["quiet"] = "the sync did not come to rest" + (f" (not well in time: {late})" if late else "")
+        found["quiet"] = "the sync did not come to rest"
+    if outcome["not_recovered"]:
+        found["not_recovered"] = f"it was not well again in time ({'; '.join(outcome['not_recovered'])})"
     if outcome["editors_failed"]:
         found["editors_failed"] = f"an editor failed ({', '.join(outcome['editors_failed'])})"
     if outcome["interrupted"]:
