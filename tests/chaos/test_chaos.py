@@ -19,11 +19,11 @@ from support.proof.evidence import ROOT
 from support.stacks import seconds
 
 SECONDS = 60
-# First of all an event is lost and told of (gap), while all is well: a slow machine may reach little more within the minute. A
-# sink is suspended, a source is killed, `run all` itself, and the registry. Each of these heals, and without --hasty no
-# application touches what Salesforce is about to fill in, where it is open whose edit stands: so every difference would be a
-# fault of ours.
-SEED = 6751
+# First of all an event is lost and told of (gap), while all is well: a slow machine may reach little more within the minute. Then
+# Kafka's coordinators are away, everything is killed, `run all` too, the registry, and a sink is suspended. Each of these heals,
+# and without --hasty no application touches what Salesforce is about to fill in, where it is open whose edit stands: so every
+# difference would be a fault of ours.
+SEED = 227722
 _RUN_MAX_S = 400
 SLOWER = max(
     1.0, seconds("SALMON_TEST_RECOVERY_S", 45) / 15
@@ -57,6 +57,11 @@ def chaos(*arguments: str) -> subprocess.CompletedProcess[str]:
         (("--supervisor=nobody",), "--supervisor must be own or run-all, not 'nobody'."),
         (("--faults=server-kill", "--only=org"), "--faults and --only leave no fault"),
         (("--dir=tests",), "is not an empty folder; name another one."),
+        (("--stop-max=4",), "--stop-max must be a number from 5.0 to 600, not '4'."),
+        (
+            ("--seconds=600", "--stop-max=400"),
+            "--stop-max 400 is more than half of SECONDS, so that one suspension could fill the run; set SECONDS to 800 or more.",
+        ),
         (("--slower=0.5",), "--slower must be a number from 1 to 10, not '0.5'."),
         (("--quickly",), "Unrecognized arguments: --quickly; see --help."),
     ],

@@ -130,6 +130,10 @@ def test_several_faults_in_a_row_have_a_time_of_their_own(run: Any, monkeypatch:
     strike_all(run, Watched(run.world, [44.0, 2.0]))
     assert run.not_recovered == []
     assert run.took == {"several": [44.0], "kill": [2.0]}
+    played(monkeypatch, Fault(5, "change_schema", (ORG,), 0), WAITED)
+    strike_all(run, Watched(run.world, [1.0, 44.0, 2.0]))
+    assert run.not_recovered == [], "here processes restart one after the other"
+    assert run.took["change_schema"] == [44.0]
     played(monkeypatch, KILL, WAITED)
     strike_all(run, Watched(run.world, [46.0]))
     assert run.not_recovered == ["kill merge (number 1), within 45 s"]

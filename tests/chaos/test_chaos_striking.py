@@ -124,3 +124,41 @@ def test_a_server_that_was_down_already_is_missed(kind: str) -> None:
     assert not strike(other, kind, "mongodb")
     assert (other.struck, other.missed, +other.kills) == ({}, {kind: 1}, {})
     assert down.did == (["started"] if kind == "server-kill" else [])
+
+
+class Org:
+    """Writes down what its control API is told."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def tell_org(self, fault: str, **params: Any) -> None:
+        self.told.append((fault, params))
+
+    def move_org(self, host: str) -> None:
+        self.told.append(host)
+
+
+def test_an_object_is_selected_again_when_the_fault_is_over() -> None:
+    """Change Data Capture is off only for as long as the fault lasts."""
+    org: Any = Org()
+    params = {"object": "Account", "on": False}
+    Striker(org, Crew(), {}).strike(Fault(1, "cdc", ("org",), 0, 0.01, params), threading.Event())  # type: ignore[arg-type]
+    assert org.told == [("cdc", params), ("cdc", {"object": "Account", "on": True})]
+
+
+def test_calls_of_the_pubsub_api_are_refused_to_open_streams_too() -> None:
+    """A stream that is open stays open in the simulator, so that it is cut."""
+    org: Any = Org()
+    Striker(org, Crew(), {}).strike(Fault(1, "grpc", ("org",), 0, 0, {"code": "x"}), threading.Event())  # type: ignore[arg-type]
+    assert org.told == [("grpc", {"code": "x"}), ("cut_streams", {})]
+
+
+def test_the_org_moves_there_and_back() -> None:
+    """Each time to where it is not."""
+    org: Any = Org()
+    one = Striker(org, Crew(), {})  # type: ignore[arg-type]
+    for _ in range(3):
+        strike(one, "move", "org")
+    assert org.told == ["localhost", "127.0.0.1", "localhost"]
+    assert one.struck == {"move": 3}

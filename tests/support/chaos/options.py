@@ -14,6 +14,7 @@ from support.chaos.plan import KINDS, STACKS, SUPERVISORS, TARGETS, Wanted
 
 SECONDS_MIN: Final = 10
 SECONDS_MAX: Final = 86_400
+STOP_MAX_S: Final = 600
 SLOWER_MAX: Final = 10
 _SEED_MAX: Final = 2**63 - 1
 
@@ -60,7 +61,15 @@ def parsed(arguments: Sequence[str]) -> Options:
         kinds,
         targets,
         said.relentless,
+        None
+        if said.stop_max is None
+        else _number("--stop-max", said.stop_max, plan.STOPPED_MIN_S, STOP_MAX_S),
     )
+    if wanted.stopped_max_s is not None and wanted.stopped_max_s > wanted.seconds / 2:
+        raise BadInput(
+            f"--stop-max {wanted.stopped_max_s:g} is more than half of SECONDS, so that one suspension could fill the run; "
+            f"set SECONDS to {2 * wanted.stopped_max_s:g} or more."
+        )
     supervisor = (
         _one_of("--supervisor", said.supervisor, SUPERVISORS)
         if said.supervisor
@@ -111,6 +120,10 @@ def _parser() -> argparse.ArgumentParser:
         "--relentless",
         action="store_true",
         help="faults come sooner, and do not wait until everything is well again",
+    )
+    parser.add_argument(
+        "--stop-max",
+        help=f"the longest suspension in seconds, up to {STOP_MAX_S}; 60 and at most a tenth of the run if it is not given",
     )
     parser.add_argument(
         "--slower",

@@ -51,7 +51,6 @@ _QUIET_MAX_S: Final = 120.0
 # What is not well after this time stays so: the sync's own waits, for a lock or a parent, are shorter.
 _PATIENCE_S: Final = 60.0
 _EVENTS_MAX_S: Final = 90.0  # a subscription that was refused is tried again after a minute
-_LOSES: Final = "lose_events"
 
 Say = Callable[[str], None]
 
@@ -168,7 +167,7 @@ def _play(run: _Run, enough: threading.Event) -> Outcome:
     recovered = _recovered_at_the_end(run, canary)
     canary.close()
     repaired = None
-    if striker.struck[_LOSES]:
+    if plan.UNTOLD & striker.struck.keys():
         # As an operator would: what no event tells of, only a comparison finds.
         run.say("Events were lost without a word: salmon verify --repair.")
         repaired = salmon_verify(run.stage, "--repair").says
@@ -248,8 +247,9 @@ def _strike(run: _Run, striker: Striker, canary: Canary, fault: Fault, enough: t
     if not striker.strike(fault, enough):
         return f"{waited}; met nobody"
     kind = fault.kind if run.well else _SEVERAL
-    if not fault.waits:
+    if not fault.waits or fault.kind in plan.RESTARTS_IN_TURN:
         run.well = False
+    if not fault.waits:
         return waited
     took, came_of_it = _recovery(run, canary, f"{fault} (number {fault.number})", enough)
     if took is not None:
@@ -261,7 +261,7 @@ def _strike(run: _Run, striker: Striker, canary: Canary, fault: Fault, enough: t
 def _hole(run: _Run, fault: Fault, enough: threading.Event) -> Iterator[None]:
     """Nothing that goes by turns is under way when events get lost, nor until they are made up for."""
     run.world.hole.set()
-    if fault.kind == _LOSES:
+    if fault.kind in plan.UNTOLD:
         run.world.untold.set()
     enough.wait(_HUSH_S)
     yield

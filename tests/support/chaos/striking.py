@@ -9,10 +9,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import cycle
 from typing import Final
 
 import requests
 
+from salmon.devstack.processes import HOST
 from salmon.kafka.topics import CONNECTORS
 from support.chaos.crew import Crew
 from support.chaos.plan import ALL, RUN_ALL, SUPERVISOR, Fault
@@ -21,8 +23,8 @@ from support.chaos.stage import Stage
 _VICTIM_MAX_S: Final = 10.0  # as long as either supervisor may wait before it starts again what has ended
 _LOOK_S: Final = 0.1
 
-# What only bites when a stream is opened again: an expired or renumbered position.
-_BITES_ON_OPENING: Final = frozenset({"expire_replay", "corrupt_replay"})
+# What only bites when a stream is opened again: an expired or renumbered position, or calls that are refused.
+_BITES_ON_OPENING: Final = frozenset({"expire_replay", "corrupt_replay", "grpc"})
 
 
 class Striker:
@@ -45,6 +47,7 @@ class Striker:
         self.kills: Counter[str] = Counter()
         self.struck: Counter[str] = Counter()
         self.missed: Counter[str] = Counter()
+        self._hosts = cycle(("localhost", HOST))  # where the org moves to, and back
 
     def strike(self, fault: Fault, enough: threading.Event) -> bool:
         """Do it, wait as long as it lasts (or until *enough* is set), and take it back; whether it met anybody."""
@@ -102,8 +105,14 @@ class Striker:
             case "server-stop":
                 hit = self._stage.suspends[target].suspend()
                 return self._stage.suspends[target].resume if hit else None
-            case "cut" | "stall" | "delay":
+            case "cut" | "stall" | "delay" | "coordinator":
                 return self._on_link(fault, target)
+            case "move":
+                self._stage.move_org(next(self._hosts))
+                return _nothing
+            case "cdc":
+                self._stage.tell_org(fault.kind, **fault.params)
+                return lambda: self._stage.tell_org(fault.kind, **{**fault.params, "on": True})
             case "clock_skew":
                 self._stage.move_clock(fault.params["s"])
                 return _nothing
@@ -123,6 +132,8 @@ class Striker:
                 proxies.cut(target)
             case "stall":
                 proxies.stall(target)
+            case "coordinator":
+                proxies.lose_coordinator(target)
             case _:
                 proxies.delay(target, fault.params["ms"] / 1000)
         return lambda: proxies.heal(target)
