@@ -47,7 +47,8 @@ mutations: $(READY)
 	PYTHONPATH=tests $(BIN)/python tests/property/mutations.py $(ARGS)
 
 # The five processes under load, one fault every few seconds, and a judge of its own: prints one JSON object.
-# ARGS="--faults kill,stop --only merge --record": only these; benchmarks/results/chaos.json gathers what is recorded.
+# ARGS="--faults kill,stop --only merge --record": only these; benchmarks/results/chaos.json gathers what is recorded. CONTRIBUTING.md
+# has all options. The tool itself ends with 1 if it found something and with 2 for bad input; make ends with 2 in both cases.
 chaos: $(READY)
 	@PYTHONPATH=tests $(BIN)/python tests/chaos/chaos.py --seconds="$(SECONDS)" --seed="$(SEED)" --stack="$(STACK)" $(ARGS)
 

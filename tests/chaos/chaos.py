@@ -4,7 +4,8 @@ Play chaos: the five processes under load, one fault every few seconds, and a ju
     make chaos SECONDS=600 SEED=1 STACK=embedded ARGS="--faults kill,stop,http --record"
 
 Prints one JSON object. Exit code 0: nothing is lost, divergent or invented, no conflict is false, nothing was set
-aside, and `salmon verify` says the same. 1: something is, and the folder with all logs is kept. 2: bad input.
+aside, everything was well again in time, and `salmon verify` says the same. 1: something is wrong, and the folder with all
+logs is kept. 2: bad input. (`make` itself ends with 2 in either case; CONTRIBUTING.md, Chaos.)
 """
 
 from __future__ import annotations

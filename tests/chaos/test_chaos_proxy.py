@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import socket
 import socketserver
+import struct
 import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from support.chaos.proxy import Proxies, Proxy
+from support.chaos.proxy import Proxies, Proxy, Requests
 
 
 class Echo(socketserver.BaseRequestHandler):
@@ -26,13 +27,18 @@ def proxies() -> Iterator[Proxies]:
 
 
 @pytest.fixture
-def proxy(proxies: Proxies) -> Iterator[Proxy]:
-    """A proxy before a server that says everything back."""
+def echo() -> Iterator[tuple[str, int]]:
+    """A server that says everything back."""
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Echo) as server:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield proxies.open("echo", ("127.0.0.1", server.server_address[1]))
+        yield "127.0.0.1", server.server_address[1]
         server.shutdown()
+
+
+@pytest.fixture
+def proxy(proxies: Proxies, echo: tuple[str, int]) -> Proxy:
+    return proxies.open("echo", echo)
 
 
 def connected(proxy: Proxy, timeout_s: float = 5.0) -> socket.socket:
@@ -101,3 +107,56 @@ def test_a_server_that_is_down_refuses_through_the_proxy(proxies: Proxies) -> No
         port = free.getsockname()[1]
     proxy = proxies.open("nobody", ("127.0.0.1", port))
     assert_refused(proxy)
+
+
+# A coordinator alone.
+
+PRODUCE, HEARTBEAT, END_TRANSACTION = 0, 12, 26
+
+
+def request(key: int, body: bytes = b"....") -> bytes:
+    """A request of Kafka's protocol: size, API key, version, and what else there is."""
+    rest = struct.pack(">hh", key, 1) + body
+    return struct.pack(">i", len(rest)) + rest
+
+
+@pytest.mark.parametrize("piece", [1, 3, 7, 10_000])
+def test_requests_are_followed_in_whatever_pieces_they_come(piece: int) -> None:
+    """Each is seen once; a body that looks like a head is none."""
+    sent = request(PRODUCE, request(HEARTBEAT) * 9) + request(HEARTBEAT, b"") + request(END_TRANSACTION)
+    requests = Requests()
+    seen = [key for at in range(0, len(sent), piece) for key in requests.begun_in(sent[at : at + piece])]
+    assert seen == [PRODUCE, HEARTBEAT, END_TRANSACTION]
+
+
+def test_a_coordinator_alone_is_away_until_it_is_healed(proxies: Proxies, echo: tuple[str, int]) -> None:
+    """Who asks it anything loses the connection; records are produced as ever, also after a request from before (case S2)."""
+    proxy = proxies.open("kafka", echo, kafka=True)
+    with connected(proxy) as producer, connected(proxy) as member:
+        for one, key in ((producer, PRODUCE), (member, HEARTBEAT)):
+            one.sendall(request(key))
+            assert received(one, len(request(key))) == request(key)
+        proxies.lose_coordinator("kafka")
+        member.sendall(request(HEARTBEAT))
+        with pytest.raises(ConnectionError):
+            member.recv(1)
+        for _ in range(3):
+            producer.sendall(request(PRODUCE))
+            assert received(producer, len(request(PRODUCE))) == request(PRODUCE)
+    with connected(proxy) as again:
+        again.sendall(request(END_TRANSACTION))
+        with pytest.raises(ConnectionError):
+            again.recv(1)
+    proxies.heal("kafka")
+    with connected(proxy) as member:
+        member.sendall(request(HEARTBEAT))
+        assert received(member, len(request(HEARTBEAT))) == request(HEARTBEAT)
+
+
+def received(one: socket.socket, size: int) -> bytes:
+    found = b""
+    while len(found) < size:
+        chunk = one.recv(size - len(found))
+        assert chunk, "the connection has ended"
+        found += chunk
+    return found

@@ -363,14 +363,19 @@ def test_a_record_that_lives_again_keeps_its_key(box: BoxProcess) -> None:
 
 
 def test_locked_rows_are_put_again_later(box: BoxProcess) -> None:
-    """Nothing is wrong with the write."""
+    """Nothing is wrong with the write: once the other transaction is over, the same write goes through."""
     account = box.ids("Account")[3]
-    box.fault("lock_rows", object="Account", ids=[account], s=60)
+    box.fault("lock_rows", object="Account", ids=[account], s=600)
+    update = write(UPDATE, "Account", account, 94, native_id=account, Fax="put again")
     with Source(box).through_snapshots() as source:
-        (outcome,) = started_sink(box, source).put(
-            [write(UPDATE, "Account", account, 94, native_id=account, Fax="1")]
-        )
+        sink = started_sink(box, source)
+        (outcome,) = sink.put([update])
         assert outcome.kind is OutcomeKind.RETRY_LATER
+        assert box.show("Account", account)["Fax"] != "put again"
+        box.heal()
+        (outcome,) = sink.put([update])
+        assert outcome.kind is OutcomeKind.APPLIED
+        assert box.show("Account", account)["Fax"] == "put again"
 
 
 def test_a_record_in_an_approval_waits_for_its_end(box: BoxProcess) -> None:

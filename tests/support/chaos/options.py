@@ -14,6 +14,8 @@ from support.chaos.plan import KINDS, STACKS, SUPERVISORS, TARGETS, Wanted
 
 SECONDS_MIN: Final = 10
 SECONDS_MAX: Final = 86_400
+STOP_MAX_S: Final = 600
+SLOWER_MAX: Final = 10
 _SEED_MAX: Final = 2**63 - 1
 
 
@@ -30,6 +32,7 @@ class Options:
         record: Add the outcome to the file that gathers runs.
         hasty: Whether applications also touch what Salesforce is about to fill in (editors.World).
         folder: For data and logs; None for a temporary one, which is removed if all was well.
+        slower: How many times slower this machine is than one that nobody else uses: so much longer a recovery may take.
     """
 
     wanted: Wanted
@@ -38,6 +41,7 @@ class Options:
     folder: Path | None
     plan_only: bool
     hasty: bool
+    slower: float = 1.0
 
 
 def parsed(arguments: Sequence[str]) -> Options:
@@ -52,12 +56,20 @@ def parsed(arguments: Sequence[str]) -> Options:
     targets = _names("--only", said.only, TARGETS)
     wanted = Wanted(
         _seed(said.seed),
-        _seconds(said.seconds),
+        _number("SECONDS", said.seconds, SECONDS_MIN, SECONDS_MAX),
         _one_of("STACK", said.stack, STACKS),
         kinds,
         targets,
         said.relentless,
+        None
+        if said.stop_max is None
+        else _number("--stop-max", said.stop_max, plan.STOPPED_MIN_S, STOP_MAX_S),
     )
+    if wanted.stopped_max_s is not None and wanted.stopped_max_s > wanted.seconds / 2:
+        raise BadInput(
+            f"--stop-max {wanted.stopped_max_s:g} is more than half of SECONDS, so that one suspension could fill the run; "
+            f"set SECONDS to {2 * wanted.stopped_max_s:g} or more."
+        )
     supervisor = (
         _one_of("--supervisor", said.supervisor, SUPERVISORS)
         if said.supervisor
@@ -71,7 +83,8 @@ def parsed(arguments: Sequence[str]) -> Options:
     folder = None if said.dir is None else Path(said.dir).absolute()
     if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise BadInput(f"--dir {folder} is not an empty folder; name another one.")
-    return Options(wanted, supervisor, said.record, folder, said.plan, said.hasty)
+    slower = _number("--slower", said.slower, 1, SLOWER_MAX)
+    return Options(wanted, supervisor, said.record, folder, said.plan, said.hasty, slower)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -109,19 +122,28 @@ def _parser() -> argparse.ArgumentParser:
         help="faults come sooner, and do not wait until everything is well again",
     )
     parser.add_argument(
+        "--stop-max",
+        help=f"the longest suspension in seconds, up to {STOP_MAX_S}; 60 and at most a tenth of the run if it is not given",
+    )
+    parser.add_argument(
+        "--slower",
+        default="1",
+        help="a recovery may take so many times the 15 s that are promised: for a machine that others use, too",
+    )
+    parser.add_argument(
         "--plan", action="store_true", help="print the faults that would come, and do nothing"
     )
     return parser
 
 
-def _seconds(text: str) -> float:
+def _number(what: str, text: str, least: float, most: float) -> float:
     try:
-        seconds = float(text)
+        number = float(text)
     except ValueError:
-        seconds = math.nan
-    if not SECONDS_MIN <= seconds <= SECONDS_MAX:
-        raise BadInput(f"SECONDS must be a number from {SECONDS_MIN} to {SECONDS_MAX}, not {text!r}.")
-    return seconds
+        number = math.nan
+    if not least <= number <= most:
+        raise BadInput(f"{what} must be a number from {least} to {most}, not {text!r}.")
+    return number
 
 
 def _seed(text: str) -> int:

@@ -30,7 +30,22 @@ RUN_ALL: Final = "run-all"
 SUPERVISORS: Final = (OWN_SUPERVISOR, RUN_ALL)
 
 # Faults after which events are missing, so that the org is read again.
-HOLES: Final = frozenset({"gap", "overflow", "expire_replay", "corrupt_replay", "lose_events"})
+HOLES: Final = frozenset(
+    {
+        "gap",
+        "overflow",
+        "wildcard",
+        "change_schema",
+        "expire_replay",
+        "corrupt_replay",
+        "lose_events",
+        "cdc",
+    }
+)
+# ... and of which nobody is told: only a comparison of the sides finds what is missing.
+UNTOLD: Final = frozenset({"lose_events", "cdc"})
+# Faults after which processes restart one after the other: who registers the new schema first, and then who reads by it.
+RESTARTS_IN_TURN: Final = frozenset({"change_schema"})
 
 # How often each kind lies in the pack that faults are drawn from. A pack is played to its end before the next one is
 # shuffled, so that no kind is missing for long.
@@ -42,7 +57,9 @@ WEIGHTS: Final[Mapping[str, int]] = {
     "cut": 2,
     "stall": 1,
     "delay": 1,
+    "coordinator": 1,
     "http": 1,
+    "grpc": 1,
     "latency": 1,
     "lock_rows": 1,
     "cut_streams": 1,
@@ -51,10 +68,14 @@ WEIGHTS: Final[Mapping[str, int]] = {
     "lose_events": 1,
     "gap": 1,
     "overflow": 1,
+    "wildcard": 1,
+    "change_schema": 1,
+    "cdc": 1,
     "expire_replay": 1,
     "corrupt_replay": 1,
     "exhaust_api": 1,
     "revoke_sessions": 1,
+    "move": 1,
     "clock_skew": 1,
 }
 KINDS: Final = tuple(WEIGHTS)
@@ -84,7 +105,8 @@ NOTES: Final[Mapping[str, Mapping[str, str]]] = {
     JVM: {},
 }
 
-_STOPPED_S: Final = (5.0, 60.0)  # the shortest and the longest suspension
+STOPPED_MIN_S: Final = 5.0  # the shortest suspension
+_STOPPED_MAX_S: Final = 60.0  # the longest, if nothing else is asked for
 _ANNOYING_S: Final = (2.0, 12.0)  # a fault of the org or of the network that lasts
 _PAUSE_S: Final = (1.0, 4.0)
 _RELENTLESS: Final = 0.5  # of these pauses
@@ -132,6 +154,7 @@ class Wanted:
         kinds: Only these kinds of faults.
         targets: Only these processes, servers and links; none for all.
         relentless: Whether faults come sooner and do not wait for the recovery from the one before, unless it made a hole.
+        stopped_max_s: The longest suspension; None for 60 s, and less in a short run.
     """
 
     seed: int
@@ -140,6 +163,7 @@ class Wanted:
     kinds: Collection[str] = KINDS
     targets: Collection[str] = ()
     relentless: bool = False
+    stopped_max_s: float | None = None
 
 
 def left_out(stack: str) -> dict[str, str]:
@@ -176,6 +200,8 @@ def _targets_of(kind: str, wanted: Wanted, supervised_by: str) -> tuple[str, ...
         possible = SERVERS
     elif kind in {"cut", "stall", "delay"}:
         possible = LINKS
+    elif kind == "coordinator":
+        possible = ("kafka",)
     else:
         possible = (ORG,)
     return tuple(
@@ -191,32 +217,32 @@ def _drawn(rng: random.Random, number: int, kind: str, wanted: Wanted, supervise
     if wanted.relentless:
         pause_s, waits = round(pause_s * _RELENTLESS, 2), False
     targets = (rng.choice(_targets_of(kind, wanted, supervised_by)),)
-    lasts_s, params = _HOW.get(kind, _deed)(rng, wanted.seconds)
+    lasts_s, params = _HOW.get(kind, _deed)(rng, wanted)
     return Fault(number, kind, targets, pause_s, lasts_s, params, waits or kind in HOLES)
 
 
 _How = tuple[float, dict[str, Any]]
 
 
-def _deed(_rng: random.Random, _seconds: float) -> _How:
+def _deed(_rng: random.Random, _wanted: Wanted) -> _How:
     return 0.0, {}
 
 
-def _suspended(rng: random.Random, seconds: float) -> _How:
-    least, most = _STOPPED_S
-    return round(rng.uniform(least, max(least, min(most, seconds * _SHARE_OF_RUN))), 1), {}
+def _suspended(rng: random.Random, wanted: Wanted) -> _How:
+    usual_s = max(STOPPED_MIN_S, min(_STOPPED_MAX_S, wanted.seconds * _SHARE_OF_RUN))
+    return round(rng.uniform(STOPPED_MIN_S, wanted.stopped_max_s or usual_s), 1), {}
 
 
-def _annoying(rng: random.Random, seconds: float) -> _How:
+def _annoying(rng: random.Random, wanted: Wanted) -> _How:
     least, most = _ANNOYING_S
-    return round(rng.uniform(least, max(least, min(most, seconds * _SHARE_OF_RUN))), 1), {}
+    return round(rng.uniform(least, max(least, min(most, wanted.seconds * _SHARE_OF_RUN))), 1), {}
 
 
-def _delayed(rng: random.Random, seconds: float) -> _How:
-    return _annoying(rng, seconds)[0], {"ms": rng.choice((50, 200, 800))}
+def _delayed(rng: random.Random, wanted: Wanted) -> _How:
+    return _annoying(rng, wanted)[0], {"ms": rng.choice((50, 200, 800))}
 
 
-def _refusing(rng: random.Random, seconds: float) -> _How:
+def _refusing(rng: random.Random, wanted: Wanted) -> _How:
     status, code = rng.choice(
         (
             (503, None),
@@ -227,34 +253,58 @@ def _refusing(rng: random.Random, seconds: float) -> _How:
         )
     )
     api = rng.choice(("rest", "collections", "oauth", "all"))
-    lasts_s = _annoying(rng, seconds)[0]
+    lasts_s = _annoying(rng, wanted)[0]
     return lasts_s, {"api": api, "status": status, **({"error_code": code} if code else {}), "s": lasts_s}
 
 
-def _slow(rng: random.Random, seconds: float) -> _How:
-    lasts_s = _annoying(rng, seconds)[0]
+def _refusing_streams(rng: random.Random, wanted: Wanted) -> _How:
+    """Not RESOURCE_EXHAUSTED: an allowance that is used up is asked for again after a minute, for good reason."""
+    code, status = rng.choice(
+        (
+            ("service.unavailable", "UNAVAILABLE"),
+            ("service.internal", "INTERNAL"),
+            ("service.auth.error", "UNAUTHENTICATED"),
+        )
+    )
+    rpc = rng.choice(("Subscribe", "PublishStream", "GetSchema", "all"))
+    lasts_s = _annoying(rng, wanted)[0]
+    return lasts_s, {"rpc": rpc, "code": code, "status": status, "s": lasts_s}
+
+
+def _new_field(rng: random.Random, _wanted: Wanted) -> _How:
+    """Nobody edits it; none is taken away, since nobody could say what had to become of its values."""
+    name = f"Chaos_{rng.randrange(16**8):08x}__c"
+    return 0.0, {"object": rng.choice(OBJECTS), "add": {"name": name, "type": "string", "length": 40}}
+
+
+def _deselected(rng: random.Random, wanted: Wanted) -> _How:
+    return _annoying(rng, wanted)[0], {"object": rng.choice(OBJECTS), "on": False}
+
+
+def _slow(rng: random.Random, wanted: Wanted) -> _How:
+    lasts_s = _annoying(rng, wanted)[0]
     return lasts_s, {"api": "all", "ms": rng.choice((100, 500, 1500)), "s": lasts_s}
 
 
-def _locked(rng: random.Random, seconds: float) -> _How:
-    lasts_s = _annoying(rng, seconds)[0]
+def _locked(rng: random.Random, wanted: Wanted) -> _How:
+    lasts_s = _annoying(rng, wanted)[0]
     return lasts_s, {"object": rng.choice(OBJECTS), "s": lasts_s}
 
 
-def _for_a_while(rng: random.Random, seconds: float) -> _How:
-    lasts_s = _annoying(rng, seconds)[0]
+def _for_a_while(rng: random.Random, wanted: Wanted) -> _How:
+    lasts_s = _annoying(rng, wanted)[0]
     return lasts_s, {"s": lasts_s}
 
 
-def _repeated(rng: random.Random, _seconds: float) -> _How:
+def _repeated(rng: random.Random, _wanted: Wanted) -> _How:
     return 0.0, {"count": rng.choice((1, 10, 100))}
 
 
-def _next_events(rng: random.Random, _seconds: float) -> _How:
+def _next_events(rng: random.Random, _wanted: Wanted) -> _How:
     return 0.0, {"object": rng.choice(OBJECTS), "count": rng.randint(1, 3)}
 
 
-def _forward(rng: random.Random, _seconds: float) -> _How:
+def _forward(rng: random.Random, _wanted: Wanted) -> _How:
     return 0.0, {"s": rng.choice((1, 5, 30))}
 
 
@@ -264,7 +314,9 @@ _HOW: Final = {
     "cut": _annoying,
     "stall": _annoying,
     "delay": _delayed,
+    "coordinator": _suspended,
     "http": _refusing,
+    "grpc": _refusing_streams,
     "latency": _slow,
     "lock_rows": _locked,
     "silence": _for_a_while,
@@ -273,5 +325,8 @@ _HOW: Final = {
     "lose_events": _next_events,
     "gap": _next_events,
     "overflow": _next_events,
+    "wildcard": _next_events,
+    "change_schema": _new_field,
+    "cdc": _deselected,
     "clock_skew": _forward,
 }

@@ -1,6 +1,9 @@
 """
 A TCP proxy between a process and a server, which can cut, stall and delay what passes.
 
+Of Kafka's protocol it reads which requests pass, so that a coordinator alone can be away: whoever asks one anything loses the
+connection, as from a broker that restarts, while records are produced and fetched as ever (cases, S2).
+
 All proxies of a run share one event loop in one thread. TLS passes through unopened.
 """
 
@@ -19,17 +22,51 @@ from typing import Any, Final, Self, TypeVar
 T = TypeVar("T")
 _NO_LINGERING: Final = struct.pack("ii", 1, 0)  # socket(7), SO_LINGER: on, for 0 s
 _CHUNK: Final = 65_536
+# What only a group's or a transaction's coordinator answers (Kafka Protocol Guide, API keys): OffsetCommit, OffsetFetch, JoinGroup,
+# Heartbeat, LeaveGroup, SyncGroup, InitProducerId, AddPartitionsToTxn, AddOffsetsToTxn, EndTxn, TxnOffsetCommit.
+_COORDINATED: Final = frozenset({8, 9, 11, 12, 13, 14, 22, 24, 25, 26, 28})
+_REQUEST: Final = struct.Struct(">ih")  # size of what follows it, API key
+_SIZE_BYTES: Final = 4
 _ANSWER_MAX_S: Final = 10.0
+
+
+class Requests:
+    """Follows the requests of one client of Kafka, in whatever pieces they come."""
+
+    def __init__(self) -> None:
+        self._head = bytearray()  # of the next request, as far as it has come
+        self._left = 0  # bytes of this request that are still to come
+
+    def begun_in(self, chunk: bytes) -> list[int]:
+        """The API keys of the requests whose head ends in *chunk*."""
+        keys, at = [], 0
+        while at < len(chunk):
+            if self._left:
+                passed = min(self._left, len(chunk) - at)
+                self._left -= passed
+                at += passed
+                continue
+            needed = chunk[at : at + _REQUEST.size - len(self._head)]
+            self._head += needed
+            at += len(needed)
+            if len(self._head) == _REQUEST.size:
+                size, key = _REQUEST.unpack(self._head)
+                self._left = size - (_REQUEST.size - _SIZE_BYTES)
+                self._head.clear()
+                keys.append(key)
+        return keys
 
 
 @dataclass(eq=False)
 class Proxy:
-    """One proxy; made by Proxies. *host* and *port* are where it listens."""
+    """One proxy; made by Proxies. *host* and *port* are where it listens; *kafka*: whether Kafka's protocol passes."""
 
     name: str
     host: str
     port: int
     upstream: tuple[str, int]
+    kafka: bool = False
+    lacks_coordinator: bool = False
     delay_s: float = 0.0
     is_cut: bool = False
     flows: asyncio.Event = field(default_factory=asyncio.Event)  # not set: stalled
@@ -48,7 +85,7 @@ class Proxy:
         ends = {writer, up_writer}
         self.writers |= ends
         ways = [
-            asyncio.create_task(self._pass(reader, up_writer)),
+            asyncio.create_task(self._pass(reader, up_writer, Requests() if self.kafka else None)),
             asyncio.create_task(self._pass(up_reader, writer)),
         ]
         try:
@@ -59,11 +96,21 @@ class Proxy:
             await asyncio.gather(*ways, return_exceptions=True)
             self.writers -= ends
             for end in ends:
+                if self.lacks_coordinator:
+                    _reset(end)
                 end.close()
 
-    async def _pass(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    async def _pass(
+        self, source: asyncio.StreamReader, target: asyncio.StreamWriter, requests: Requests | None = None
+    ) -> None:
         with contextlib.suppress(OSError):
             while chunk := await source.read(_CHUNK):
+                if (
+                    requests
+                    and _COORDINATED.intersection(requests.begun_in(chunk))
+                    and self.lacks_coordinator
+                ):
+                    return  # and the connection ends
                 await self.flows.wait()
                 if self.delay_s:
                     await asyncio.sleep(self.delay_s)
@@ -81,8 +128,11 @@ class Proxy:
     async def slow_down(self, delay_s: float) -> None:
         self.delay_s = delay_s
 
+    async def lose_coordinator(self) -> None:
+        self.lacks_coordinator = True
+
     async def heal(self) -> None:
-        self.is_cut, self.delay_s = False, 0.0
+        self.is_cut, self.lacks_coordinator, self.delay_s = False, False, 0.0
         self.flows.set()
 
 
@@ -107,9 +157,17 @@ class Proxies:
         self._thread.join()
         self._loop.close()
 
-    def open(self, name: str, upstream: tuple[str, int], *, host: str = "127.0.0.1", port: int = 0) -> Proxy:
+    def open(
+        self,
+        name: str,
+        upstream: tuple[str, int],
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        kafka: bool = False,
+    ) -> Proxy:
         """Listen on *host* and *port* (0: any free one) for *upstream*, which need not be there yet."""
-        return self._do(self._open(name, upstream, host, port))
+        return self._do(self._open(Proxy(name, host, port, upstream, kafka)))
 
     def cut(self, name: str) -> None:
         """Break every connection now, and refuse new ones."""
@@ -123,6 +181,10 @@ class Proxies:
         """Whatever passes takes so much longer."""
         self._do(self._proxies[name].slow_down(seconds))
 
+    def lose_coordinator(self, name: str) -> None:
+        """Break each connection that asks a coordinator anything; all other requests of Kafka's pass."""
+        self._do(self._proxies[name].lose_coordinator())
+
     def heal(self, name: str) -> None:
         """Let everything pass again."""
         self._do(self._proxies[name].heal())
@@ -131,13 +193,12 @@ class Proxies:
         for name in self._proxies:
             self.heal(name)
 
-    async def _open(self, name: str, upstream: tuple[str, int], host: str, port: int) -> Proxy:
-        proxy = Proxy(name, host, port, upstream)
+    async def _open(self, proxy: Proxy) -> Proxy:
         proxy.flows.set()
-        server = await asyncio.start_server(proxy.connected, host, port)
+        server = await asyncio.start_server(proxy.connected, proxy.host, proxy.port)
         proxy.port = server.sockets[0].getsockname()[1]
         self._servers.append(server)
-        self._proxies[name] = proxy
+        self._proxies[proxy.name] = proxy
         return proxy
 
     async def _close(self) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from support.chaos.journal import Edit, counted
 from support.chaos.judge import Verdict
+from support.chaos.plan import SERVERS
 from support.proof.evidence import ROOT
 
 GATHERED: Final = ROOT / "benchmarks" / "results" / "chaos.json"
@@ -48,7 +49,7 @@ def of_edits(edits: Sequence[Edit]) -> dict[str, int]:
 
 
 def of_recovery(took: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
-    """Kind of fault -> how often it was measured, and the seconds until everything was well again."""
+    """Kind of fault, or "several" in a row -> how often it was measured, and the seconds until everything was well again."""
     return {
         kind: {"count": len(times), "p50": round(median(times), 2), "max": round(max(times), 2)}
         for kind, times in sorted(took.items())
@@ -77,7 +78,7 @@ def why_not_good(outcome: Outcome) -> str:
     """What was wrong with a run, in one sentence."""
     failings = _failings(outcome)
     kept = "no edit was lost, but " if not any(outcome[name] for name in _OF_RECORDS) else ""
-    slow = "; a slow machine?" if failings.keys() == {"quiet"} else "."
+    slow = "; a slow machine?" if failings.keys() <= {"quiet", "not_recovered"} else "."
     return f"{kept}{', and '.join(failings.values())}{slow}"
 
 
@@ -87,8 +88,9 @@ def _failings(outcome: Outcome) -> dict[str, str]:
     if not outcome["verdicts_equal"]:
         found["verdicts_equal"] = "`salmon verify` found other differences than the judge"
     if not outcome["quiet"]:
-        late = "; ".join(outcome["not_recovered"])
-        found["quiet"] = "the sync did not come to rest" + (f" (not well in time: {late})" if late else "")
+        found["quiet"] = "the sync did not come to rest"
+    if outcome["not_recovered"]:
+        found["not_recovered"] = f"it was not well again in time ({'; '.join(outcome['not_recovered'])})"
     if outcome["editors_failed"]:
         found["editors_failed"] = f"an editor failed ({', '.join(outcome['editors_failed'])})"
     if outcome["interrupted"]:
@@ -120,16 +122,34 @@ def totals(runs: Sequence[Outcome]) -> Outcome:
     }
 
 
+def hits(run: Outcome) -> Counter[str]:
+    """
+    Kind of fault -> how many met somebody.
+
+    A run of before misses were counted has every strike in `faults`, whoever it met. Of its kills, at most as many met somebody
+    as processes were killed, and that number is taken; the rest are misses. Its suspensions stand as they are: nothing in it
+    says whom they met.
+    """
+    found = Counter[str](run["faults"])
+    if "missed" not in run and "kill" in found:
+        killed = sum(times for name, times in run["kills"].items() if name not in SERVERS)
+        found["kill"] = min(found["kill"], killed)
+    return found
+
+
 def _sum(runs: Sequence[Outcome]) -> Outcome:
-    faults: Counter[str] = Counter()
+    faults, struck = Counter[str](), Counter[str]()
     for run in runs:
-        faults.update(run["faults"])
+        faults.update(hits(run))
+        struck.update(run["faults"])
+        struck.update(run.get("missed", {}))
     return {
         "runs": len(runs),
         "good": sum(is_good(run) for run in runs),
         "seconds": sum(run["seconds"] for run in runs),
         "kills": sum(sum(run["kills"].values()) for run in runs),
         "faults": faults.total(),
+        "missed": (struck - faults).total(),
         "faults_but_kills": faults.total() - faults["kill"] - faults["server-kill"],
         "faults_by_kind": dict(sorted(faults.items())),
         "edits": sum(run["edits"]["acknowledged"] for run in runs),

@@ -47,16 +47,18 @@ class Victim:
     def is_alive(self) -> bool:
         return self._process.is_alive
 
-    def suspend(self) -> None:
-        self._signal(signal.SIGSTOP)
+    def suspend(self) -> bool:
+        """SIGSTOP; whether there was such a process."""
+        return self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         self._signal(signal.SIGCONT)
 
-    def kill(self) -> None:
-        """SIGKILL, and return when it is gone."""
-        self._signal(signal.SIGKILL)
+    def kill(self) -> bool:
+        """SIGKILL, and return when it is gone; whether there was such a process."""
+        hit = self._signal(signal.SIGKILL)
         self._process.end(grace_s=_GRACE_S)
+        return hit
 
     def start_again(self) -> None:
         """
@@ -75,7 +77,9 @@ class Victim:
         self.resume()
         self._process.end(grace_s=_GRACE_S)
 
-    def _signal(self, number: int) -> None:
+    def _signal(self, number: int) -> bool:
         if self.is_alive:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._process.pid, number)
+                return True
+        return False

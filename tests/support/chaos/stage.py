@@ -87,6 +87,12 @@ class Stage:
         """Move the org's clock on, for good: no org's clock goes back."""
         self._control("POST", "clock", {"advance_s": seconds})
 
+    def move_org(self, host: str) -> None:
+        """Let the org be at another name of this machine: its sessions end, and calls to the host that it has left fail."""
+        self._control(
+            "POST", "instance", {"url": self.org["instance_url"].replace(f"//{HOST}:", f"//{host}:")}
+        )
+
     def _control(self, method: str, path: str, body: Mapping[str, Any]) -> Any:
         with requests.Session() as session:
             session.trust_env = False
@@ -128,7 +134,9 @@ def running_stage(stack: str, folder: Path, seed: int) -> Iterator[Stage]:
         for victim in {*suspends.values(), *kills.values()}:
             started.callback(victim.stop)
         kafka_port, registry_port = _port_of(kafka.bootstrap_servers), _port_of(registry.url)
-        kafka_proxy = proxies.open("kafka", (HOST, kafka_port), host=_KAFKA_PROXY_HOST, port=kafka_port)
+        kafka_proxy = proxies.open(
+            "kafka", (HOST, kafka_port), host=_KAFKA_PROXY_HOST, port=kafka_port, kafka=True
+        )
         registry_proxy = proxies.open("registry", (HOST, registry_port))
         mongodb_proxy = proxies.open("mongodb", (HOST, _port_of(mongodb.uri)))
         registry_url = registry.url.replace(f":{registry_port}", f":{registry_proxy.port}")
