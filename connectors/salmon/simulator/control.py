@@ -26,6 +26,7 @@ from salmon.simulator.org.clock import datetime_text
 from salmon.simulator.org.faults import BadFault, UnknownFault
 from salmon.simulator.org.org import APIS, Org
 from salmon.simulator.org.platform_events import BadEvent, parse_event
+from salmon.simulator.org.refusals import Refusal
 from salmon.simulator.org.settings import BadSetting
 from salmon.simulator.org.triggers import BadTrigger, parse_trigger
 from salmon.simulator.rules import BadRule, parse_rule
@@ -227,11 +228,25 @@ class ControlServer:
         self._org.define_event(describe)
         return JSONResponse({"events": list(self._org.platform_events.names)}, 201)
 
+    async def _publish(self, request: Request) -> JSONResponse:
+        body, events = await _object(request), self._org.platform_events
+        event = events.find(request.path_params["event"])
+        if event is None:
+            return self._no_such_event()
+        try:
+            uuid = events.publish(event.name, body or {}, self._org.person.user_id, by_platform=True)
+        except Refusal as refusal:
+            return _wrong(str(refusal))
+        return JSONResponse({"EventUuid": uuid}, 201)
+
     async def _published(self, request: Request) -> JSONResponse:
         try:
             return JSONResponse({"published": self._bus.published(request.path_params["event"])})
         except TopicNotFound:
-            return _wrong(f"event must be one of {', '.join(self._org.platform_events.names)}")
+            return self._no_such_event()
+
+    def _no_such_event(self) -> JSONResponse:
+        return _wrong(f"event must be one of {', '.join(self._org.platform_events.names)}")
 
     async def _add_fault(self, request: Request) -> JSONResponse:
         body = await _object(request)
@@ -363,6 +378,14 @@ RESOURCES: Final = (
         "Make a platform event, or give one other fields. Types are Text, LongTextArea, Number, Checkbox, Date and DateTime. "
         'Or {"describe": ...}, the answer of /sobjects/X__e/describe of an org. Describe files can have events, too.',
         ControlServer._add_event,
+    ),
+    Resource(
+        "POST",
+        "/events/{event}",
+        "{}",
+        "Publish an event with these fields as the platform itself does, also one that the APIs may not publish: standard events "
+        "like BatchApexErrorEvent, whose describe is among the describe files or was given by POST /events.",
+        ControlServer._publish,
     ),
     Resource(
         "GET",
