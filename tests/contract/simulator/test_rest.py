@@ -165,6 +165,43 @@ def test_a_collection_is_one_transaction_with_a_result_for_each(box: Box) -> Non
     assert told[1].user_id == box.org.integration_user.user_id
 
 
+def test_a_call_updates_a_record_again_twelve_times_and_no_more(box: Box) -> None:
+    """All repetitions of the call count together; a setting allows fewer, to find who names a record twice."""
+    one, two = box.create("Account", Name="One"), box.create("Account", Name="Two")
+
+    def update(*ids: str) -> list[dict[str, Any]]:
+        records = [
+            {"attributes": {"type": "Account"}, "Id": each, "Phone": str(number)}
+            for number, each in enumerate(ids)
+        ]
+        answer: list[dict[str, Any]] = box.call("PATCH", "composite/sobjects", {"records": records}).json()
+        return answer
+
+    results = update(*[one] * 8, *[two] * 7)
+    assert [each["success"] for each in results] == [True] * 14 + [False]
+    [error] = results[-1]["errors"]
+    assert error["statusCode"] == "DUPLICATE_VALUE"
+    assert error["message"] == (
+        "Maximum number of duplicate updates in one batch (12 allowed). "
+        f"Attempt to update Id more than once in this Api call: {two[:15]}"
+    )
+    assert (box.org.get("Account", two) or {})["Phone"] == "13"
+    box.control("POST", "/settings", {"duplicate_updates_max": 0}).raise_for_status()
+    try:
+        assert [each["success"] for each in update(one, two, one)] == [True, True, False]
+        assert [each["success"] for each in update(one, two)] == [True, True], "the next call counts anew"
+    finally:
+        box.control("DELETE", "/settings")
+
+
+def test_an_upsert_by_id_takes_a_record_once(box: Box) -> None:
+    """As one by an external id does."""
+    record = {"attributes": {"type": "Account"}, "Id": box.create("Account", Name="Once"), "Phone": "1"}
+    done, again = box.call("PATCH", "composite/sobjects/Account/Id", {"records": [record, record]}).json()
+    assert done["success"]
+    assert again["errors"][0]["statusCode"] == "DUPLICATE_VALUE"
+
+
 def test_what_spoils_a_collection_as_a_whole(box: Box) -> None:
     """Too many records, an object that is not there, a value of the wrong type: a list of errors and nothing done."""
     before = len(box.org.table("Account").live)
