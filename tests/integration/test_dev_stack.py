@@ -126,12 +126,28 @@ def test_a_stack_that_lost_a_part_is_started_again_with_its_records(folder: Path
         assert client["crm"]["accounts"].find_one() == {"_id": "001A"}
 
 
-def test_down_without_a_stack_is_no_error_and_purge_removes_what_it_wrote(folder: Path) -> None:
-    """Idempotent, and other files of the folder stay."""
+def test_down_without_a_stack_is_no_error(folder: Path) -> None:
+    """It may be repeated."""
     assert not DevStack(folder).down()
-    DevStack(folder, SMALL).up()
+
+
+def test_a_rehearsal_on_a_bare_org_finds_what_setup_makes_and_leaves_nothing_behind(folder: Path) -> None:
+    """The README's commands, which e2e/test_setup.py plays in between: up, doctor, down. Other files of the folder stay."""
+    up = salmon("dev", "up", "--dir", folder, "--bare-org")
+    assert up.returncode == 0, up.stderr
+    config = folder / "sync.yaml"
+    assert f"doctor -c {config}" in up.stdout
+    looked = salmon("doctor", "-c", config, "--json")
+    assert (looked.returncode, looked.stderr) == (1, "")
+    checks = json.loads(looked.stdout)["checks"]
+    assert {line["name"] for line in checks if line["outcome"] == "fail"} == {
+        f"objects.{name}.{part}"
+        for name in ("Account", "Contact", "Opportunity")
+        for part in ("markers", "change_events")
+    }
     (folder / "notes.txt").write_text("mine")
-    assert DevStack(folder).down(purge=True)
+    down = salmon("dev", "down", "--purge", "--dir", folder)
+    assert (down.returncode, " ".join(down.stderr.split())) == (0, f"{folder}: stopped, data deleted.")
     assert [file.name for file in folder.iterdir()] == ["notes.txt"]
 
 

@@ -182,6 +182,26 @@ def test_a_contact_born_together_with_its_account_points_at_it_on_both_sides(rin
     assert ring.db.contacts.find_one({"_id": child}, {"AccountId": 1}) == {"_id": child, "AccountId": parent}
 
 
+def test_an_account_and_a_contact_born_in_mongodb_that_refer_to_each_other_do_so_in_the_org(
+    ring: Ring,
+) -> None:
+    """Neither can be created with its reference: one is created without it, and gets it once the other is there."""
+    firm, person = ObjectId(), ObjectId()
+    ring.db.accounts.insert_one({"_id": firm, "Name": "Firm", "Primary_Contact__c": person})
+    ring.db.contacts.insert_one({"_id": person, "LastName": "Head", "AccountId": firm})
+    firm_id, person_id = (
+        ring.wait_document(collection, key, has_id)["_salmon"]["salesforce_id"]
+        for collection, key in (("accounts", firm), ("contacts", person))
+    )
+    ring.wait_row("Account", firm_id, lambda row: row["Primary_Contact__c"] == person_id)
+    ring.wait_row("Contact", person_id, lambda row: row["AccountId"] == firm_id)
+    ring.wait_equal()
+    assert ring.db.accounts.find_one({"_id": firm}, {"Primary_Contact__c": 1}) == {
+        "_id": firm, "Primary_Contact__c": person,
+    }  # fmt: skip
+    assert ring.db.contacts.find_one({"_id": person}, {"AccountId": 1}) == {"_id": person, "AccountId": firm}
+
+
 def test_a_record_created_in_the_org_becomes_a_document_under_its_id(ring: Ring) -> None:
     """Its `_id` is the 18-character Id, and its reference the account's."""
     parent = ring.sf.Account.create({"Name": "Parent"})["id"]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from salmon.simulator.org.describes import PACKAGED
+from salmon.simulator.org.spelling import spelled
 
 AT_HAND: Final = Path(__file__).parents[1] / "data" / "salesforce" / "describe"
 
@@ -21,3 +22,13 @@ def describe(name: str) -> dict[str, Any]:
     described = json.loads(path.read_text())
     assert isinstance(described, dict)
     return described
+
+
+def batch_apex_error_event() -> dict[str, Any]:
+    """A describe of a standard event that only the platform fires, by the Platform Events Developer Guide: no real one is at hand."""
+    system = "ReplayId CreatedDate*:datetime CreatedById*:reference:User:CreatedBy EventUuid"
+    own = (
+        "AsyncApexJobId DoesExceedJobScopeMaxLength:boolean ExceptionType JobScope:textarea Message Phase RequestId "
+        "StackTrace:textarea"
+    )
+    return spelled("BatchApexErrorEvent", "0eB", f"{system} {own}", writable=False)

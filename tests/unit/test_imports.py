@@ -79,7 +79,7 @@ MAY_IMPORT: Final[Mapping[str, set[str]]] = {
     "__main__": {"cli"},
     # Tools of their own: an org in a box must not be built of the product that it is to test.
     "simulator": _FACTS
-    | {"harmless", "salesforce.wire.pubsub_api_pb2", "salesforce.wire.pubsub_api_pb2_grpc"},
+    | {"harmless", "scratch", "salesforce.wire.pubsub_api_pb2", "salesforce.wire.pubsub_api_pb2_grpc"},
     "devstack": _BASE | {"simulator"},
 }
 # Of a side: the wire knows neither reading nor writing, and these two meet only in what stands at the side's top.

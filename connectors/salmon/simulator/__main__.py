@@ -7,7 +7,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -16,6 +16,7 @@ import yaml
 
 from salmon.errors import SalmonError
 from salmon.harmless import harmless_sentences
+from salmon.scratch import scratch
 from salmon.simulator import control
 from salmon.simulator.for_sync import salesforce_block
 from salmon.simulator.org.describes import MARKER_NAMES, PACKAGED, chosen_objects
@@ -45,35 +46,40 @@ def main(arguments: list[str] | None = None) -> int:
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     # Threads inherit the mask, so none of the servers' takes the signal that is waited for below.
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
-    try:
-        simulator = Simulator.start(
-            options.dir,
-            ports=Ports(
-                options.rest_port, options.pubsub_port, options.control_port, options.advertised_rest_port
-            ),
-            describe_folder=options.describe,
-            objects=tuple(objects),
-            records=records,
-            random_seed=options.seed,
-            change_events=not options.no_change_events,
-            marker_fields=not options.no_marker_fields,
-            marker_names=options.marker_names,
-            person_accounts=options.person_accounts,
-            keepalive_s=options.keepalive_s,
-        )
-    except SalmonError as error:
-        return _refused(error)
-    with simulator:
-        endpoints = simulator.endpoints.as_dict()
-        if options.json:
-            print(json.dumps(endpoints), flush=True)  # noqa: T201
-        else:
-            for name, value in endpoints.items():
-                print(f"{name:22} {value}")  # noqa: T201
-            block = yaml.safe_dump({"salesforce": salesforce_block(endpoints)}, sort_keys=False, width=110)
-            print(f"\n# For the YAML file of a sync:\n{block}", end="", flush=True)  # noqa: T201
+    with ExitStack() as stack:
+        folder = options.dir or stack.enter_context(scratch("simulator"))
+        try:
+            simulator = Simulator.start(
+                folder,
+                ports=Ports(
+                    options.rest_port, options.pubsub_port, options.control_port, options.advertised_rest_port
+                ),
+                describe_folder=options.describe,
+                objects=tuple(objects),
+                records=records,
+                random_seed=options.seed,
+                change_events=not options.no_change_events,
+                marker_fields=not options.no_marker_fields,
+                marker_names=options.marker_names,
+                person_accounts=options.person_accounts,
+                keepalive_s=options.keepalive_s,
+            )
+        except SalmonError as error:
+            return _refused(error)
+        stack.enter_context(simulator)
+        _print_endpoints(simulator.endpoints.as_dict(), as_json=options.json)
         signal.sigwait(_ENDING)
     return 0
+
+
+def _print_endpoints(endpoints: dict[str, str], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(endpoints), flush=True)  # noqa: T201
+        return
+    for name, value in endpoints.items():
+        print(f"{name:22} {value}")  # noqa: T201
+    block = yaml.safe_dump({"salesforce": salesforce_block(endpoints)}, sort_keys=False, width=110)
+    print(f"\n# For the YAML file of a sync:\n{block}", end="", flush=True)  # noqa: T201
 
 
 def _refused(error: SalmonError) -> int:
@@ -144,7 +150,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     port = _whole(_PORT_MAX)
     parser.add_argument(
-        "--dir", type=Path, required=True, help="folder for the certificates and the private key"
+        "--dir",
+        type=Path,
+        help="folder for the certificates and the private key; default: a temporary folder that is removed at the end",
     )
     parser.add_argument("--json", action="store_true", help="print the addresses as one JSON object")
     parser.add_argument("--describe", type=Path, default=PACKAGED, help="folder with describe files")

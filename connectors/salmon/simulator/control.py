@@ -2,7 +2,8 @@
 The simulator's control API: its records, the calls it has received, its clock, settings, triggers, rules and faults (JSON
 over HTTP).
 
-It is not part of Salesforce: tests and demos control the org with it. RESOURCES and FAULTS describe it; GET / shows them.
+It is not part of Salesforce: tests and demos control the org with it. RESOURCES and FAULTS (control_faults.py) describe it; GET /
+shows them.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from salmon.simulator.control_faults import FAULTS
 from salmon.simulator.events.eventbus import EventBus, TopicNotFound
 from salmon.simulator.org.clock import datetime_text
 from salmon.simulator.org.faults import BadFault, UnknownFault
 from salmon.simulator.org.org import APIS, Org
 from salmon.simulator.org.platform_events import BadEvent, parse_event
+from salmon.simulator.org.refusals import Refusal
 from salmon.simulator.org.settings import BadSetting
 from salmon.simulator.org.triggers import BadTrigger, parse_trigger
 from salmon.simulator.rules import BadRule, parse_rule
@@ -225,11 +228,25 @@ class ControlServer:
         self._org.define_event(describe)
         return JSONResponse({"events": list(self._org.platform_events.names)}, 201)
 
+    async def _publish(self, request: Request) -> JSONResponse:
+        body, events = await _object(request), self._org.platform_events
+        event = events.find(request.path_params["event"])
+        if event is None:
+            return self._no_such_event()
+        try:
+            uuid = events.publish(event.name, body or {}, self._org.person.user_id, by_platform=True)
+        except Refusal as refusal:
+            return _wrong(str(refusal))
+        return JSONResponse({"EventUuid": uuid}, 201)
+
     async def _published(self, request: Request) -> JSONResponse:
         try:
             return JSONResponse({"published": self._bus.published(request.path_params["event"])})
         except TopicNotFound:
-            return _wrong(f"event must be one of {', '.join(self._org.platform_events.names)}")
+            return self._no_such_event()
+
+    def _no_such_event(self) -> JSONResponse:
+        return _wrong(f"event must be one of {', '.join(self._org.platform_events.names)}")
 
     async def _add_fault(self, request: Request) -> JSONResponse:
         body = await _object(request)
@@ -363,6 +380,14 @@ RESOURCES: Final = (
         ControlServer._add_event,
     ),
     Resource(
+        "POST",
+        "/events/{event}",
+        "{}",
+        "Publish an event with these fields as the platform itself does, also one that the APIs may not publish: standard events "
+        "like BatchApexErrorEvent, whose describe is among the describe files or was given by POST /events.",
+        ControlServer._publish,
+    ),
+    Resource(
         "GET",
         "/events/{event}",
         "",
@@ -378,47 +403,6 @@ RESOURCES: Final = (
     ),
     Resource("DELETE", "/faults", "", "End all faults.", ControlServer._clear_faults),
 )
-
-# Fault -> its parameters, and what it does. `api` is one of APIS.
-FAULTS: Final[Mapping[str, tuple[str, str]]] = {
-    "latency": ("api, ms", "Calls of the API take so much longer."),
-    "http": (
-        "api, status, error_code, retry_after_s, containing, times",
-        "Calls (those whose body contains this text, if it is given) fail with this status (503), as JSON with an error_code, as "
-        "HTML without; retry_after_s: with this header.",
-    ),
-    "grpc": (
-        "rpc, code, status, times",
-        "Calls of the Pub/Sub API end with this code (service.unavailable) and gRPC status (UNAVAILABLE). Open streams stay.",
-    ),
-    "refuse_publish": (
-        "topic, times",
-        "Events that Publish and PublishStream bring are refused, each by an error in its own result.",
-    ),
-    "exhaust_api": ("", "The daily API requests are used up (REQUEST_LIMIT_EXCEEDED)."),
-    "revoke_sessions": ("", "All access tokens end now."),
-    "lock_rows": (
-        "object, ids, approval",
-        "These records are locked: by another transaction, or with approval: true by an approval process.",
-    ),
-    "hide": ("object, fields", "The integration user does not see these fields, or the whole object."),
-    "view_all": (
-        "object, ids",
-        "The integration user loses View All of the object, and its queries do not show these records, or without ids none.",
-    ),
-    "change_schema": ("object, add, remove, retype", "Fields come, go or get another type, for good."),
-    "clock_skew": ("s", "The org's clock is fast by so many seconds; slow, if it is negative."),
-    "cdc": ("object, on", "Select the object for Change Data Capture (true), or deselect it (false)."),
-    "cut_streams": ("", "All open event streams break now."),
-    "silence": ("s", "Event streams send nothing for so many seconds, not even keepalives."),
-    "repeat_events": ("count", "The last events are delivered again."),
-    "lose_events": ("object, count", "The next events never come."),
-    "gap": ("object, count", "The next events come as gap events: they name a record, but not what changed."),
-    "wildcard": ("object, count", "The next events name all records of the object at once (001*)."),
-    "overflow": ("object, count", "The next events come as gap events of a whole transaction (overflow)."),
-    "expire_replay": ("", "All events so far leave the retention window."),
-    "corrupt_replay": ("", "All events get new replay ids; the old ones are unknown."),
-}
 
 
 def in_words() -> str:

@@ -153,7 +153,7 @@ def test_an_api_version_that_the_org_lacks_is_told_with_the_newest(box: Box) -> 
     lines = looked(config(box, api_version="99.0"))
     line = lines["salesforce.api_version"]
     assert line.outcome is Outcome.FAIL
-    assert line.mend == "Set salesforce.api_version to 67.0."
+    assert line.mend == "Set salesforce.api_version to 68.0."
     assert lines["objects.Account"].outcome is Outcome.WARN
 
 

@@ -15,6 +15,7 @@ from salmon.kafka.codecs.registry import object_schema
 from salmon.salesforce.reading.source import SalesforceSourceTask
 from salmon.sink.events import EventSink
 from salmon.source.worker import SourceWorker
+from support.describes import batch_apex_error_event
 from support.memory_sync import MemorySync
 from support.mongo import Mongo
 from support.runtime import eventually, running
@@ -106,6 +107,23 @@ def test_events_of_the_org_are_inserted_once_with_their_types(chain: Chain) -> N
     assert document["EventUuid"] == uuid
     (options,) = chain.mongo.database.list_collections(filter={"name": "shipments"})
     assert options["options"]["validator"]["$jsonSchema"]["title"] == f"Salmon: {chain.event}"
+
+
+def test_a_standard_event_of_the_platform_becomes_a_document(box: BoxProcess, mongo: Mongo) -> None:
+    """One that no API may publish: its describe is as the org has it, and its topic and collection are as those of custom ones."""
+    box._control("POST", "events", {"describe": batch_apex_error_event()})
+    chain = Chain(box, mongo, "BatchApexErrorEvent")
+    failure = {
+        "ExceptionType": "System.MathException",
+        "Phase": "EXECUTE",
+        "DoesExceedJobScopeMaxLength": True,
+    }
+    with chain.source(), chain.sink():
+        uuid = box._control("POST", f"events/{chain.event}", failure).json()["EventUuid"]
+        eventually(lambda: chain.collection.find_one({"_id": uuid}) is not None)
+    document = chain.collection.find_one({"_id": uuid}) or {}
+    assert {name: document[name] for name in failure} == failure
+    assert len(chain.sync.values(chain.topic)) == 1
 
 
 def test_what_is_published_while_nobody_listens_comes_once_after_a_restart(chain: Chain) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+from pathlib import Path
 from typing import Any
 
 import certifi
@@ -17,10 +18,15 @@ aiosfpubsub: Any = importlib.import_module("aiosfpubsub")
 
 
 @pytest.fixture
-def client(box: Box, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Signed in by SOAP, as it does. It trusts certifi's file for gRPC, and SSL_CERT_FILE for HTTP."""
+def client(box: Box, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """
+    Signed in by SOAP, as it does. It trusts SSL_CERT_FILE for HTTP; for gRPC it reads certifi's file and no variable, so that
+    its users add the certificate to that file. Here it is a copy, because other tests have the file, too.
+    """
     told = box.simulator.endpoints
-    monkeypatch.setattr(certifi, "where", lambda: told.ca_file)
+    roots = tmp_path / "cacert.pem"
+    roots.write_bytes(Path(certifi.where()).read_bytes() + Path(told.ca_file).read_bytes())
+    monkeypatch.setattr(certifi, "where", lambda: str(roots))
     monkeypatch.setenv("SSL_CERT_FILE", told.ca_file)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     host, _, port = told.pubsub_endpoint.partition(":")

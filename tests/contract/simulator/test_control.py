@@ -9,6 +9,7 @@ import pytest
 
 from salmon.simulator import control
 from salmon.simulator.__main__ import main
+from salmon.simulator.control_faults import FAULTS
 from salmon.simulator.server import Simulator
 from support.boxes import Box
 
@@ -45,4 +46,4 @@ def test_the_help_shows_the_control_api(capsys: pytest.CaptureFixture[str]) -> N
         main(["--help"])
     shown = capsys.readouterr().out
     assert all(f"  {each.method} {each.path}" in shown for each in control.RESOURCES)
-    assert all(f"\n  {name}" in shown for name in control.FAULTS)
+    assert all(f"\n  {name}" in shown for name in FAULTS)

@@ -67,6 +67,25 @@ def test_the_command_prints_where_it_is_and_ends_on_sigterm(tmp_path: Path) -> N
         assert process.stdout.read() == ""
 
 
+def test_without_a_folder_the_files_go_when_the_org_ends(tmp_path: Path) -> None:
+    """The folder is a temporary one of its own; --describe, --records and --seed are enough to start an org."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(tmp_path)}
+    arguments = [*COMMAND, "--describe", str(PACKAGED), "--records", "3", "--seed", "7", "--json"]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, env=environment, text=True) as process:
+        assert process.stdout is not None
+        told = json.loads(process.stdout.readline())
+        try:
+            [folder] = tmp_path.iterdir()
+            assert folder.name.startswith("salmon-simulator-")
+            assert Path(told["ca_file"]).parent == folder
+            state = requests.get(f"{told['control_url']}/state", timeout=WAIT_S).json()
+            assert {each["records"] for each in state["objects"].values()} == {3}
+        finally:
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(WAIT_S) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_command_prints_a_block_for_the_file_of_a_sync(tmp_path: Path) -> None:
     """Without --json, for people: they paste it."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

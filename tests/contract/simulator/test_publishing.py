@@ -13,6 +13,7 @@ from salmon.simulator.events.platform_schema import platform_schema
 from salmon.simulator.org.platform_events import parse_event
 from salmon.simulator.server import Simulator
 from support.boxes import Box
+from support.describes import batch_apex_error_event
 from support.event_box import CODE
 from support.pubsub import Client, Ended, Wire
 
@@ -264,6 +265,46 @@ def test_an_event_that_gets_another_field_has_another_schema_from_then_on(box: B
     before, after = client.subscribe("/event/Late__e", preset="EARLIEST").events(2)
     assert before.event.schema_id != after.event.schema_id
     assert (client.decode(before)["One__c"], client.decode(after)["Two__c"]) == ("x", True)
+
+
+def test_a_standard_event_is_published_by_the_platform_alone(box: Box, client: Client) -> None:
+    """The control API plays the platform; REST, Publish and PublishStream are refused, and GetTopic says so before."""
+    topic = "/event/BatchApexErrorEvent"
+    assert box.control("POST", "/events", {"describe": batch_apex_error_event()}).status_code == 201
+    failure = {"ExceptionType": "System.MathException", "DoesExceedJobScopeMaxLength": True}
+    published = box.control("POST", "/events/BatchApexErrorEvent", failure)
+    assert published.status_code == 201
+    [event] = client.subscribe(topic, preset="EARLIEST").events(1)
+    assert event.event.id == published.json()["EventUuid"]
+    shown = client.decode(event)
+    assert {name: shown[name] for name in failure} == failure
+    assert box.call("POST", "sobjects/BatchApexErrorEvent", failure).json()[0]["errorCode"] == (
+        "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY"
+    )
+    assert client.topic(topic).can_publish is False
+    ended = failed(lambda: client.publish(topic, client.event(topic)))
+    assert (ended.code, ended.error_code) == (
+        grpc.StatusCode.PERMISSION_DENIED, f"{CODE}topic.meta.permission",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("event", "body", "says"),
+    [
+        ("Nothing__e", {}, "event must be one of Order_Event__e"),
+        ("Order_Event__e", {"Nothing__c": 1}, "INVALID_FIELD"),
+        ("Order_Event__e", {"EventUuid": "x"}, "INVALID_FIELD_FOR_INSERT_UPDATE"),
+        ("Order_Event__e", {"Amount__c": "much"}, "JSON_PARSER_ERROR"),
+    ],
+    ids=["unknown event", "unknown field", "system field", "wrong type"],
+)
+def test_an_event_that_even_the_platform_cannot_publish_is_refused_in_words(
+    box: Box, event: str, body: dict[str, Any], says: str
+) -> None:
+    """By the control API, and nothing is published."""
+    answer = box.control("POST", f"/events/{event}", body)
+    assert answer.status_code == 400
+    assert says in answer.json()["error"]
 
 
 @pytest.mark.parametrize(

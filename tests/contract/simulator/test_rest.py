@@ -165,6 +165,43 @@ def test_a_collection_is_one_transaction_with_a_result_for_each(box: Box) -> Non
     assert told[1].user_id == box.org.integration_user.user_id
 
 
+def test_a_call_updates_a_record_again_twelve_times_and_no_more(box: Box) -> None:
+    """All repetitions of the call count together; a setting allows fewer, to find who names a record twice."""
+    one, two = box.create("Account", Name="One"), box.create("Account", Name="Two")
+
+    def update(*ids: str) -> list[dict[str, Any]]:
+        records = [
+            {"attributes": {"type": "Account"}, "Id": each, "Phone": str(number)}
+            for number, each in enumerate(ids)
+        ]
+        answer: list[dict[str, Any]] = box.call("PATCH", "composite/sobjects", {"records": records}).json()
+        return answer
+
+    results = update(*[one] * 8, *[two] * 7)
+    assert [each["success"] for each in results] == [True] * 14 + [False]
+    [error] = results[-1]["errors"]
+    assert error["statusCode"] == "DUPLICATE_VALUE"
+    assert error["message"] == (
+        "Maximum number of duplicate updates in one batch (12 allowed). "
+        f"Attempt to update Id more than once in this Api call: {two[:15]}"
+    )
+    assert (box.org.get("Account", two) or {})["Phone"] == "13"
+    box.control("POST", "/settings", {"duplicate_updates_max": 0}).raise_for_status()
+    try:
+        assert [each["success"] for each in update(one, two, one)] == [True, True, False]
+        assert [each["success"] for each in update(one, two)] == [True, True], "the next call counts anew"
+    finally:
+        box.control("DELETE", "/settings")
+
+
+def test_an_upsert_by_id_takes_a_record_once(box: Box) -> None:
+    """As one by an external id does."""
+    record = {"attributes": {"type": "Account"}, "Id": box.create("Account", Name="Once"), "Phone": "1"}
+    done, again = box.call("PATCH", "composite/sobjects/Account/Id", {"records": [record, record]}).json()
+    assert done["success"]
+    assert again["errors"][0]["statusCode"] == "DUPLICATE_VALUE"
+
+
 def test_what_spoils_a_collection_as_a_whole(box: Box) -> None:
     """Too many records, an object that is not there, a value of the wrong type: a list of errors and nothing done."""
     before = len(box.org.table("Account").live)
@@ -258,9 +295,13 @@ def test_versions(box: Box) -> None:
     versions = box.call("GET", "/services/data/").json()
     assert same_shape(versions, recorded("restforce_services_data_success_response"))
     assert {"label": "Spring '26", "url": "/services/data/v66.0", "version": "66.0"} in versions
+    assert versions[-1] == {"label": "Winter '27", "url": "/services/data/v68.0", "version": "68.0"}
     box.as_user("integration")
     assert box.call("GET", "/services/data/v31.0/sobjects/Account/describe/").status_code == 200
-    identity = box.http.get(box.call("GET", "").json()["identity"]).json()
+    assert box.call("GET", "/services/data/v68.0/sobjects/Account/describe/").status_code == 200
+    who = box.call("GET", "").json()["identity"]
+    assert "/v68.0/" in box.http.get(who, params={"version": "latest"}).json()["urls"]["query"]
+    identity = box.http.get(who).json()
     assert identity["user_id"] == box.org.integration_user.user_id, "jsforce asks there who it is"
     assert box.call("GET", "/services/data/v30.0/sobjects").status_code == 410
     assert box.call("GET", "/services/data/v99.0/sobjects").status_code == 404
@@ -276,6 +317,25 @@ def test_a_describe_is_only_sent_when_it_is_news(box: Box) -> None:
     assert (again.status_code, again.content) == (304, b"")
     described = box.org.describe("Account")
     assert {**first.json(), "urls": None} == {**described, "urls": None}
+
+
+def test_the_change_events_that_are_listed_are_described_too(box: Box) -> None:
+    """With the fields of the object that an event carries, none of which can be written; they are no object with rows."""
+    listed = box.call("GET", "sobjects").json()["sobjects"]
+    [event] = [each for each in listed if each["name"] == "AccountChangeEvent"]
+    described = box.call("GET", event["urls"]["describe"]).json()
+    assert {key: described[key] for key in event} == event
+    names = [field["name"] for field in described["fields"]]
+    assert names[:4] == ["Id", "ReplayId", "ChangeEventHeader", "Name"]
+    assert {"BillingAddress", "BillingCity", "OwnerId", "LastModifiedDate"} <= set(names)
+    assert not {"IsDeleted", "SystemModstamp", "LastViewedDate", "PhotoUrl"} & set(names)
+    assert not any(field["createable"] or field["updateable"] for field in described["fields"])
+    shown = box.call("GET", "sobjects/accountchangeevent").json()
+    assert (shown["objectDescribe"], shown["recentItems"]) == (event, [])
+    assert box.call("POST", "sobjects/AccountChangeEvent", {"Name": "A"}).status_code == 404
+    box.control("POST", "/faults", {"fault": "hide", "object": "Account", "fields": ["Fax"]})
+    seen = box.call("GET", event["urls"]["describe"]).json()
+    assert "Fax" not in [field["name"] for field in seen["fields"]]
 
 
 def test_bodies_travel_in_gzip_both_ways(box: Box) -> None:

@@ -183,6 +183,8 @@ def test_records_are_created_updated_and_upserted(box: Box) -> None:
     cleared = f"<p:type>Account</p:type><p:Id>{account}</p:Id><p:fieldsToNull>Fax</p:fieldsToNull>{nil}"
     assert called(box, sobjects("update", cleared)) == [{"id": [account], "success": ["true"]}]
     assert "Fax" not in (box.org.get("Account", account) or {})
+    *_, last = called(box, sobjects("update", *[cleared] * 14))
+    assert last["errors"] == ["DUPLICATE_VALUE"], "12 repetitions in one call, as in collections"
     parent = f"<p:Account><p:type>Account</p:type>{key}</p:Account>"
     contact = f"<p:type>Contact</p:type><p:LastName>C</p:LastName>{parent}"
     [child] = called(box, sobjects("create", contact))

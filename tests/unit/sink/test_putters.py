@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -15,11 +16,13 @@ from salmon.kafka.codecs.serdes import Writes
 from salmon.model.change import Write, WriteOp
 from salmon.ops.metrics import Metrics
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
+from salmon.salesforce.wire.rest import COLLECTION_ROWS, RowResult
 from salmon.sink.buffer import SinkBuffer
 from salmon.sink.deferrals import Waits
 from salmon.sink.delete_guard import DeleteGuard
 from salmon.sink.dividing import CALL_FAILED
 from salmon.sink.putters import Putters
+from support.salesforce_org import SinkRig
 from support.waiting import until
 
 PLACE = ("crm.writes.mongodb.Account", 0)
@@ -66,9 +69,9 @@ class Told:
 
 
 class Sink:
-    """A buffer with one partition, and the putters that empty it."""
+    """A buffer with one partition, and the putters that empty it into *task*, or else into `side`."""
 
-    def __init__(self) -> None:
+    def __init__(self, task: Any = None) -> None:
         self.side, self.codec, self.told = Side(), Codec(), Told()
         self.metrics = Metrics("mongodb-sink")
         self.kafka_away = False
@@ -77,7 +80,7 @@ class Sink:
         guard = DeleteGuard({"Account": DeleteGuardConfig(share_floor=0)}, size_of=self.size)
         guard.own([("Account", 0)], {}, partitions=1)
         self.putters = Putters(
-            cast("Any", self.side),
+            cast("Any", task or self.side),
             self.buffer,
             {PLACE[0]: cast("Writes", self.codec)},
             Waits(),
@@ -93,9 +96,9 @@ class Sink:
             raise Unavailable("Kafka is away")
         return 1_000
 
-    def owes(self, op: WriteOp) -> None:
+    def owes(self, op: WriteOp, key: str = "001", offset: int = 0) -> None:
         self.buffer.renew(self.buffer.now())
-        self.buffer.add(PLACE, 0, ("Account", "001"), op.encode())
+        self.buffer.add(PLACE, offset, ("Account", key), op.encode())
 
     @property
     def outage(self) -> float:
@@ -173,3 +176,29 @@ def test_a_key_whose_calls_fail_stays_in_doubt_while_its_record_waits_by_itself(
         sink.buffer.done([landed.command])
         sink.owes(WriteOp.UPDATE)
         until(lambda: not sink.putters.in_doubt, "it was carried out")
+
+
+def test_a_write_goes_at_once_while_the_org_is_idle_and_calls_are_full_while_it_is_busy() -> None:
+    """No write waits for a batch to fill; what arrives during a call goes with the next ones, 200 records in each."""
+    rig = SinkRig()
+    insert, answer = rig.org.insert, threading.Event()
+
+    def slow(records: Sequence[Mapping[str, Any]]) -> Sequence[RowResult]:
+        results = insert(records)
+        assert answer.wait(30.0)
+        return results
+
+    def calls() -> list[int]:
+        return [len(records) for _, records in rig.org.calls]
+
+    rig.org.insert = slow  # type: ignore[method-assign]
+    sink = Sink(rig.task)
+    with sink.running():
+        sink.owes(WriteOp.CREATE, "$oid:0")
+        until(lambda: calls() == [1], "the only write that waits is under way")
+        for number in range(1, 2 * COLLECTION_ROWS + 51):
+            sink.owes(WriteOp.CREATE, f"$oid:{number}", number)
+        assert calls() == [1]
+        answer.set()
+        until(lambda: sum(calls()) == 2 * COLLECTION_ROWS + 51, "all are written")
+    assert sorted(calls()[1:]) == [50, COLLECTION_ROWS, COLLECTION_ROWS]

@@ -47,7 +47,7 @@ class Publisher:
             self._bus.schema_id_of(topic)
         except TopicNotFound:
             raise Refused.no_topic(topic) from None
-        if not can_publish(topic):
+        if not can_publish(topic, self._events):
             denied = grpc.StatusCode.PERMISSION_DENIED
             raise Refused(denied, "topic.meta.permission", f"topic {topic} cannot be published to")
         schema = self._bus.platform_schema(topic)
@@ -104,9 +104,9 @@ class Publisher:
             yield self.publish(asked, rpc_id)
 
 
-def can_publish(topic: str) -> bool:
-    """Whether a topic that exists takes events: those of platform events do, channels and change events do not."""
-    return topic.startswith(PREFIX) and not topic.endswith("__chn")
+def can_publish(topic: str, events: PlatformEvents) -> bool:
+    """Whether a topic that exists takes events: those of platform events do unless only the platform fires them; no other does."""
+    return topic.startswith(PREFIX) and events.takes(topic.removeprefix(PREFIX))
 
 
 def _read(requests: Iterable[Any], arrived: queue.SimpleQueue[Any]) -> None:

@@ -173,7 +173,7 @@ class _Service:
         return pb2.TopicInfo(
             topic_name=request.topic_name,
             tenant_guid=f"core/salmon/{self._org.org_id}",
-            can_publish=can_publish(request.topic_name),
+            can_publish=can_publish(request.topic_name, self._org.platform_events),
             can_subscribe=True,
             schema_id=schema_id,
             rpc_id=rpc_id,

@@ -1,9 +1,11 @@
 """
 Platform events of the org: what they are made of, and who hears of those that are published over REST.
 
-A definition is a describe, as `/sobjects/Order_Event__e/describe` shows it; it has no Id, and its events are no records.
+A definition is a describe, as `/sobjects/Order_Event__e/describe` shows it; it has no Id, and its events are no records. Some
+standard events (BatchApexErrorEvent, say) only the platform itself can fire: their describe is not createable.
 Where events go is for salmon.simulator.events.eventbus, which also takes those that the Pub/Sub API publishes.
-Source: Platform Events Developer Guide ("Publish Event Messages with Salesforce APIs", "Platform Event Allocations").
+Source: Platform Events Developer Guide ("Publish Event Messages with Salesforce APIs", "Platform Event Allocations",
+"BatchApexErrorEvent").
 """
 
 from __future__ import annotations
@@ -32,6 +34,9 @@ _TYPES: Final[Mapping[str, Mapping[str, Any]]] = {
     "Date": {"type": "date", "soapType": "xsd:date"},
     "DateTime": {"type": "datetime", "soapType": "xsd:dateTime"},
 }
+_ENVELOPE: Final = frozenset(
+    {"ReplayId", "CreatedDate", "CreatedById", "EventUuid"}
+)  # what the org says of an event
 _SYSTEM: Final = "ReplayId CreatedDate*:datetime CreatedById*:reference:User:CreatedBy EventUuid"
 
 
@@ -83,14 +88,26 @@ class PlatformEvents:
         """Call *listener* for each event that is published over REST."""
         self._listeners.append(listener)
 
-    def publish(self, name: str, body: Mapping[str, Any], user_id: str) -> str:
+    def takes(self, name: str) -> bool:
+        """Whether the APIs may publish this event (in any case); False if there is none."""
+        event = self.find(name)
+        return event is not None and bool(event.describe.get("createable", True))
+
+    def publish(self, name: str, body: Mapping[str, Any], user_id: str, *, by_platform: bool = False) -> str:
         """
         Publish one event over REST; its UUID.
 
+        Args:
+            by_platform: The org itself publishes it, and sets also what the APIs may not set.
+
         Raises:
             BadRequest: A value of a type that its field cannot take.
-            Refusal: A field that is not there, may not be set or is missing, or no events are left for this hour.
+            Refusal: An event that the APIs may not publish, a field that is not there, may not be set or is missing, or no events
+                are left for this hour.
         """
+        if not by_platform and not self.takes(name):
+            message = f"entity type {name} does not support create"
+            raise Refusal("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", message)
         definition = self._types[name]
         values: dict[str, Stored] = dict(definition.defaults)
         for key, value in body.items():
@@ -99,7 +116,7 @@ class PlatformEvents:
             field = definition.field(key)
             if field is None:
                 raise unknown_field(name, key)
-            if not field.createable:
+            if field.name in _ENVELOPE or not (field.createable or by_platform):
                 raise not_writable(field.name)
             values[field.name] = stored_value(field, value)
         missing = [field.name for field in definition.required_on_create if values.get(field.name) is None]

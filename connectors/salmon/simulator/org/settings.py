@@ -36,6 +36,9 @@ class Settings:
     cdc_entities_max: int = 5
     # How many changes of one transaction have events of their own; those beyond are one overflow event for each object.
     cdc_changes_max: int = 100_000
+    # How often one call may update a record that it has updated before. An org takes 12 such updates in a call; with 0, a client
+    # that means to name no record twice is found out at its first mistake.
+    duplicate_updates_max: int = 12
     # Whether the update of a long text carries a diff in place of the value, where Change Data Capture may send one.
     text_diffs: bool = False
     # Whether no event tells that the records below a merged record are below another now: orgs have been seen to do so.
@@ -85,8 +88,12 @@ def _switch(value: Any) -> bool:
     return isinstance(value, bool)
 
 
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
 def _count(value: Any) -> bool:
-    return value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0)
+    return value is None or _whole(value)
 
 
 def _seconds(value: Any) -> bool:
@@ -94,6 +101,7 @@ def _seconds(value: Any) -> bool:
 
 
 _SWITCH = (_switch, "true or false")
+_WHOLE = (_whole, "a whole number, not negative")
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "bulk_processing_s": (_seconds, "a number of seconds, not negative"),
     "bulk_fail_after": (_count, "a number of records, or null"),
@@ -101,14 +109,9 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "api_enabled": _SWITCH,
     "password_flow": _SWITCH,
     "app_approved": _SWITCH,
-    "cdc_entities_max": (
-        lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 0,
-        "a whole number, not negative",
-    ),
-    "cdc_changes_max": (
-        lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 0,
-        "a whole number, not negative",
-    ),
+    "cdc_entities_max": _WHOLE,
+    "cdc_changes_max": _WHOLE,
+    "duplicate_updates_max": _WHOLE,
     "text_diffs": _SWITCH,
     "merge_moves_untold": _SWITCH,
     "trusted_network": _SWITCH,

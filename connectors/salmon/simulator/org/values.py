@@ -24,6 +24,9 @@ _EMAIL = re.compile(r"[^@\s,;<>()\[\]]+@[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?
 _DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)")
 _DATETIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)")
 _TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d)(?:\.(\d{1,9}))?)?Z?")
+# Of an address, or of a custom geolocation field (Salesforce Help, "Geolocation Custom Field": within -90 and 90, -180 and 180).
+_DEGREES = re.compile(r"(Latitude|Longitude)(?:__s)?$")
+_DEGREES_MAX = {"Latitude": 90, "Longitude": 180}
 _NUMBERS = frozenset({"double", "currency", "percent"})
 _INT_MAX = 2**31 - 1
 _YEAR_MIN, _YEAR_MAX = 1700, 4000  # of dates and times (Object Reference, "Primitive Data Types")
@@ -113,6 +116,9 @@ def _number(field: Field, value: Any) -> Stored:
         else number
     )
     if field.precision and abs(rounded) >= Decimal(10) ** (field.precision - field.scale):
+        raise _out_of_range(field, value)
+    degrees = _DEGREES.search(field.name) if field.compound else None
+    if degrees and abs(rounded) > _DEGREES_MAX[degrees[1]]:
         raise _out_of_range(field, value)
     nearest = float(rounded)
     # The org keeps decimal digits, all 18 of them, though its events and most clients show the nearest double.

@@ -7,6 +7,7 @@ A call is one transaction: with allOrNone=false, of the records that could be sa
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -36,7 +37,8 @@ def collection(call: Call) -> Answer:
         all_or_none = call.params.get("allOrNone", "false").lower() == "true"
         return _run(call, [_delete(call, each) for each in ids], all_or_none)
     records, all_or_none = _records(call)
-    kind = create_work if call.method == "POST" else update_work
+    repeats = Repeats(call.org.settings.duplicate_updates_max)
+    kind = create_work if call.method == "POST" else partial(update_work, repeats=repeats)
     tables = [_event_of(call, record) or _table_of(call, record) for record in records]
     # Records of one type in a row are a chunk; a new one begins with each that differs from the one before.
     if 1 + sum(one is not other for one, other in pairwise(tables)) > CHUNKS_MAX:
@@ -124,11 +126,38 @@ def create_work(table: Table, record: dict[str, Any]) -> Work:
     return lambda unit: _done(unit.insert(table.type.name, record))
 
 
-def update_work(table: Table, record: dict[str, Any]) -> Work:
+class Repeats:
+    """
+    The records that one call has updated: of those that it names once more, an org updates so many, all in all.
+
+    Source: SOAP API Developer Guide ("update()") and Salesforce Help ("Maximum Number Of Duplicate Updates In One Batch"). The
+    code is that of recorded errors.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._updated: set[str] = set()
+        self._repeated = 0
+
+    def count(self, record_id: str) -> None:
+        """Raises Refusal for one repetition too many."""
+        self._repeated += record_id in self._updated
+        if record_id in self._updated and self._repeated > self._most:
+            what = f"Maximum number of duplicate updates in one batch ({self._most} allowed)."
+            again = f"Attempt to update Id more than once in this Api call: {record_id[:15]}"
+            raise Refusal("DUPLICATE_VALUE", f"{what} {again}")
+        self._updated.add(record_id)
+
+
+def update_work(table: Table, record: dict[str, Any], *, repeats: Repeats | None = None) -> Work:
+    """*repeats*: of the call, where records that it names twice are counted."""
+
     def work(unit: Unit) -> dict[str, Any]:
         record_id, body = _id_apart(table, record)
         if record_id is None:
             raise Refusal("MISSING_ARGUMENT", "Id not specified in an update call")
+        if repeats is not None:
+            repeats.count(record_id)
         unit.update(table.type.name, record_id, body)
         return _done(record_id)
 
@@ -156,6 +185,9 @@ def upsert_work(table: Table, field: Field, record: dict[str, Any], seen: set[An
             record_id, body = _id_apart(table, record)
             if record_id is None:
                 return _done(unit.insert(name, body), created=True)
+            if record_id in seen:
+                raise Refusal("DUPLICATE_VALUE", f"Duplicate id specified: {record_id}", "Id")
+            seen.add(record_id)
             unit.update(name, record_id, body)
             return _done(record_id, created=False)
         given = next((value for key, value in record.items() if key.lower() == field.name.lower()), None)

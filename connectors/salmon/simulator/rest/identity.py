@@ -12,7 +12,7 @@ from salmon.simulator.org.clock import datetime_text, whole_second_ms
 from salmon.simulator.org.ids import id18
 from salmon.simulator.org.org import Org
 from salmon.simulator.org.sessions import User
-from salmon.simulator.rest.web import Answer, Asked
+from salmon.simulator.rest.web import LAST_VERSION, Answer, Asked
 
 
 class Identities:
@@ -53,7 +53,9 @@ class Identities:
         if asked.params.get("format", "json") != "json":
             return _refused(406, "The simulator answers identity URLs in JSON only")
         user = self._org.users[named]
-        version = {"latest": "67.0"}.get(asked.params.get("version", ""), asked.params.get("version"))
+        version = {"latest": f"{LAST_VERSION}.0"}.get(
+            asked.params.get("version", ""), asked.params.get("version")
+        )
         body = {
             "id": identity_url(self._org, user), "asserted_user": user is asker, "user_id": user.user_id,
             "organization_id": self._org.org_id, "username": user.username, "nick_name": _nickname(user),

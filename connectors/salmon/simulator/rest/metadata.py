@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Collection
 from typing import Any
 
-from salmon.simulator.events.cdc_schema import can_be_selected
+from salmon.simulator.events.cdc_schema import can_be_selected, event_name_of, event_schema
 from salmon.simulator.org.object_types import ObjectType
 from salmon.simulator.org.org import Org
 from salmon.simulator.org.refusals import BadRequest, not_found
+from salmon.simulator.org.spelling import spelled
 from salmon.simulator.rest import conditional
 from salmon.simulator.rest.identity import identity_url
 from salmon.simulator.rest.recent import recent_items
-from salmon.simulator.rest.web import Answer, Call, encode
+from salmon.simulator.rest.web import FIRST_VERSION, LAST_VERSION, Answer, Call, encode
 
-FIRST_VERSION, LAST_VERSION = 31, 67
 _VERSION = re.compile(r"v(\d{1,3})\.0")
 _VERSION_IN_URL = re.compile(r"^/services/data/v[^/]+/")
 # The top-level flags that the global describe shows of each object.
@@ -71,9 +72,12 @@ class Describes:
     def describe(self, call: Call, object_name: str) -> Answer:
         """GET /sobjects/X/describe, with Last-Modified and 304"""
         event = self._org.platform_events.find(object_name)
-        object_type = event or call.table(object_name).type
+        changing = self._changing(object_name)
+        object_type = event or changing or call.table(object_name).type
         if (hidden := self._org.hidden(call.user, object_type.name)) is None:
             raise not_found()
+        if changing is not None:
+            return self._conditional(call, encode(_described_changes(changing, hidden, call.version)))
         if hidden:
             described = _with_version(object_type.describe, call.version)
             fields = [field for field in described["fields"] if field["name"] not in hidden]
@@ -92,7 +96,7 @@ class Describes:
         for object_type in call.org.types.values():
             objects.append(_basic(object_type, call.version))
             # An org lists X ChangeEvent for each object that Change Data Capture can be switched on for.
-            if object_type.name in call.org.objects and can_be_selected(object_type.name):
+            if self._can_be_captured(object_type):
                 objects.append(_change_event(object_type, call.version))
         events = call.org.platform_events
         objects += [_basic(event, call.version) for name in events.names if (event := events.find(name))]
@@ -105,12 +109,22 @@ class Describes:
 
     def basic(self, call: Call, object_name: str) -> Answer:
         """GET /sobjects/X"""
+        if (changing := self._changing(object_name)) is not None:
+            return Answer(200, {"objectDescribe": _change_event(changing, call.version), "recentItems": []})
         object_type = call.table(object_name).type
         shown = {
             "objectDescribe": _basic(object_type, call.version),
             "recentItems": recent_items(call, object_type.name),
         }
         return Answer(200, shown)
+
+    def _can_be_captured(self, object_type: ObjectType) -> bool:
+        return object_type.name in self._org.objects and can_be_selected(object_type.name)
+
+    def _changing(self, name: str) -> ObjectType | None:
+        """The object whose change events have this name, in any case."""
+        captured = filter(self._can_be_captured, self._org.types.values())
+        return next((each for each in captured if event_name_of(each.name).lower() == name.lower()), None)
 
     def _conditional(self, call: Call, body: bytes) -> Answer:
         modified_ms, etag = call.org.described_ms, conditional.etag_of(body)
@@ -124,8 +138,7 @@ def _basic(object_type: ObjectType, version: str) -> dict[str, Any]:
 
 
 def _change_event(object_type: ObjectType, version: str) -> dict[str, Any]:
-    stem = object_type.name.removesuffix("__c")
-    name = f"{stem}__ChangeEvent" if object_type.name.endswith("__c") else f"{stem}ChangeEvent"
+    name = event_name_of(object_type.name)
     base = f"/services/data/v{version}/sobjects/{name}"
     flags = {key: False for key in _GLOBAL_KEYS if key.endswith("able") or key in {"custom", "customSetting"}}
     label = f"{object_type.label} Change Event"
@@ -133,6 +146,24 @@ def _change_event(object_type: ObjectType, version: str) -> dict[str, Any]:
         **flags, "name": name, "label": label, "labelPlural": label, "keyPrefix": None, "triggerable": True,
         "retrieveable": True, "urls": {"sobject": base, "describe": f"{base}/describe", "eventSchema": f"{base}/eventSchema"},
     }  # fmt: skip
+
+
+def _described_changes(object_type: ObjectType, hidden: Collection[str], version: str) -> dict[str, Any]:
+    """
+    The describe of an object's change events: three fields of their own, and those of the object that events carry.
+
+    Source: the fields that jsforce has taken from an org's describe of AccountChangeEvent; flags of a field are our reading.
+    """
+    shown = _change_event(object_type, version)
+    own = spelled(shown["name"], None, "Id:id ReplayId ChangeEventHeader:complexvalue", writable=False)
+    slots = event_schema(object_type.describe).slots
+    carried = {name for slot in slots for name in (slot.row_field, slot.event_field)} - set(hidden)
+    fields = [
+        {**field, "createable": False, "updateable": False}
+        for field in object_type.describe["fields"]
+        if field["name"] in carried
+    ]
+    return {**own, **shown, "fields": [*own["fields"], *fields]}
 
 
 def _with_version(describe: dict[str, Any], version: str) -> dict[str, Any]:

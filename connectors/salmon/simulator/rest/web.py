@@ -23,6 +23,8 @@ from salmon.simulator.org.table import Table
 GZIP_FROM_BYTES = 1024
 BODY_BYTES_MAX = 50 * 1024 * 1024
 
+FIRST_VERSION, LAST_VERSION = 31, 68  # of the API; older ones are retired
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:

@@ -24,7 +24,7 @@ from salmon.simulator.org.refusals import Refusal, invalid_cross_reference, roll
 from salmon.simulator.org.rules import DuplicateOptions
 from salmon.simulator.org.sessions import User
 from salmon.simulator.org.table import Table
-from salmon.simulator.rest.collections import create_work, update_work, upsert_work
+from salmon.simulator.rest.collections import Repeats, create_work, update_work, upsert_work
 from salmon.simulator.rest.rows import external_id_field
 from salmon.simulator.soap.xml import child, children, local, text
 
@@ -47,6 +47,7 @@ class RecordCalls:
         allow_save = text(header, "DuplicateRuleHeader", "allowSave").strip().lower() == "true"
         self._duplicates = DuplicateOptions(allow_save=allow_save, version=version)
         self._seen: set[Any] = set()
+        self._repeats = Repeats(org.settings.duplicate_updates_max)
         self._calls: Mapping[str, tuple[str, Callable[[Unit, Element], Result]]] = {
             "create": ("sObjects", self._create),
             "update": ("sObjects", self._update),
@@ -103,7 +104,7 @@ class RecordCalls:
 
     def _update(self, unit: Unit, item: Element) -> Result:
         table, body = self._record(item)
-        return update_work(table, body)(unit)
+        return update_work(table, body, repeats=self._repeats)(unit)
 
     def _upsert(self, unit: Unit, item: Element) -> Result:
         table, body = self._record(item)

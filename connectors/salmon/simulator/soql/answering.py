@@ -118,7 +118,20 @@ def run_parsed(
         plan = _Plan(org, table, query, with_deleted=with_deleted, pager=pager)
         unseen = None if user is None else org.unseen(user, name)
         seen = None if unseen is None else (lambda row: not unseen(str(row["Id"])))
-        return plan.run(_both(seen, None if also is None else also(table)))
+        if query.scope == "mine":
+            seen = _both(seen, _owned_by(user, table, query))
+        found = plan.run(_both(seen, None if also is None else also(table)))
+    if query.viewed and user is not None:
+        # When that was is not kept: each user would have a time of their own.
+        for row in found.rows:
+            org.recent.touch(user.user_id, str(row["Id"]))
+    return found
+
+
+def _owned_by(user: User | None, table: Table, query: Query) -> Test:
+    if user is None or table.type.field("OwnerId") is None:
+        raise malformed(query.text, query.source_at, f"the scope mine is not supported by {table.type.name}")
+    return lambda row: row.get("OwnerId") == user.user_id
 
 
 def row_test(org: Org, object_name: str, condition: str) -> Test:

@@ -1,12 +1,14 @@
 """
 SOQL text -> a query as data (syntax.py), with the errors of the real one (SOQL and SOSL Reference).
 
-Left out, and refused: USING SCOPE, WITH, FOR VIEW / REFERENCE / UPDATE, DISTANCE, FORMAT, convertCurrency. Names are
-resolved by names.py, which knows the objects.
+FOR UPDATE locks rows until the end of the transaction, which is the query itself here, so nobody sees it. Left out, and refused:
+scopes but everything and mine, WITH (which of it is not of Knowledge is for Apex alone), DISTANCE, FORMAT, convertCurrency. Names
+are resolved by names.py, which knows the objects.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from salmon.simulator.org.refusals import BadRequest
@@ -39,7 +41,7 @@ CHILD_QUERIES_MAX = 20  # SOQL Reference, "Understanding Relationship Query Limi
 _KEYWORDS = frozenset(
     {"from", "where", "order", "limit", "offset", "group", "having", "with", "for", "using", "all"}
 )
-_NOT_SERVED = frozenset({"with", "for", "using", "all"})
+_NOT_SERVED = frozenset({"with", "using", "all"})
 DATE_FUNCTIONS = frozenset(
     {
         "CALENDAR_MONTH", "CALENDAR_QUARTER", "CALENDAR_YEAR", "DAY_IN_MONTH", "DAY_IN_WEEK", "DAY_IN_YEAR", "DAY_ONLY",
@@ -47,6 +49,8 @@ DATE_FUNCTIONS = frozenset(
     }
 )  # fmt: skip
 _FUNCTIONS = AGGREGATES | DATE_FUNCTIONS | {"CONVERTTIMEZONE", "TOLABEL", "GROUPING"}
+_FUNCTIONS_NOT_SERVED = frozenset({"DISTANCE", "FORMAT", "CONVERTCURRENCY"})
+_APEX_ONLY = ("security_enforced", "user_mode", "system_mode")
 
 
 def parse(text: str) -> Query:
@@ -79,12 +83,12 @@ class _Parser:
         self._prefixes: set[str] = set()
 
     def whole(self) -> Query:
-        query = self.query()
+        query = self.query(outermost=True)
         if self._tokens.peek().kind != "end":
             raise self._tokens.unexpected()
         return query
 
-    def query(self) -> Query:
+    def query(self, *, outermost: bool = False) -> Query:
         tokens = self._tokens
         tokens.expect_word("select")
         select = self._selection()
@@ -93,7 +97,9 @@ class _Parser:
         alias = ""
         if tokens.peek().kind == "name" and tokens.peek().text.lower() not in _KEYWORDS:
             alias = tokens.take("name").text
-        return self._clauses(source, alias, select)
+        scope = self._filter_scope() if outermost and tokens.word("using") else "everything"
+        query = self._clauses(source, alias, select)
+        return replace(query, scope=scope, viewed=self._use(query)) if outermost else query
 
     def returning(self) -> Query:
         """One object of a search: Account, or Account(fields WHERE ... ORDER BY ... LIMIT ... OFFSET ...)."""
@@ -133,9 +139,38 @@ class _Parser:
         )
 
     def _refuse_what_is_not_served(self) -> None:
-        token = self._tokens.peek()
+        token, after = self._tokens.peek(), self._tokens.peek(1)
+        if self._tokens.is_word("with") and after.text.lower() in _APEX_ONLY:
+            what = f"{token.text} {after.text} is available only in Apex"
+            raise malformed(self._tokens.text, token.at, what)
         if self._tokens.is_word(*_NOT_SERVED):
             raise malformed(self._tokens.text, token.at, f"{token.text} is not served by the simulator")
+
+    def _filter_scope(self) -> Literal["everything", "mine"]:
+        """What follows USING."""
+        tokens = self._tokens
+        tokens.expect_word("scope")
+        scope = tokens.take("name")
+        match scope.text.lower():
+            case "everything":
+                return "everything"
+            case "mine":
+                return "mine"
+        raise malformed(tokens.text, scope.at, f"the scope {scope.text} is not served by the simulator")
+
+    def _use(self, query: Query) -> bool:
+        """Read FOR VIEW, FOR REFERENCE and FOR UPDATE; whether the user views what is found."""
+        tokens = self._tokens
+        viewed = tokens.is_word("for") and tokens.peek(1).text.lower() in {"view", "reference"}
+        if viewed:
+            tokens.take("name")
+            tokens.take("name")
+        if tokens.word("for"):
+            at = tokens.peek().at
+            tokens.expect_word("update")
+            if query.order:
+                raise malformed(tokens.text, at, "ORDER BY is not allowed with FOR UPDATE")
+        return viewed
 
     # What is selected
 
@@ -213,6 +248,8 @@ class _Parser:
             return self._path()
         name = tokens.take("name").text.upper()
         tokens.expect("(")
+        if name in _FUNCTIONS_NOT_SERVED:
+            raise malformed(tokens.text, token.at, f"{token.text} is not served by the simulator")
         if name not in _FUNCTIONS:
             raise malformed(tokens.text, token.at, f"unexpected token: '{token.text}'")
         argument = None if name == "COUNT" and tokens.peek().text == ")" else self._expression()

@@ -131,6 +131,8 @@ class Query:
     order: tuple[Order, ...] = ()
     limit: int | None = None
     offset: int = 0
+    scope: Literal["everything", "mine"] = "everything"
+    viewed: bool = False  # FOR VIEW, FOR REFERENCE
 
     @property
     def counts_rows(self) -> bool:

@@ -6,7 +6,8 @@ import { assert, org, step } from "./steps.mjs";
 const ORDERS = "/event/Order_Event__e";
 const ACCOUNTS = "/data/AccountChangeEvent";
 const quiet = { debug() {}, info() {}, warn() {}, error() {} };
-// It brings its own certificates for gRPC; this option is how its users reach a server with another one.
+// It hands gRPC the certificates of its own package, so that NODE_EXTRA_CA_CERTS and gRPC's variable count for signing in alone.
+// This option of its README is how its users reach a server with another certificate.
 const shared = { pubSubEndpoint: org.pubsub_endpoint, rejectUnauthorizedSsl: false };
 const login = { loginUrl: org.login_url };
 const ways = {

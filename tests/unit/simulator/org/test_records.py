@@ -82,6 +82,20 @@ def test_a_new_record_has_its_id_stamps_owner_and_defaults(at_hand: OrgAtHand) -
             ["NumberOfEmployees"],
         ),
         (
+            "Account",
+            {"Name": "A", "BillingLatitude": 95},
+            "NUMBER_OUTSIDE_VALID_RANGE",
+            "Billing Latitude: value outside of valid range on numeric field: 95",
+            ["BillingLatitude"],
+        ),
+        (
+            "Contact",
+            {"LastName": "A", "MailingLongitude": -180.5},
+            "NUMBER_OUTSIDE_VALID_RANGE",
+            "Mailing Longitude: value outside of valid range on numeric field: -180.5",
+            ["MailingLongitude"],
+        ),
+        (
             "Contact",
             {"LastName": "A", "AccountId": "001Sm0000000099"},
             "INVALID_CROSS_REFERENCE_KEY",

@@ -175,8 +175,22 @@ def test_date_words(at_hand: OrgAtHand, word: str, first: str | None, after: str
         ),
         ("SELECT Id FROM Opportunity WHERE COUNT(Id) > 1", "Aggregate function is not allowed here: COUNT"),
         ("SELECT Id FROM Opportunity HAVING COUNT(Id) > 1", "HAVING"),
-        ("SELECT Id FROM Opportunity WITH SECURITY_ENFORCED", "WITH is not served by the simulator"),
-        ("SELECT FORMAT(Amount) FROM Opportunity", "unexpected token: 'FORMAT'"),
+        (
+            "SELECT Id FROM Opportunity WITH SECURITY_ENFORCED",
+            "WITH SECURITY_ENFORCED is available only in Apex",
+        ),
+        ("SELECT Id FROM Opportunity WITH USER_MODE LIMIT 1", "WITH USER_MODE is available only in Apex"),
+        ("SELECT Id FROM Opportunity WITH DATA CATEGORY A AT b__c", "WITH is not served by the simulator"),
+        ("SELECT FORMAT(Amount) FROM Opportunity", "FORMAT is not served by the simulator"),
+        (
+            "SELECT convertCurrency(Amount) FROM Opportunity",
+            "convertCurrency is not served by the simulator",
+        ),
+        (
+            "SELECT Id FROM Opportunity WHERE DISTANCE(Spot__c, GEOLOCATION(1, 2), 'km') < 3",
+            "DISTANCE is not served by the simulator",
+        ),
+        ("SELECT ROUND(Amount) FROM Opportunity", "unexpected token: 'ROUND'"),
         ("SELECT Id FROM Opportunity WHERE CloseDate IN (TODAY, TOMORROW)", "unexpected token: 'TODAY'"),
     ],
 )
