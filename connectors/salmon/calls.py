@@ -1,7 +1,7 @@
 """
 Calls to the servers that we depend on: who owes us an answer, since when, and to what.
 
-Whoever calls a server says so, with calling(), or with begin() where a library tells us of its own calls. An answer is
+Whoever calls a server says so, with calling(), or with begin() where a library reports its own calls. An answer is
 any answer, also a refusal. A call that still waits, or was given up, has none; what is owed so for too long is a silence,
 which health and metrics show. Nothing here waits or ends a call: time-outs are the clients' own.
 """

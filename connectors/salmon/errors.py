@@ -4,8 +4,8 @@ Every error we raise. The branch tells the worker what to do next, and nothing e
 SalmonError
 ├── RetriableError   repeat: the same call may work later      Unavailable, RateLimited, CacheDamaged
 ├── DataError        set aside: this record never will (DLQ)   SchemaMismatch, BadRecordKey, RecordTooLarge, ...
-├── PositionLost     a hole: read the lost window anew         HistoryWentBack (sources answer it themselves)
-├── StartAgain       begin again: build everything anew        SchemaOutdated, Fenced, ClientLost, LoginChanged, TooManyErrors
+├── PositionLost     a hole: read the lost window again        HistoryWentBack (sources answer it themselves)
+├── StartAgain       begin again: build everything again       SchemaOutdated, Fenced, ClientLost, LoginChanged, TooManyErrors
 └── FatalError       stop: no safe step is left                ConfigError, UnsafeTopic, TopicGone, Superseded
 """
 

@@ -197,7 +197,7 @@ def _holds(soql: str, row: Mapping[str, Any]) -> bool:
                 if not row[name] <= value.strip("'"):
                     return False
             case ">=":
-                if not row[name] >= value:
+                if name in row and not row[name] >= value:  # what has no stamp has just been changed
                     return False
             case "!=":
                 if row.get(name) is None:

@@ -76,7 +76,7 @@ class StepwiseSnapshots(Snapshots):
         run = self.running[name]
         assert (self.org.clock.covered or 0) >= run.not_before, "not due yet"
         reader = self.readers[name]
-        since = run.since if run.why is Why.POLLED else None
+        since = run.rows_since
         if run.why in (Why.POLLED, Why.REFRESH) and not (run.last or run.absences):
             self.org.look_at_clock()
             run = replace(run, began=max(run.began, self.org.clock.covered or 0))

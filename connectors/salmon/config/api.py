@@ -275,7 +275,7 @@ class ApiConfig(BaseModel):
     def _safe(self) -> Self:
         if self.is_open_to_all:
             raise ValueError(
-                "needs keys, keys_collection or oidc, because host is no loopback address: without them, everybody could read and "
+                "needs keys, keys_collection or oidc, because host is not a loopback address: without them, everybody could read and "
                 "write all records"
             )
         if self.limit_default > self.limit_max:

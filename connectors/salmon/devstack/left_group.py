@@ -6,7 +6,7 @@ Apache Kafka gives the partitions of a member to the others when it has heard no
 member has left, if its client has disconnected and has not come back within that time, and another is there to take over, or waits to join (the
 broker lets it wait for the dead one): where the last member leaves, the broker forgets the group's offsets.
 
-A client may also go before it is told its member id. The broker has made it a member by then, perhaps even the group's leader, for
+A client may also go before it has learnt its member id. The broker has made it a member by then, perhaps even the group's leader, for
 whose assignment all others wait. So the proxy asks the broker for the id.
 
 A client that is silent on an open connection, e.g. because it is suspended, is left alone. So is everybody while members join: a static

@@ -1,7 +1,7 @@
 """
 The contract of a check, and the runner: each check is bounded in time, and none waits for another without need.
 
-A check looks at one thing and tells lines. What is looked at is in the other modules of this room; another system's
+A check looks at one thing and returns lines. What is looked at is in the other modules of this room; another system's
 checks are added to salmon.doctor.doctor, and need nothing but what is here.
 """
 

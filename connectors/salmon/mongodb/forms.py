@@ -9,7 +9,7 @@ writes must agree on where they are. Three things make that sure, whenever a pro
   newer configuration cannot write to a path that nobody reads.
 - *The collection `_salmon` of the synced database says which form a collection has* (a Record), and which moves there were, with
   their cluster times. It is in MongoDB and not in Kafka because it is about the documents: whatever becomes of Kafka, or if
-  both are restored from a backup, it tells the truth about them. A sink waits with an object until its documents have the sink's form.
+  both are restored from a backup, it is true of them. A sink waits with an object until its documents have the sink's form.
 - *One process moves*: mongodb-source, because it must know what its stream means; or mongodb-sink where the object is only
   written. Events from before the move are read in the form before; events during it say only what is certain of both forms, and
   the rest is read; later ones are read in the new form. Moving is idempotent, and goes on after a kill where documents are left.

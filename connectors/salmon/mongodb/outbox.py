@@ -1,6 +1,6 @@
 """
 An outbox: a collection whose inserts become platform events. A document -> the fields of its event, and the place in the
-document where it is told what became of the event. Pure.
+document where it is noted what became of the event. Pure.
 
     {_id: ..., ..., _salmon: {event: EventUuid, published_at: Date}}     or     {..., _salmon: {event: EventUuid, error: "..."}}
 """

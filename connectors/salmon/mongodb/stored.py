@@ -76,7 +76,7 @@ def stored_id(document: bytes) -> bytes:
     end = 5 + len(_NAME)
     if document[5:end] != _NAME or document[4] not in _SIZES:
         raise Unavailable(
-            "MongoDB sent a document that does not begin with its _id. See the server's version."
+            "MongoDB sent a document that does not begin with its _id. Use MongoDB 6.0 or later; a server that only speaks its protocol may differ."
         )
     return document_of(document[4 : _end_of(document, 4, end)])
 

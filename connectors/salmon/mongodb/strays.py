@@ -1,4 +1,4 @@
-"""Strays: what applications still write at the path that a field had before `fields.rename`. It is not synced; a person is told."""
+"""Strays: what applications still write at the path that a field had before `fields.rename`. It is not synced; a person is informed."""
 
 from __future__ import annotations
 

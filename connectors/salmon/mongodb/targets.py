@@ -4,8 +4,8 @@ Lookups that can point to several objects, in a document: the target's object be
     {_id: ..., WhoId: {type: "Contact", id: ObjectId("65f0...")}, OwnerId: {type: "User", id: "0055g..."}}
 
 So `$lookup` works with WhoId.id, and an edit cannot set the one without the other. A document may also hold an Id of Salesforce, or
-the `_id` of a document, as it would in any other lookup. Then the object is known where the Id's first characters tell
-it, or where only one of the objects is synced. Otherwise Salesforce tells it, once it has the record.
+the `_id` of a document, as it would in any other lookup. Then the object is known where the Id's first characters say
+it, or where only one of the objects is synced. Otherwise Salesforce reports it, once it has the record.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ class Metrics(ConnectMetrics):
         )
         self._events = self._counter(
             "salmon_events",
-            "Platform events: read from the org or an outbox, inserted, published, told (an outbox's document), skipped (already there) or set "
+            "Platform events: read from the org or an outbox, inserted, published, told (the outcome is in the outbox's document), skipped (already there) or set "
             "aside.",
             "event",
             "step",

@@ -50,7 +50,7 @@ _DONE: Final = frozenset({OutcomeKind.APPLIED, OutcomeKind.SKIPPED, OutcomeKind.
 _AGAIN: Final = Backoff(first_s=0.5, max_s=5.0)
 _PERSON_AGAIN_S: Final = 60.0  # what a person must correct
 _REFUSED: Final = "{event} {key} was refused: {reason}"
-UNTOLD: Final = "The document {key} cannot be told what became of its {event}: {reason}"
+UNTOLD: Final = "What became of {event} {key} cannot be written into its document: {reason}"
 
 
 @dataclass(frozen=True, slots=True)

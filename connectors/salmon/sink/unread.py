@@ -104,7 +104,9 @@ class UnreadWrites:
         if topic not in self._counts:
             self._counts = partition_counts(self._instance.clients.admin(client_id=self._name))
         if topic not in self._counts:
-            raise Unavailable(f"{topic}: no broker knows it.")
+            raise Unavailable(
+                f"{topic}: no broker knows this topic. It is asked for again; see that nobody has deleted it."
+            )
         return topic, partition_of(record[1], self._counts[topic])
 
     def quiet_since(self, record: RecordId) -> int | None:

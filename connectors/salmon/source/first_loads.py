@@ -1,7 +1,7 @@
 """
 Which objects must not be loaded yet: those whose records have to be matched first (salmon.match), and those that refer to them.
 
-A source that is told of a record whose counterpart has another key makes a second one on the other side. So until `salmon match`
+A source that learns of a record whose counterpart has another key makes a second one on the other side. So until `salmon match`
 has left its mark in `offsets`, both sources treat such an object as if it were not in the configuration. When the mark is
 there, they restart. An object that a source has begun to read already has keys, and never waits.
 """

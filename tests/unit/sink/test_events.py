@@ -328,7 +328,7 @@ def test_a_document_that_cannot_be_told_its_outcome_is_a_dead_letter_of_that(syn
         run.stop()
     (letter,) = sync.records(dlq)
     assert headers_of(letter)["__connect.errors.exception.message"] == (
-        f"The document $int:7 cannot be told what became of its {EVENT}: its _salmon is not a sub-document."
+        f"What became of {EVENT} $int:7 cannot be written into its document: its _salmon is not a sub-document."
     )
 
 

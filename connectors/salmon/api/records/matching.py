@@ -175,5 +175,5 @@ def _no_key() -> Problem:
     return at_fault(
         RECORD_KEY,
         "not-a-key",
-        "it is no record key: the Salesforce Id, or the _id in the form that is in `_key`, e.g. $oid:65f0...",
+        "it is not a record key, which is the Salesforce Id, or the _id in the form that is in `_key`, e.g. $oid:65f0...",
     )

@@ -5,7 +5,7 @@ First a position of the change stream is taken; then the documents that are ther
 is given once the stream has passed the time at which it was read, without the documents that the stream has given. So a
 document is given once; again only after a kill during the reading, or if more were inserted meanwhile than are remembered.
 
-A document that was told the outcome of its event is never given: that, and nothing else, says that it was published. If the position
+A document in which the outcome of its event is noted is never given: that, and nothing else, says that it was published. If the position
 is lost, a new one is taken, and the collection is read again by the same rule.
 
 A thread of its own does this, so that neither this collection nor the synced ones hold up the others.

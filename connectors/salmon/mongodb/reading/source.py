@@ -154,7 +154,9 @@ class MongoSourceTask:
     def start(self, positions: Mapping[str, Position], identities: Mapping[str, Mapping[str, str]]) -> None:
         """Resume after *positions*. Without any, take a position first, and then read all collections."""
         if missing := sorted(set(self._streamed) - self._shapes.keys()):
-            raise ConfigError(f"objects: {', '.join(missing)} has no schema. Register it first.")
+            raise ConfigError(
+                f"objects: {', '.join(missing)} has no schema in the registry. Start salesforce-source, which registers it, or run `salmon schemas register`."
+            )
         self._end_reading()
         self._forget()
         self._stopping.clear()

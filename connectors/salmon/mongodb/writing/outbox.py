@@ -1,8 +1,8 @@
 """
-Sink task that tells the documents of an outbox what became of their events, below `_salmon`, where it makes no event again: only
+Sink task that notes in the documents of an outbox what became of their events, below `_salmon`, where it makes no event again: only
 inserts are published.
 
-A document that is gone needs to be told nothing. What the server refuses for one document (a validator, a `_salmon` that
+Nothing is noted of a document that is gone. What the server refuses for one document (a validator, a `_salmon` that
 is something else) is refused for that one alone.
 """
 

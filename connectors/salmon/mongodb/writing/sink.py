@@ -123,7 +123,9 @@ class MongoSinkTask:
         """
         self.use(schemas)
         if missing := sorted(self._collections.keys() - self._shapes.keys()):
-            raise ConfigError(f"objects: {', '.join(missing)} has no schema. Register it first.")
+            raise ConfigError(
+                f"objects: {', '.join(missing)} has no schema in the registry. Start salesforce-source, which registers it, or run `salmon schemas register`."
+            )
         self._stopping.clear()
         self.connect()
         assert self._client is not None

@@ -7,7 +7,7 @@ is over. Then it either goes on where it stopped, if what has waited is little, 
 is read again, as after any hole. Meanwhile all records are read every hour, as far as there are API calls for that.
 
 That the stream rests is stored, with the position that it had: a restart lets it rest on. The new position is settled before
-the old one is given up, so a kill at any moment loses neither. What tells of a load is counted by queries (one for each object), only
+the old one is given up, so a kill at any moment loses neither. What shows a load is counted by queries (one for each object), only
 while less than half of the budget is left, and at most every ten minutes.
 Sources: "Platform Event Allocations", "Change Data Capture Allocations"; REST API Developer Guide, "Limits" (up to 5 minutes old).
 """

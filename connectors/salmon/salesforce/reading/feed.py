@@ -28,7 +28,7 @@ from salmon.plugin.contract import (
     SnapshotProgress,
     SourceRecord,
 )
-from salmon.salesforce.catalog import SyncedObject
+from salmon.salesforce.catalog import STAMP, SyncedObject
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.beginning import NO_PLACE, Beginning
 from salmon.salesforce.reading.doubts import Doubts
@@ -245,14 +245,14 @@ class Feed:
     def read_again(self, name: str) -> None:
         """Read the whole object and its keys again: events of it may not have come."""
         self._selected.pop(name, None)  # it may be selected again by now: that is made up for
-        self._fall_into_hole(name)
+        self._fall_into_hole(name, 0)
 
     def selected(self, ids: Mapping[str, str]) -> None:
         """Take the Ids of the objects' selections. Another one than before: for a time, events were not published."""
         for name, selection in ids.items():
             if self._selected.get(name, selection) != selection:
                 log.warning("object_was_deselected_meanwhile", object=name)
-                self._fall_into_hole(name)
+                self._fall_into_hole(name, 0)  # since when, nobody knows: the events of others went on
             self._selected[name] = selection
 
     def progress(self) -> list[SnapshotProgress]:
@@ -314,8 +314,9 @@ class Feed:
         return True
 
     def _read_all_again(self, reported_up_to: int) -> None:
-        for name in self._objects:
-            self._runs.fall_into_hole(name, self._commit_time, reported_up_to)
+        for name, synced in self._objects.items():
+            is_stamped = STAMP in synced.names
+            self._runs.fall_into_hole(name, self._commit_time, reported_up_to, window=is_stamped)
 
     def _lose_position(self, error: PositionLost) -> None:
         """Take a new position; when it is known, everything is read again."""

@@ -1,5 +1,6 @@
 """
-A run: one reading of a whole object, why it is made, and how far it has been reported. Pure; kept in the source's position.
+A run: one reading of a whole object, or of what has changed of it since, why it is made, and how far it has been reported. Pure; kept
+in the source's position.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Run:
     why: Why
     began: int  # ms by the org's clock: each of its rows holds all that was committed up to then
     not_before: int = 0  # it starts when its rows surely hold all that was committed up to then
-    # Absences: deletions from then on; None: all that the recycle bin holds. POLLED: rows, too, by their stamps.
+    # Absences: deletions from then on; None: all that the recycle bin holds. POLLED, and in a window: rows, too, by their stamps.
     since: int | None = None
     last: str = ""  # Id of the last row reported
     absences: bool = False  # the rows are reported; now it is the deleted records' turn
@@ -67,11 +68,19 @@ class Run:
     job: BulkJob | None = None
     whole: int = 0  # when the last reading of the whole object began that is complete; 0: not known
     polled: bool = False  # what is committed after `began` will be found by polling, and not by events
+    window: bool = (
+        False  # HOLE: what was changed before `since` is known, so only what is stamped since is read
+    )
     parts: tuple[Part, ...] = ()  # in the order of their Ids, without gaps; none: it is read in a row
     # Of a run that is a part of another: which one, and its range.
     part: int | None = None
     after: str = ""
     to: str = ""
+
+    @property
+    def rows_since(self) -> int | None:
+        """From which stamp on records are read; None: all of them."""
+        return self.since if self.window or self.why is Why.POLLED else None
 
     @property
     def counts(self) -> bool:
@@ -159,6 +168,7 @@ class Run:
             "job": None if self.job is None else self.job.to_position(),
             "whole": self.whole,
             "polled": self.polled,
+            "window": self.window,
             "parts": [asdict(each) for each in self.parts],
         }
 

@@ -41,7 +41,6 @@ BULK: Final = "bulk"
 PART_ROWS: Final = {REST: 25 * PAGE_ROWS, BULK: JOB_ROWS}
 CHUNKS_AHEAD: Final = 2
 # Deletions are looked for from this long before the last event: a transaction may commit long after its stamps.
-DELETED_MARGIN_MS: Final = 15 * 60_000
 # When to ask for a bulk job again: small ones are ready in seconds, large ones in minutes.
 LOOK_AGAIN: Final = Backoff(first_s=1.0, max_s=30.0)
 SLOW_JOB_S: Final = 900.0  # the org queues jobs while it is busy; from then on a person should know
@@ -366,7 +365,7 @@ class Snapshots:
         reader = self._readers[run.object]
         if run.absences:
             return reader.deleted(run.last, since=run.since, limit=self._rows_a_chunk, floor=run.began)
-        since = run.since if run.why is Why.POLLED else None
+        since = run.rows_since
         return reader.after(run.last, limit=self._rows_a_chunk, floor=run.began, since=since, to=run.to)
 
     def _told(self, run: Run, read: ReadRows) -> Run:

@@ -19,7 +19,7 @@ from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.polling import OVERLAP_MS, REACH_MS, Reported
 from salmon.salesforce.reading.run import Run, Why
-from salmon.salesforce.reading.snapshot import BULK, DELETED_MARGIN_MS, REST, Chunk, Failed, Org
+from salmon.salesforce.reading.snapshot import BULK, REST, Chunk, Failed, Org
 from salmon.salesforce.reading.windows import END, Reads
 
 log = structlog.get_logger(__name__)
@@ -129,7 +129,9 @@ class Runs:
             elif not fields <= run.covers:
                 self._read_again(name, last_event, reported_up_to, "a field was added")
 
-    def fall_into_hole(self, name: str, last_event: int, reported_up_to: int) -> None:
+    def fall_into_hole(
+        self, name: str, last_event: int, reported_up_to: int, *, window: bool = False
+    ) -> None:
         """
         Events of the object were lost.
 
@@ -137,9 +139,11 @@ class Runs:
             last_event: When the latest event was committed that has come (0: none is known). Rows that do not hold it
                 would be old news.
             reported_up_to: What was committed before this has been told, deletions included (0: nothing is known).
+            window: Whether that is all that was lost, so that what was stamped before need not be read again. It is not, where events
+                speak of all records, or the object's own events have not come for a time that nobody knows.
         """
         if name in self._whole:
-            self._read_again(name, last_event, reported_up_to, "events were lost")
+            self._read_again(name, last_event, reported_up_to, "events were lost", window=window)
 
     def begin_due(self) -> None:
         """
@@ -190,33 +194,42 @@ class Runs:
         idle = [name for name, run in runs if run is not None and run.done]
         return min((max(0.0, self._poll_at_s.get(name, now_s) - now_s) for name in idle), default=None)
 
-    def _read_again(self, name: str, last_event: int, reported_up_to: int, why: str) -> None:
+    def _read_again(
+        self, name: str, last_event: int, reported_up_to: int, why: str, *, window: bool = False
+    ) -> None:
         earlier = self._runs.get(name)
         if earlier is not None and earlier.polled:
             since = _deletions_reported_up_to(earlier)  # whatever the stream has reported meanwhile
         else:
-            since = reported_up_to - DELETED_MARGIN_MS if reported_up_to else None
+            since = reported_up_to - OVERLAP_MS if reported_up_to else None
         signals = self._wanted.pop(name, ())
-        given_up = self._runs.get(name)
-        if given_up is not None and not given_up.done:
-            signals = (*given_up.signals, *signals)
-            if given_up.why is Why.HOLE and since is not None:  # its deletions have not been looked for
-                since = None if given_up.since is None else min(since, given_up.since)
-        self._begin(
-            Run(
-                name,
-                Why.HOLE,
-                began=self._covered(),
-                not_before=max(last_event, self._covered()),
-                since=None if signals else since,
-                signals=signals,
-                covers=self._fields_of(name),
-                polled=name in self._polled,
-            )
+        window = window and earlier is not None and self._is_known(earlier)
+        if earlier is not None and not earlier.done:
+            signals = (*earlier.signals, *signals)
+            if earlier.why is Why.HOLE and since is not None:  # its deletions have not been looked for
+                since = None if earlier.since is None else min(since, earlier.since)
+        since = None if signals else since
+        run = Run(
+            name,
+            Why.HOLE,
+            began=self._covered(),
+            not_before=max(last_event, self._covered()),
+            since=since,
+            signals=signals,
+            covers=self._fields_of(name),
+            polled=name in self._polled,
         )
+        if window and since is not None and earlier is not None:
+            run = replace(run, window=True, by=REST, whole=earlier.whole)
+        self._begin(run)
         # The windows of what was read before say nothing any more: each record waits for its new row.
         self._reads[name].clear()
-        log.warning("object_is_read_again", object=name, why=why)
+        log.warning("object_is_read_again", object=name, why=why, stamped_since=run.rows_since)
+
+    def _is_known(self, run: Run) -> bool:
+        """Whether rows or events have told all of each record, up to the hole that *run*, if it is not done, closes."""
+        is_whole = run.done or (run.why is Why.HOLE and run.window)
+        return is_whole and not run.polled and self._fields_of(run.object) <= run.covers
 
     def want(self, name: str, signal: int, not_before: int) -> None:
         """A signal asks for the whole object, as it is at *not_before* or later."""
@@ -336,7 +349,7 @@ class Runs:
 
     def _progressed(self, reported: Run, harvest: Harvest) -> None:
         run = self._runs[reported.object].with_piece(reported)
-        if run.done and run.why is not Why.POLLED:
+        if run.done and run.rows_since is None:
             run = replace(run, whole=run.began)
         self._runs[run.object] = run
         self._dirty.add(run.object)

@@ -1,5 +1,5 @@
 """
-Records that are gone for good, and of which no event tells: polls, and reading an object again after a hole in its events, find
+Records that are gone for good, and that no event reports: polls, and reading an object again after a hole in its events, find
 deletions in the recycle bin, and these are not in it any more.
 
 Of polled objects, once an hour, the org's log of deletions is asked (getDeleted, one call). It says since when it is complete, because what is deleted
@@ -253,7 +253,9 @@ class Vanished:
         found = self._in_log(name, since, 0, now)
         if found is None:
             if not self._may_compare(name):
-                raise Unavailable(f"{name}: the user does not see all records.")
+                raise Unavailable(
+                    f"objects.{name}: the integration user does not see all records of {name}, so what was deleted for good is not known. Give it the permission View All."
+                )
             found = self._by_comparing(name, now)
         return replace(found, place=None, hole=number)
 

@@ -1,7 +1,7 @@
 """
 The org's clock, as its responses show it: the one clock that rows and events are compared by.
 
-Our own clock plays no part: only differences of a monotonic one, to tell when asking again is worth a call.
+Our own clock plays no part: only differences of a monotonic one, to know when asking again is worth a call.
 """
 
 from __future__ import annotations

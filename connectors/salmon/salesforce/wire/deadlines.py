@@ -1,7 +1,7 @@
 """
 Calls that end in time, however slowly the other end gives its answer.
 
-A socket's time-out counts anew for each byte, so an answer that drips in, or a proxy that does, may keep a call for ever. The
+A socket's time-out begins again with each byte, so an answer that drips in, or a proxy that does, may keep a call for ever. The
 sockets of these connections know how long the thread that uses them may still wait, and wait no longer: while a tunnel is made,
 a request is sent, and an answer is read, its headers as well as its body.
 """

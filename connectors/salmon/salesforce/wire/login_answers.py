@@ -121,7 +121,7 @@ def _no_answer(login_url: str, response: requests.Response) -> FatalError:
     elsewhere = urlsplit(response.headers.get("Location", "")).hostname or ""
     if 300 <= status < 400 and is_host(elsewhere):
         return SignInRefused(
-            f"{KEY}: {login_url} sends us on to {elsewhere}, and Salmon tells no secret to a host that is not in its"
+            f"{KEY}: {login_url} sends us on to {elsewhere}, and Salmon sends no secret to a host that is not in its"
             f" configuration. If that is the org's new My Domain, set it to https://{elsewhere}."
         )
     return SignInRefused(

@@ -1,7 +1,7 @@
 """
 Not asking a server that has asked us to slow down.
 
-Whoever asks meanwhile is told so at once: loops go on turning, hear a stop, and spend nothing of the allowance.
+Whoever asks meanwhile hears so at once: loops go on turning, hear a stop, and spend nothing of the allowance.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 The Pub/Sub API over gRPC: topics, event schemas, and the call that a subscription is made of.
 
 Errors are translated here by the code in their trailer; what to do about them, and when to call again, is for
-who calls (subscription keeps a stream alive; source reads anew what a lost position hides).
+who calls (subscription keeps a stream alive; source reads again what a lost position hides).
 Sources: Pub/Sub API, "RPC Method Reference", "Error Codes", "Allocations", and its public proto.
 """
 

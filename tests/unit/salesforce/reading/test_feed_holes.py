@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from salmon.errors import PositionLost, RateLimited, RequestRejected, SetupError
 from salmon.model.change import Op
 from salmon.salesforce.reading.subscription import Ended
-from support.salesforce import OUR_USER, MemoryOrg, payload
+from support.salesforce import OUR_USER, MemoryOrg, payload, synced
 from support.salesforce_feed import NOW, A, B, C, D, Rig, org_of, read_all
 
 E = "003000000000001AAA"
+AN_HOUR_AGO = "2001-09-09T00:46:40Z"
 
 
 def fallen(org: MemoryOrg) -> Rig:
@@ -44,8 +47,8 @@ def lose_position(rig: Rig, *, to: int) -> None:
     rig.org.look_at_clock()
 
 
-def test_a_lost_position_is_answered_by_reading_everything_anew() -> None:
-    """A new position first, then all rows and absences; the old position is stored until then."""
+def test_a_lost_position_is_answered_by_reading_what_has_changed_since() -> None:
+    """A new position first, then rows and absences; the old position is stored until then."""
     org = org_of(A, B)
     org.put("Account", C, Name="C")
     org.remove("Account", C, "2001-09-09T01:46:40Z")
@@ -63,6 +66,59 @@ def test_a_lost_position_is_answered_by_reading_everything_anew() -> None:
     read_all(rig)
     assert rig.ops() == [(A, Op.ROW), (B, Op.ROW), (C, Op.ABSENT)]
     assert rig.identity_loads == 2, "records born elsewhere may have been created in the hole"
+
+
+def test_what_was_stamped_long_before_a_lost_position_is_not_read_again() -> None:
+    """Events told of it. Its own next event need not wait for a row, once the reading has passed it by."""
+    org = org_of(B)
+    org.put("Account", A, Name="A", SystemModstamp=AN_HOUR_AGO)
+    rig = readable_again(org)
+    read_all(rig)
+    rig.hear(payload("UPDATE", A, at=NOW + 9000, commit=5, Phone="1"))
+    rig.gather()
+    assert rig.ops() == [(B, Op.ROW), (A, Op.UPDATE)]
+
+
+@pytest.mark.parametrize("why", ["another field", "no stamps", "the first reading is not done"])
+def test_all_is_read_again_after_a_lost_position_where_not_all_was_known_before(why: str) -> None:
+    """Only of what rows and events had told as a whole it is known that nothing before the hole is missing."""
+    org = MemoryOrg(NOW)
+    org.put("Account", A, Name="A", SystemModstamp=AN_HOUR_AGO)
+    rig = Rig.streaming(org)
+    if why == "no stamps":
+        bare = replace(synced("Account"), names=synced("Account").names - {"SystemModstamp"})
+        rig = Rig(org, rig.stored, [bare, synced("Contact")])
+    else:
+        run = dict(rig.stored["snapshot/Account"])
+        run |= {"done": False} if why.startswith("the first") else {"covers": ["Name"]}
+        rig = Rig(org, {**rig.stored, "snapshot/Account": run})
+    rig.hear(payload("CREATE", D, at=NOW, Name="D"))
+    rig.gather()
+    rig.ops()
+    lose_position(rig, to=NOW + 5000)
+    read_all(rig, "Account")
+    assert (A, Op.ROW) in rig.ops()
+
+
+@pytest.mark.parametrize("why", ["selected again", "its events did not come"])
+def test_deletions_are_looked_for_without_a_limit_where_an_objects_own_events_did_not_come(why: str) -> None:
+    """The events of others went on meanwhile, so what these say of the time is nothing."""
+    org = org_of(A, B)
+    org.remove("Account", A, AN_HOUR_AGO)
+    org.put("Contact", E, Name="E")
+    rig = Rig.streaming(org)
+    rig.feed.selected({"Account": "one"})
+    rig.hear(payload("UPDATE", E, name="Contact", at=NOW + 3_600_000, commit=2))
+    rig.gather()
+    rig.ops()
+    if why == "selected again":
+        rig.feed.selected({"Account": "another"})
+    else:
+        rig.feed.read_again("Account")
+    rig.pass_s(3_700)
+    org.look_at_clock()
+    read_all(rig, "Account")
+    assert rig.ops() == [(B, Op.ROW), (A, Op.ABSENT)]
 
 
 def test_after_a_hole_a_records_first_event_is_preceded_by_its_row() -> None:

@@ -406,5 +406,6 @@ def test_a_stored_run_is_the_same_run() -> None:
         total=5,
         signals=(6, 7),
         covers=frozenset({"Name"}),
+        window=True,
     )
     assert Run.from_position("Account", stored.to_position()) == stored
