@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -313,10 +314,43 @@ def test_merge_verifies_on_a_schedule_and_shows_it_in_its_metrics(ring: Ring) ->
         ring.start("merge")
 
 
+def test_an_org_that_does_not_answer_is_seen_and_nobody_is_restarted_for_it(ring: Ring) -> None:
+    """
+    It refuses nothing and answers nothing, and an edit waits: /health and `status` say so within half a minute, live stays true,
+    and once it answers the edit arrives (case S5).
+    """
+    ring.wait_ready()
+    account = ring.ids("Account")[6]
+    pids = {name: process.pid for name, process in ring.processes.items()}
+    sink = ring.ports["salesforce-sink"]
+
+    def waits() -> list[str]:
+        return [each["sentence"] for each in ring.health(sink).get("waiting_for", ())]
+
+    with ring.org_suspended():
+        ring.db.accounts.update_one({"_id": account}, {"$set": {"Site": "while the org was silent"}})
+        until(
+            lambda: any("Salesforce has not answered for" in sentence for sentence in waits()),
+            "the silence is seen",
+            seen=waits,
+        )
+        for path, code in (("live", 200), ("ready", 503)):
+            answer = ring.http.get(f"http://127.0.0.1:{sink}/health/{path}", timeout=5)
+            assert answer.status_code == code, path
+        said = json.loads(status(ring, "--json").stdout)["processes"]["salesforce-sink"]
+        assert said["degraded"] is True
+        assert any("Salesforce has not answered for" in each["sentence"] for each in said["waiting_for"])
+        assert "Salesforce has not answered for" in status(ring).stdout
+    ring.wait_row("Account", account, lambda row: row["Site"] == "while the org was silent")
+    ring.wait_ready()
+    assert {name: process.pid for name, process in ring.processes.items()} == pids
+    assert all(process.poll() is None for process in ring.processes.values())
+
+
 EVIL = "x\x1b[2J\x1b]0;t\x07\r\nsalmon: all is well\x9b31m\u202ey"
 
 
-def test_foreign_records_and_values_stop_no_command_and_reach_no_terminal(ring: Ring) -> None:
+def test_foreign_records_and_values_stop_no_command_and_reach_no_terminal(ring: Ring, tmp_path: Path) -> None:
     """
     Somebody writes into Salmon's tables, and control characters into fields, an _id and a record's key: each command
     still answers, and shows them without sending them (cases L7, X1).
@@ -342,6 +376,8 @@ def test_foreign_records_and_values_stop_no_command_and_reach_no_terminal(ring: 
     ring.stop()
     ring.start()
     ring.wait_ready()
+    record = tmp_path / "record.json"
+    record.write_text(json.dumps({"Name": EVIL, "Site": EVIL[:20]}), encoding="utf-8")
     commands: list[tuple[int, tuple[object, ...]]] = [
         (0, ("why", "Account", account)),
         (0, ("why", "Contact", EVIL)),
@@ -349,6 +385,14 @@ def test_foreign_records_and_values_stop_no_command_and_reach_no_terminal(ring: 
         (0, ("conflicts", "list")),
         (2, ("conflicts", "show", "Account", f"nobody{EVIL}")),
         (0, ("guard", "list")),
+        (0, ("dlq", "list")),
+        (2, ("dlq", "show", EVIL)),
+        (0, ("retry", "--dry-run")),
+        (2, ("retry", "--object", EVIL)),
+        (1, ("doctor",)),
+        (2, ("match", "--waive", "--object", EVIL)),
+        (0, ("flow", "test", "--object", "Account", "--record", record)),
+        (2, ("flow", "test", "--object", EVIL, "--record", record)),
         (0, ("verify",)),
         (1, ("verify", "--keys", f"{account},nobody\x1b[2J")),
         (2, ("verify", "--object", EVIL)),

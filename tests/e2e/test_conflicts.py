@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ RECORDS = {"Account": 12, "Contact": 6, "Opportunity": 2}
 ASK_A_PERSON: dict[str, dict[str, Any]] = {
     "Account": {"conflicts": {"fields": {"Site": "hold", "NumberOfEmployees": "hold"}}},
     "Contact": {"conflicts": {"default": "hold"}},
+    "Opportunity": {"direction": "to_mongodb"},
 }
 
 
@@ -307,7 +309,7 @@ def test_what_was_refused_is_sent_again_once_its_reason_is_gone(play: Play) -> N
     )
 
     assert play.salmon.json("retry", *narrowed, "--dry-run")["sent"] == 0
-    for other in (("--field", "Phone"), ("--code", "ANOTHER"), ("--since", "0s")):
+    for other in (("--field", "Phone"), ("--code", "ANOTHER")):
         told = play.salmon.json("retry", "--object", "Account", "--key", key, *other)
         assert told["refused"] == [], other
     assert play.ring.row("Account", key)["Fax"] != fax
@@ -319,6 +321,33 @@ def test_what_was_refused_is_sent_again_once_its_reason_is_gone(play: Play) -> N
     assert (ended.code, ended.out) == (0, "Nothing to send again: no refused write matches.\n")
     story = play.salmon.json("why", "Account", key)
     assert any(entry["kind"] == "operator" and "sent again" in entry["says"] for entry in story["story"])
+
+
+def test_a_refused_write_of_a_one_way_object_is_sent_again_as_why_says(play: Play) -> None:
+    """Its target refuses a value, and then no longer: the command that `why` names sends it, with and without options (case L10)."""
+    keys = play.ring.ids("Opportunity")[:2]
+    rule: dict[str, Any] = {"validator": {"NextStep": {"$ne": "Refused"}}, "validationAction": "error"}
+    play.ring.db.command("collMod", "opportunities", validationLevel="strict", **rule)
+    for key in keys:
+        play.ring.sf.Opportunity.update(key, {"NextStep": "Refused"})
+
+    for key in keys:
+        named = f"salmon retry --object Opportunity --key '{key}'"
+        until(partial(_says, play, "Opportunity", key, named), f"{key} is refused")
+    play.ring.db.command("collMod", "opportunities", validator={})
+    for key, options in zip(keys, (("--object", "Opportunity", "--key", keys[0]), ()), strict=True):
+        sent = play.salmon.json("retry", *options)["refused"]
+        assert [(each["key"], each["side"]) for each in sent if each["object"] == "Opportunity"] == [
+            (key, "mongodb")
+        ]
+        play.ring.wait_document("opportunities", key, lambda seen: seen.get("NextStep") == "Refused")
+        assert play.salmon.json("why", "Opportunity", key)["now"]["settled"] is True
+    play.ring.wait_equal()
+
+
+def _says(play: Play, name: str, key: str, text: str) -> bool:
+    """Whether `why` says that of the record."""
+    return text in play.salmon("why", name, key).out
 
 
 def test_a_value_that_could_not_be_taken_is_told_wherever_people_look(play: Play) -> None:
@@ -384,7 +413,7 @@ def test_of_a_new_document_with_what_cannot_be_taken_the_rest_is_created(play: P
         (["--object", "Account", "--field", "Fox"], "Did you mean Fax"),
         (["--field", "Nothing__c"], "Nothing__c"),
         (["--since", "yesterday"], "is not a valid time"),
-        (["--since", "2999-01-01"], "is in the future"),
+        (["--since", "2999-01-01"], "is not in the past"),
         (["--key", "0015g00000Unknown0"], "--object"),
         (["--object", "Account", "--key", "0015g00000Unknown0"], "does not know"),
     ],

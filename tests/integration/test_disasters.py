@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -99,6 +100,13 @@ def lost(before: dict[Any, Any], after: dict[Any, Any]) -> list[tuple[Any, str]]
     ]
 
 
+def given_back(ring: Ring) -> set[str]:
+    """The keys of the records that a restored side got back, as merge's log lists them."""
+    log = (ring.folder / "merge.log").read_text().splitlines()
+    named = [json.loads(line) for line in log if '"fields_given_back"' in line]
+    return {each["key"] for each in named if each["side"] == "mongodb"}
+
+
 def test_a_kafka_that_is_lost_as_a_whole_is_filled_again_from_both_sides(ring: Ring) -> None:
     """All topics are gone: nothing is doubled, deleted or changed on either side, and edits flow again."""
     before = everything(ring)
@@ -143,11 +151,17 @@ def test_a_mongodb_that_is_restored_from_a_backup_gets_back_what_it_lost(
     for key in (one, two):
         ring.wait_document("accounts", key, lambda seen: seen.get("Site") == "since the backup")
         assert ring.row("Account", key)["Site"] == "since the backup"
+    # What only the later history had: merge's log lists the records, and each says it itself.
+    until(lambda: given_back(ring) >= {one, two}, "merge has named what it gives back")
+    command = [sys.executable, "-m", "salmon", "why", "Account", one, "-c", str(ring.config_path)]
+    story = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False).stdout
+    assert "because this side was restored to an earlier time: it gets the agreed value again" in story
     # A record that the backup lacks is unknown to its source: the page says to let verify repair it.
     command = [sys.executable, "-m", "salmon", "verify", "--repair", "-c", str(ring.config_path)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     ring.wait_document("accounts", created, lambda seen: seen["Name"] == "Since the backup")
+    assert created in given_back(ring)
     assert lost(before, everything(ring)) == []
 
 

@@ -37,8 +37,12 @@ AT_MS: Final = 1_780_000_000_000
 TAG: Final = "<script>alert(1)</script>"  # a value that would be a program if it were not escaped
 
 
-def overview(*, healthy: bool = True) -> Overview:
-    """Two processes and one object."""
+def overview(*, healthy: bool = True, reports: bool = True) -> Overview:
+    """Two processes and one object. *reports*: whether merge has answered."""
+    if not reports:
+        hangs = ProcessReport("merge", "", "down", "No answer within 2 s.")
+        nothing = ObjectStatus("Account", NONE, NONE, {"mongodb": NONE}, {}, None, None, None, None)
+        return Overview((hangs,), (nothing,), NONE, {}, {})
     source = ProcessReport("salesforce-source", "", "healthy", "", ready=True)
     merge = ProcessReport("merge", "", "healthy" if healthy else "unhealthy", "Kafka does not answer.")
     count = Count(7, exact=True)

@@ -18,13 +18,16 @@ from salmon.cli.terminal import (
     configured,
     err,
     moment,
+    not_empty,
     out,
+    past,
     print_json,
     say,
     table,
 )
 
 if TYPE_CHECKING:
+    from salmon.config.models import SyncConfig
     from salmon.kafka.tables import Progress
     from salmon.story.conflicts import ListedConflict
     from salmon.story.lookup import Lookup
@@ -71,18 +74,20 @@ def _list(
     2: Kafka or the registry cannot be reached, or correct what the message names.
     """
     from salmon.story.conflicts import ConflictFilter, listed
-    from salmon.story.lookup import Lookup
 
+    not_empty(key=key, field=field)
     asked = ConflictFilter(
         object_name,
         field=field,
-        since_ms=moment(since, "--since"),
+        since_ms=past(since),
         until_ms=moment(until, "--until"),
         held=held,
         text=key,
     )
-    settings = configured(config)
-    with Lookup(settings) as lookup, watched("reading conflicts", shown=not as_json) as progress:
+    with (
+        _opened(configured(config), object_name) as lookup,
+        watched("reading conflicts", shown=not as_json) as progress,
+    ):
         found = listed(lookup, asked, limit=limit, progress=progress)
         rows = [as_dict(lookup, each) for each in found.conflicts]
     if as_json:
@@ -122,15 +127,19 @@ def _show(
     2: there is no such conflict, Kafka or the registry cannot be reached, or correct what the message names.
     """
     from salmon.errors import ConfigError
-    from salmon.story.conflicts import ConflictFilter, listed, one
-    from salmon.story.lookup import Lookup
+    from salmon.story.conflicts import ConflictFilter, check_id, listed, one
 
     if len(what) > 3:
         raise typer.BadParameter(
             "give an id, or OBJECT KEY, or OBJECT KEY FIELD", param_hint="ID | OBJECT KEY [FIELD]"
         )
-    settings = configured(config)
-    with Lookup(settings) as lookup, watched("reading conflicts", shown=not as_json) as progress:
+    if len(what) == 1:
+        check_id(what[0])
+    name = what[0] if len(what) > 1 else None
+    with (
+        _opened(configured(config), name, given_as="") as lookup,
+        watched("reading conflicts", shown=not as_json) as progress,
+    ):
         if len(what) == 1:
             entry = one(lookup, what[0], progress=progress)
         else:
@@ -197,14 +206,15 @@ def _resolve(
     2: refused; nothing was changed.
     """
     from salmon.story.conflicts import ConflictFilter
-    from salmon.story.lookup import Lookup
     from salmon.story.resolving import Take, decide, decide_all, enter
 
     if held == bool(what) or (what and len(what) < 3):
         raise typer.BadParameter("give OBJECT KEY FIELD..., or --held", param_hint="OBJECT KEY FIELD...")
+    not_empty(key=key, field=field)
     settings = configured(config)
     taken = Take.of(take, value, settings.roster.names)
-    with Lookup(settings) as lookup, watched("reading conflicts", shown=not as_json) as progress:
+    opened = _opened(settings, what[0], given_as="") if what else _opened(settings, object_name)
+    with opened as lookup, watched("reading conflicts", shown=not as_json) as progress:
         if what:
             decisions = [decide(lookup, what[0], what[1], what[2:], taken, progress=progress)]
         else:
@@ -220,6 +230,18 @@ def _resolve(
         if not rows:
             say("No conflict waits for a decision.")
     raise typer.Exit(0 if all(each.done for each in resolved) else EXIT_NOT_AGREED)
+
+
+@contextmanager
+def _opened(settings: SyncConfig, name: str | None, *, given_as: str = "--object") -> Iterator[Lookup]:
+    """Open the sync. Before Kafka is asked, it is checked that the sync has the object; None: no object was named."""
+    from salmon.story.lookup import Lookup
+
+    lookup = Lookup(settings)
+    if name is not None:
+        lookup.check_object(name, given_as=given_as)
+    with lookup:
+        yield lookup
 
 
 def as_dict(lookup: Lookup, entry: ListedConflict) -> dict[str, Any]:

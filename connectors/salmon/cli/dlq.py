@@ -26,9 +26,10 @@ from salmon.cli.terminal import (
     JsonOption,
     complain,
     configured,
-    moment,
+    not_empty,
     or_could_not,
     out,
+    past,
     print_json,
     say,
     table,
@@ -95,8 +96,9 @@ def _list(
     from salmon.dlq.letters import LetterFilter, found
     from salmon.dlq.replaying import Planner
 
-    asked = LetterFilter((), connector, object_name, key, code, moment(since, "--since"), handled)
-    with _opened(config) as lookup:
+    not_empty(code=code)
+    asked = LetterFilter((), connector, object_name, key, code, past(since), handled)
+    with _opened(config, asked) as lookup:
         with watched("reading dead letters", shown=not as_json) as progress:
             seen = found(lookup, asked, limit=limit, progress=progress)
         planner = Planner(lookup)
@@ -155,10 +157,10 @@ def _show(
     2: there is no such letter, or correct what the message names.
     """
     from salmon.dlq.editing import shown_fields
-    from salmon.dlq.letters import one
+    from salmon.dlq.letters import LetterFilter, one
     from salmon.dlq.replaying import Planner
 
-    with _opened(config) as lookup:
+    with _opened(config, LetterFilter((letter_id,))) as lookup:
         letter, done = one(lookup, letter_id)
         plan = Planner(lookup).plan(letter)
         fields = shown_fields(lookup, letter)
@@ -272,13 +274,17 @@ def _edit(
     2: nothing was sent: correct what the message names.
     """
     from salmon.dlq.editing import edit
+    from salmon.dlq.letters import LetterFilter
 
     who, now_ms = by or getpass.getuser(), int(time.time() * 1000)
+    # Both are looked up before Kafka is asked.
+    fields = None if fields_file is None else _text_of(fields_file)
+    editor = _editor() if fields is None else ""
 
     def correct(draft: Draft) -> Plan:
-        return _from_editor(draft) if fields_file is None else draft.corrected(_text_of(fields_file))
+        return _from_editor(draft, editor) if fields is None else draft.corrected(fields)
 
-    with _opened(config) as lookup:
+    with _opened(config, LetterFilter((letter_id,))) as lookup:
         letter, plan = edit(lookup, letter_id, correct, by=who, reason=reason, now_ms=now_ms)
     if as_json:
         print_json({"id": letter.id, "mend": plan.mend, "says": plan.says})
@@ -290,10 +296,12 @@ def _edit(
 
 
 @contextmanager
-def _opened(config: Path) -> Iterator[Lookup]:
+def _opened(config: Path, asked: LetterFilter) -> Iterator[Lookup]:
+    """Open the sync. Before Kafka is asked, it is checked that ids and connectors of *asked* may exist."""
     from salmon.story.lookup import Lookup
 
     settings = configured(config)
+    asked.queues(settings.roster.connectors)
     with or_could_not(), Lookup(settings) as lookup:
         yield lookup
 
@@ -309,10 +317,11 @@ def _asked(
 ) -> LetterFilter:
     from salmon.dlq.letters import LetterFilter
 
+    not_empty(code=code)
     narrowed = any((letter_ids, connector, object_name, key, code, since))
     if everything == narrowed:
         raise ConfigError("Name ids, or narrow it with options, or give --all.")
-    return LetterFilter(tuple(letter_ids or ()), connector, object_name, key, code, moment(since, "--since"))
+    return LetterFilter(tuple(letter_ids or ()), connector, object_name, key, code, past(since))
 
 
 def _deal(
@@ -327,7 +336,7 @@ def _deal(
     """Deal with the letters and print what was done. Exits with EXIT_COULD_NOT if something is left."""
     from salmon.dlq.replaying import Mend
 
-    with _opened(config) as lookup, watched("reading dead letters", shown=not as_json) as progress:
+    with _opened(config, asked) as lookup, watched("reading dead letters", shown=not as_json) as progress:
         dealt = how(lookup, asked, dry_run=dry_run, progress=progress)
     left = [each for each in dealt.letters if each.plan.mend is Mend.NONE]
     done = len(dealt.letters) - len(left)
@@ -403,13 +412,17 @@ def _text_of(file: Path) -> str:
         raise ConfigError(f"{file}: cannot be read ({reason}).") from None
 
 
-def _from_editor(draft: Draft, *, ask: Callable[[str], bool] = typer.confirm) -> Plan:
-    """Let a person correct the fields; what is wrong is said, and on a terminal they may go on where they were."""
+def _editor() -> str:
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
     if not editor:
         raise ConfigError(
             "No editor is known: set EDITOR, e.g. EDITOR=nano, or give the fields by --fields FILE."
         )
+    return editor
+
+
+def _from_editor(draft: Draft, editor: str, *, ask: Callable[[str], bool] = typer.confirm) -> Plan:
+    """Let a person correct the fields; what is wrong is said, and on a terminal they may go on where they were."""
     # Only its owner may read it: it holds a record's values.
     with scratch("dlq-edit") as folder:
         file = folder / "fields.yaml"

@@ -15,8 +15,9 @@ from salmon.cli.terminal import (
     ConfigOption,
     JsonOption,
     configured,
-    moment,
+    not_empty,
     or_could_not,
+    past,
     print_json,
     say,
 )
@@ -55,11 +56,13 @@ def retry(
     2: correct what the message names.
     """
     from salmon.story.lookup import Lookup
-    from salmon.story.retrying import RefusalFilter, refusals, send_again
+    from salmon.story.retrying import RefusalFilter, check, refusals, send_again
 
-    asked = RefusalFilter(object_name, key, code, field, moment(since, "--since"))
-    settings = configured(config)
-    with or_could_not(), Lookup(settings) as lookup:
+    not_empty(object=object_name, key=key, code=code, field=field)
+    asked = RefusalFilter(object_name, key, code, field, past(since))
+    lookup = Lookup(configured(config))
+    check(lookup, asked)  # before Kafka is asked
+    with or_could_not(), lookup:
         with watched("reading states", shown=not as_json) as progress:
             found = refusals(lookup, asked, progress=progress)
         if not as_json:

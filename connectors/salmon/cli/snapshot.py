@@ -12,6 +12,7 @@ from salmon.cli.terminal import (
     ConfigOption,
     JsonOption,
     configured,
+    not_empty,
     or_could_not,
     print_json,
     say,
@@ -48,13 +49,17 @@ def snapshot(
     """
     from salmon.app.sync import Sync
     from salmon.salesforce.wire.rest import Rest
-    from salmon.story.rereading import read_again
+    from salmon.story.rereading import check, read_again
 
+    not_empty(where=where)
     settings = configured(config)
-    with or_could_not(), Sync(settings, client_id="salmon-snapshot") as sync:
-        asked = read_again(
-            sync, side=side, name=object_name, where=where, org=lambda: Rest(settings.salesforce)
-        )
+    with or_could_not():
+        sync = Sync(settings, client_id="salmon-snapshot")
+        check(sync, side=side, name=object_name, where=where)  # before Kafka is asked
+        with sync:
+            asked = read_again(
+                sync, side=side, name=object_name, where=where, org=lambda: Rest(settings.salesforce)
+            )
     if as_json:
         print_json(asked.as_dict())
     else:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from salmon.errors import ConfigError
+    from salmon.status.counting import Count
     from salmon.status.overview import Lag, ObjectStatus, Overview
     from salmon.status.scraping import ProcessReport
 
@@ -123,8 +124,8 @@ def show_processes(seen: Sequence[ProcessReport], console: Console) -> None:
         processes.add_row(
             each.connector,
             Text(each.status, style=_STYLES.get(each.status, "red")),
-            f"{each.samples.total('salmon_deferred_records'):,.0f}",
-            f"{each.samples.total('salmon_api_calls_total'):,.0f}",
+            _known(each.counted("salmon_deferred_records")),
+            _known(each.counted("salmon_api_calls_total")),
             each.url,
             each.says,
         )
@@ -138,6 +139,11 @@ def show_processes(seen: Sequence[ProcessReport], console: Console) -> None:
                 f"are not synced. /health names the paths. Change the application.",
                 markup=False,
             )
+
+
+def _known(number: int | Count | None) -> str:
+    """A number, or that it is not known: 0 would say that there is none."""
+    return "-" if number is None else f"{number:,}" if isinstance(number, int) else str(number)
 
 
 def _budget(name: str, budget: Mapping[str, int | None]) -> str:
@@ -183,8 +189,8 @@ def show(seen: Overview, console: Console) -> None:
             _lag(one.lags["to_mongodb"]),
             _lag(one.lags["to_salesforce"]),
             *(_lag(one.lags[f"to_{side}"]) if side in one.owed else "" for side in further),
-            f"{one.conflicts:,}",
-            *(str(one.waits(why)) for why in ("held", "refused", "deferred")),
+            _known(one.conflicts),
+            *(_known(one.waits(why)) for why in ("held", "refused", "deferred")),
             _loaded(one),
         )
     console.print()
@@ -200,7 +206,7 @@ def show(seen: Overview, console: Console) -> None:
                     f"See them with `salmon guard list`; decide with `salmon guard approve` or `discard`.",
                     markup=False,
                 )
-        if (misfits := one.waits(MISFIT)).records:
+        if (misfits := one.waits(MISFIT)) is not None and misfits.records:
             console.print(
                 f"{one.name}: {misfits} fields have values that cannot be synced; the other fields of these records are synced. "
                 f"`salmon verify` lists the records, `salmon why` says what to correct.",

@@ -72,6 +72,35 @@ def moment(text: str | None, option: str) -> int | None:
         raise ConfigError(f"{option}: {text!r} is not a valid time. Give {WHEN}.") from None
 
 
+def past(text: str | None, option: str = "--since") -> int | None:
+    """
+    As moment(), of an option that selects what has happened since then.
+
+    Raises:
+        ConfigError: it is not a time, or not one in the past.
+    """
+    from salmon.errors import ConfigError
+
+    at_ms = moment(text, option)
+    if at_ms is not None and at_ms >= int(time.time() * 1000):
+        raise ConfigError(f"{option}: {text!r} is not in the past, so nothing can match. Give {WHEN}.")
+    return at_ms
+
+
+def not_empty(**options: str | None) -> None:
+    """
+    Refuse options that were given without a text: a script's variable may not have been set.
+
+    Raises:
+        ConfigError: an option is empty.
+    """
+    from salmon.errors import ConfigError
+
+    for name, text in options.items():
+        if text is not None and not text.strip():
+            raise ConfigError(f"--{name}: it is empty. Give a value, or leave the option out.")
+
+
 @contextmanager
 def or_could_not() -> Iterator[None]:
     """Where a server does not answer: say so, and end with EXIT_COULD_NOT. The same command can be given again later."""

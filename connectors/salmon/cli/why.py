@@ -40,8 +40,9 @@ def why(
     from salmon.story.lookup import Lookup
     from salmon.story.reading import lines, story_of
 
-    settings = configured(config)
-    with Lookup(settings) as lookup, watched("reading the topics", shown=not as_json) as progress:
+    lookup = Lookup(configured(config))
+    lookup.check_object(object_name)  # before Kafka is asked
+    with lookup, watched("reading the topics", shown=not as_json) as progress:
         story = story_of(lookup, object_name, key, now_ms=int(time.time() * 1000), progress=progress)
     if as_json:
         print_json(story.as_dict(limit))

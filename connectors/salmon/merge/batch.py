@@ -28,7 +28,7 @@ from salmon.model.steps.first_load import fold_first_row
 from salmon.plugin.contract import Signal, SignalKind
 
 _KEYS_A_SIGNAL: Final = 500
-_PARKED: Final = frozenset({Fact.PARKED, Fact.OSCILLATING, Fact.MISFIT})
+_NAMED: Final = frozenset({Fact.PARKED, Fact.OSCILLATING, Fact.MISFIT, Fact.RESTORED})
 MISFIT: Final = "misfit"  # a reason in addition to those of salmon.model.state.Park
 
 
@@ -57,8 +57,8 @@ class Batch:
     # (side, object) -> the records that the side has to read again: key -> the side's Id, if it is known.
     to_read: dict[tuple[str, str], dict[str, str | None]] = field(default_factory=dict)
     reports: list[tuple[str, Report]] = field(default_factory=list)  # with the object's name
-    # Reports about fields that are parked now, with the object's name and the key.
-    set_aside: list[tuple[str, str, Report]] = field(default_factory=list)
+    # Reports whose records the log names, with the object's name and the key: fields that are parked now, or given back to a side.
+    named: list[tuple[str, str, Report]] = field(default_factory=list)
     conflicts: list[tuple[str, Conflict]] = field(default_factory=list)  # with the object's name
     # (object, side, reason, is parked now) -> number of fields that were parked, or that wait no longer.
     parkings: Counter[tuple[str, str, str, bool]] = field(default_factory=Counter)
@@ -115,7 +115,7 @@ class Batch:
         for side in sorted(folded.to_read):
             self.to_read.setdefault((side, name), {})[key] = folded.state.sides[side].native_id
         self.reports += [(name, report) for report in folded.reports]
-        self.set_aside += [(name, key, report) for report in folded.reports if report.fact in _PARKED]
+        self.named += [(name, key, report) for report in folded.reports if report.fact in _NAMED]
         self.conflicts += [(name, conflict) for conflict in folded.conflicts]
         self._count_parked(name, known, folded.state)
 

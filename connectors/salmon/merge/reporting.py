@@ -18,12 +18,14 @@ log = structlog.get_logger(__name__)
 _EVENTS: Final[Mapping[Fact, str]] = {
     Fact.OSCILLATING: "fields_oscillate",
     Fact.MISFIT: "fields_hold_misfits",
+    Fact.RESTORED: "fields_given_back",
 }
 
 
 def report_batch(metrics: Metrics, batch: Batch, read: int, refused: int) -> None:
     """
-    Count the changes of a batch by their results, and log conflicts and parked fields.
+    Count the changes of a batch by their results, and log conflicts, parked fields, and what a side that was restored to an earlier
+    time gets back.
 
     Args:
         read: How many changes the batch has.
@@ -51,7 +53,7 @@ def report_batch(metrics: Metrics, batch: Batch, read: int, refused: int) -> Non
             policy=conflict.policy,
             winner=conflict.winner.side if conflict.winner else None,
         )
-    for name, key, report in batch.set_aside:
+    for name, key, report in batch.named:
         log.warning(
             _EVENTS.get(report.fact, "fields_parked"),
             object=name,

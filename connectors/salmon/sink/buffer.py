@@ -91,7 +91,7 @@ class SinkBuffer:
                 self._bytes -= len(slot.waiting.value)
                 self._held.pop(key, None)
             command = Command(key, partition, offset, value, message, added_at=self._clock())
-            slot.waiting, slot.tries, slot.delayed = command, 0, False
+            slot.waiting, slot.tries = command, 0
             partition.unfinished[offset] = None
             self._bytes += len(value)
             if slot.in_flight is None and key not in self._ready:
@@ -323,7 +323,7 @@ class SinkBuffer:
                     self._ready[command.key] = None
                     self._ready.move_to_end(command.key, last=False)
                 else:
-                    slot.tries, slot.delayed = slot.tries + 1, True
+                    slot.tries += 1
                     self._delay(command, delay_s(slot.tries))
             self._changed.notify_all()
 
@@ -331,8 +331,7 @@ class SinkBuffer:
         """Put each command back for so many seconds. It is dropped if a newer one of its key has arrived."""
         with self._changed:
             for command, wait_s in commands:
-                if (slot := self._put_back(command)) is not None:
-                    slot.delayed = True
+                if self._put_back(command) is not None:
                     self._delay(command, wait_s)
             self._changed.notify_all()
 
@@ -396,7 +395,6 @@ class SinkBuffer:
             _, _, key, command = heapq.heappop(self._delayed)
             slot = self._slots.get(key)
             if slot is not None and slot.waiting is command:
-                slot.delayed = False
                 self._ready[key] = None
 
     def _taken(self, limit: int) -> list[Command]:
@@ -440,7 +438,7 @@ class SinkBuffer:
         if finished:
             slot.waiting.partition.unfinished.pop(slot.waiting.offset, None)
         self._bytes -= len(slot.waiting.value)
-        slot.waiting, slot.delayed, slot.tries = None, False, 0
+        slot.waiting, slot.tries = None, 0
         self._ready.pop(key, None)
         self._held.pop(key, None)
 

@@ -53,4 +53,3 @@ class Slot:
     waiting: Command | None = None
     in_flight: Command | None = None
     tries: int = 0  # of the waiting command, so far
-    delayed: bool = False

@@ -58,24 +58,26 @@ class ObjectStatus:
     unmerged: Count  # changes that merge has not folded yet
     owed: Mapping[str, Count]  # side -> records with a write that its sink has not carried out yet
     lags: Mapping[str, Lag]  # "to_mongodb", "to_salesforce"
-    conflicts: int  # since merge started
-    held: int  # those of them that wait for a person
+    conflicts: int | None  # since merge started; None: merge does not report, as below
+    held: int | None  # those of them that wait for a person
     snapshot_read: int | None  # by the Salesforce source, since it started; None: no snapshot
     snapshot_total: int | None
-    parked: Mapping[str, int] = field(default_factory=dict)  # why -> fields set aside since merge started
-    freed: Mapping[str, int] = field(default_factory=dict)  # why -> fields that no longer wait
+    parked: Mapping[str, int] | None = None  # why -> fields set aside since merge started
+    freed: Mapping[str, int] | None = None  # why -> fields that no longer wait
     in_states: InStates | None = None  # None: too many states to read
-    oscillating: int = 0  # times that the breaker has tripped, since merge started
+    oscillating: int | None = None  # times that the breaker has tripped, since merge started
     guarded: Mapping[str, int] = field(default_factory=dict)  # side -> deletes that its sink holds back
     snapshot_left_s: int | None = None  # as it seems; 0 when it is done
     polled_s: int | None = (
         None  # of an object that is polled: how old what was found may be; None: it has events
     )
 
-    def waits(self, why: str) -> Count:
-        """How many fields wait now; if the states are too many to read, what merge has counted since it started."""
+    def waits(self, why: str) -> Count | None:
+        """How many fields wait now; if the states are too many to read, what merge has counted since it started, if it reports."""
         if self.in_states is not None:
             return Count(self.in_states.waiting.get(why, 0))
+        if self.parked is None or self.freed is None:
+            return None
         return Count(max(0, self.parked.get(why, 0) - self.freed.get(why, 0)), exact=False)
 
     @property
@@ -106,7 +108,7 @@ class Overview:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """As `salmon status --json` prints it. If there is too much to count, a number is an estimate."""
+        """As `salmon status --json` prints it. If there is too much to count, a number is an estimate; null: it is not known."""
         return {
             "healthy": self.healthy,
             "processes": {
@@ -118,14 +120,13 @@ class Overview:
                     "degraded": each.degraded,
                     "waiting_for": list(each.waiting_for),
                     "notes": list(each.notes),
-                    "deferred": int(each.samples.total("salmon_deferred_records")),
+                    "deferred": each.counted("salmon_deferred_records"),
                     "position_age_s": each.samples.by("salmon_position_age_seconds", "stream"),
                     "position_kept_s": each.samples.by("salmon_position_retention_seconds", "stream"),
                     "oldest_write_s": each.samples.by("salmon_oldest_unacknowledged_write_seconds", "object"),
-                    "api_calls": {
-                        resource: int(calls)
-                        for resource, calls in each.samples.by("salmon_api_calls_total", "resource").items()
-                    },
+                    "api_calls": _whole(each.samples.by("salmon_api_calls_total", "resource"))
+                    if each.samples.lines
+                    else None,
                     "former_path_writes": former_path_writes(each),
                     "budgets": budgets_of(each),
                 }
@@ -145,9 +146,11 @@ class Overview:
                     },
                     "conflicts": each.conflicts,
                     "held": each.held,
-                    "waiting": {why: each.waits(why).records for why in WHY},
-                    "parked": {why: int(each.parked.get(why, 0)) for why in WHY},
-                    "freed": {why: int(each.freed.get(why, 0)) for why in WHY},
+                    "waiting": {
+                        why: None if (waits := each.waits(why)) is None else waits.records for why in WHY
+                    },
+                    "parked": _by_why(each.parked),
+                    "freed": _by_why(each.freed),
                     "oscillating": each.oscillating,
                     "deletes_held": dict(each.guarded),
                     "snapshot": {
@@ -395,7 +398,8 @@ class _Look:
         return sum(_held_in(at) for entry, at in kept.items() if entry.startswith(f"{GUARD_PREFIX}{name}/"))
 
     def _object(self, name: str, records: Count, unmerged: Count, owed: Mapping[str, Count]) -> ObjectStatus:
-        merge = self.processes[_MERGE].samples
+        report = self.processes[_MERGE]
+        merge, reports = report.samples, bool(report.samples.lines)
         source = self.processes[sides.DESCRIBING.source].samples
         labels = {"object": name}
         read = [value for _, value in source.of("salmon_snapshot_read_records", **labels)]
@@ -412,22 +416,26 @@ class _Look:
             unmerged=unmerged,
             owed=owed,
             lags=lags,
-            conflicts=int(merge.total("salmon_conflicts_total", **labels)),
-            held=int(merge.total("salmon_conflicts_total", winner="held", **labels)),
-            oscillating=int(merge.total("salmon_folded_total", fact="oscillating", **labels)),
+            conflicts=report.counted("salmon_conflicts_total", **labels),
+            held=report.counted("salmon_conflicts_total", winner="held", **labels),
+            oscillating=report.counted("salmon_folded_total", fact="oscillating", **labels),
             guarded={side: self._guarded(side, name) for side in self.roster.names_of(name)},
             snapshot_read=int(read[0]) if read else None,
             snapshot_total=int(total[0]) if total else None,
             snapshot_left_s=round(left[0]) if left else None,
             polled_s=round(polled[0]) if polled else None,
-            parked=_whole(merge.by("salmon_parked_fields_total", "why", **labels)),
-            freed=_whole(merge.by("salmon_freed_fields_total", "why", **labels)),
+            parked=_whole(merge.by("salmon_parked_fields_total", "why", **labels)) if reports else None,
+            freed=_whole(merge.by("salmon_freed_fields_total", "why", **labels)) if reports else None,
             in_states=self.in_states.get(name),
         )
 
 
 def _whole(numbers: Mapping[str, float]) -> dict[str, int]:
     return {name: int(number) for name, number in numbers.items()}
+
+
+def _by_why(numbers: Mapping[str, int] | None) -> dict[str, int | None]:
+    return {why: None if numbers is None else numbers.get(why, 0) for why in WHY}
 
 
 def _held_in(position: Position) -> int:

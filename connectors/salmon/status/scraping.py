@@ -110,6 +110,10 @@ class ProcessReport:
     def healthy(self) -> bool:
         return self.status == "healthy"
 
+    def counted(self, name: str, **labels: str) -> int | None:
+        """Return the sum of a metric; None if the process has not reported its metrics, e.g. because it hangs."""
+        return int(self.samples.total(name, **labels)) if self.samples.lines else None
+
     @property
     def says(self) -> str:
         """Return what a person should know; empty if everything works."""

@@ -7,10 +7,11 @@ of the record.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from confluent_kafka import Message
 
@@ -25,6 +26,8 @@ from salmon.model.schema import FieldSchema
 from salmon.model.state import State
 from salmon.story.formatting import shown, when
 from salmon.story.lookup import Lookup
+
+_ID: Final = re.compile(r"[0-9]+/[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +152,14 @@ def listed(
         newest = [entry for entry in newest if entry.waits]
         count = len(newest)
     return ConflictPage(tuple(newest[:limit]), more=count - len(newest[:limit]))
+
+
+def check_id(text: str) -> None:
+    """Raise ConfigError if *text* is not the id of a conflict, PARTITION/OFFSET."""
+    if not _ID.fullmatch(text):
+        raise ConfigError(
+            f"{text}: not the id of a conflict. An id is two numbers, e.g. 0/17: see `salmon conflicts list`."
+        )
 
 
 def one(lookup: Lookup, conflict_id: str, *, progress: Progress | None = None) -> ListedConflict:

@@ -64,6 +64,26 @@ class Asked:
         return {"side": self.side, "objects": dict(self.objects)}
 
 
+def check(sync: Asking, *, side: str, name: str | None, where: str | None) -> None:
+    """
+    Check what needs no server.
+
+    Raises:
+        ConfigError: there is no such side or object, or a condition has no object.
+    """
+    known = sync.config.roster.names
+    if side not in known:
+        raise ConfigError(f"--side {side}: there is no such side. Give {' or '.join(known)}.")
+    if name is not None:
+        sync.check_object(name, given_as="--object")
+        if not sync.config.roster.has(side, name):
+            raise ConfigError(f"--object {name}: {side} does not have it. See objects.{name}.sides.")
+    if where is not None and (name is None or side != SALESFORCE):
+        raise ConfigError(
+            "--where is a condition on the fields of one Salesforce object: it needs --object, and no other --side."
+        )
+
+
 def read_again(
     sync: Asking,
     *,
@@ -82,15 +102,13 @@ def read_again(
         ConfigError: there is no such side or object, the side is never read for it, or the org does not accept the condition.
         RetriableError, SetupError: Kafka, the registry or the org cannot be used.
     """
+    check(sync, side=side, name=name, where=where)
     names = _objects(sync, side, name)
     if where is None:
         signals = [Signal(0, SignalKind.SNAPSHOT, each, reason=REASON) for each in names]
         asked: dict[str, int | None] = dict.fromkeys(names)
     else:
-        if name is None or side != SALESFORCE:
-            raise ConfigError(
-                "--where is a condition on the fields of one Salesforce object: it needs --object, and no other --side."
-            )
+        assert name is not None, "checked above"
         ids = _selected(org(), name, where)
         signals = [
             Signal(
@@ -130,18 +148,12 @@ def read_record_again(sync: Asking, name: str, key: str, *, reason: str) -> Sequ
 
 
 def _objects(sync: Asking, side: str, name: str | None) -> Sequence[str]:
-    known = sync.config.roster.names
-    if side not in known:
-        raise ConfigError(f"--side {side}: there is no such side. Give {' or '.join(known)}.")
     if name is None:
         return [each for each in sync.config.objects_of(side) if sync.rules(each).one_way_to != side]
-    sync.check_object(name, given_as="--object")
-    if not sync.config.roster.has(side, name):
-        raise ConfigError(f"--object {name}: {side} does not have it. See objects.{name}.sides.")
     if sync.rules(name).one_way_to == side:
         raise ConfigError(
             f"--object {name}: it is only written to {side}, and never read there. Read its other side: --side "
-            f"{next(each for each in known if each != side)}."
+            f"{next(each for each in sync.config.roster.names if each != side)}."
         )
     return [name]
 

@@ -77,15 +77,29 @@ class RefusedWrite:
         }
 
 
+def check(lookup: Lookup, asked: RefusalFilter) -> None:
+    """
+    Check what needs no server.
+
+    Raises:
+        ConfigError: the sync does not have the object, or there is a key and no object.
+    """
+    if asked.key is not None and asked.object is None:
+        raise ConfigError("--key needs --object, because several objects may use the same key.")
+    if asked.object is not None:
+        lookup.check_object(asked.object, given_as="--object")
+
+
 def refusals(lookup: Lookup, asked: RefusalFilter, *, progress: Progress | None = None) -> list[RefusedWrite]:
     """
     Return what matches and is parked after a refusal or cannot be synced, in the order of objects and keys.
 
     Raises:
-        ConfigError: the sync does not have the object or field, the object is one-way, or the time is in the future.
+        ConfigError: the sync does not have the object or field, or as check().
         DataError: merge does not know the record.
         SetupError, Unavailable: Kafka or the registry cannot be used.
     """
+    check(lookup, asked)
     names = _objects(lookup, asked)
     found = []
     for name in names:
@@ -155,29 +169,16 @@ def _signals(lookup: Lookup, found: Sequence[RefusedWrite]) -> Iterator[tuple[st
 
 
 def _objects(lookup: Lookup, asked: RefusalFilter) -> list[str]:
-    """Check the filter, and return the objects that it covers."""
-    if asked.since_ms is not None and asked.since_ms > time.time() * 1000:
-        raise ConfigError(
-            "--since: this time is in the future. Give a time in the past, or how long ago: 2h."
-        )
-    if asked.key is not None and asked.object is None:
-        raise ConfigError("--key needs --object, because several objects may use the same key.")
+    """Check the filter's field, and return the objects that the filter covers."""
     if asked.object is not None:
-        if (side := lookup.rules(asked.object).one_way_to) is not None:
-            raise ConfigError(
-                f"--object: {asked.object} is synced in one direction only, to {side}, and needs no retry: edit the record at "
-                f"its source, and the whole record is sent again."
-            )
         if asked.field is not None:
             lookup.check_field(asked.object, asked.field)
         return [asked.object]
-    names = [name for name in lookup.config.objects if lookup.rules(name).one_way_to is None]
+    names = list(lookup.config.objects)
     if asked.field is not None:
         names = [name for name in names if asked.field in lookup.schema(name).by_name]
         if not names:
-            raise ConfigError(
-                f"--field: no object that is synced in both directions has a field {asked.field}."
-            )
+            raise ConfigError(f"--field: no object of this sync has a field {asked.field}.")
     return names
 
 

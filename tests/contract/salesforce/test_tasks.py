@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -217,6 +218,30 @@ def test_a_quiet_orgs_earlier_events_are_not_delivered(tmp_path: Path) -> None:
             again.until(lambda: again.view().get(account, {}).get("Fax") == "heard")
             again.until(lambda: (deleted, Op.ABSENT) in again.seen())
         assert quiet.events_delivered() <= edits
+
+
+def test_what_a_quiet_org_did_while_nobody_listened_is_read_though_its_events_have_expired(
+    tmp_path: Path,
+) -> None:
+    """Nothing was ever heard, so no position tells of the hole: a start from the stream's beginning is one like any other (case L2)."""
+    with BoxProcess(tmp_path, "--records", "Account=3", "--keepalive-s", "270") as quiet:
+        edited, deleted, worked_on = quiet.ids("Account")
+        with Source(quiet, "Account").through_snapshots() as source:
+            assert source.positions["stream"]["replay_id"] == ""
+        quiet.edit("Account", edited, Fax="while nobody listened")
+        quiet.delete("Account", deleted)
+        quiet.fault("expire_replay")
+        with Source(quiet, "Account", of=source) as again:
+            while again.positions["stream"]["replay_id"] == "":
+                quiet.edit(
+                    "Account", worked_on, Site=str(time.monotonic())
+                )  # the stream says something again
+                again.poll()
+            quiet.advance(10)
+            again.until(lambda: again.view().get(edited, {}).get("Fax") == "while nobody listened")
+            again.until(lambda: (deleted, Op.ABSENT) in again.seen())
+            told = {op for key, op in again.seen() if key in (edited, deleted)}
+            assert told == {Op.ROW, Op.ABSENT}, "no event is left to say it"
 
 
 def test_repeated_events_have_the_same_order(box: BoxProcess) -> None:

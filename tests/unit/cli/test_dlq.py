@@ -15,6 +15,7 @@ from salmon.cli import dlq
 from salmon.errors import ConfigError, RequestRejected, SchemaMismatch
 from salmon.kafka.codecs.serdes import Changes
 from salmon.model.change import OPERATOR, Change, Op
+from salmon.model.sides import OWN_ROSTER
 from support.dead_letters import Desk
 from support.runtime import OBJECT
 
@@ -23,7 +24,7 @@ from support.runtime import OBJECT
 def desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
     desk = Desk()
     monkeypatch.setattr("salmon.story.lookup.Lookup", lambda _: desk)
-    monkeypatch.setattr(dlq, "configured", lambda _: SimpleNamespace())
+    monkeypatch.setattr(dlq, "configured", lambda _: SimpleNamespace(roster=OWN_ROSTER))
     return desk
 
 

@@ -16,10 +16,10 @@ from salmon.demo.acts import Act
 from salmon.demo.board import Board, ObjectNumbers
 from salmon.errors import ConfigError
 from salmon.model.change import MONGODB, SALESFORCE
-from salmon.status.counting import Count
+from salmon.status.counting import NONE, Count
 from salmon.status.overview import Lag, ObjectStatus, Overview
 from salmon.status.scraping import ProcessReport, Samples
-from salmon.status.waiting import InStates
+from salmon.status.waiting import WHY, InStates
 from salmon.verify.comparing import ObjectVerdict, ParkedFields, Why
 from salmon.verify.verifying import VerifyResult
 
@@ -145,6 +145,38 @@ def test_what_is_left_of_an_allowance_is_shown() -> None:
         assert hours in said
         seen = Overview((process,), (), Count(0), {}, {}).as_dict()["processes"]["salesforce-sink"]["budgets"]
         assert seen == {"api_calls": {**facts, "exhausted_in_seconds": seconds}}
+
+
+def test_of_a_process_that_does_not_answer_no_number_is_made_up() -> None:
+    """0 would say that there are none: people see a dash, scripts null; and of a process that has counted nothing, 0."""
+    known = Samples((("process_start_time_seconds", {}, 1.0),))
+    processes = (
+        ProcessReport("merge", "", "down", "No answer within 2 s."),
+        ProcessReport("mongodb-sink", "", "healthy", "runs", known),
+    )
+    lags = {"to_mongodb": Lag(None, None), "to_salesforce": Lag(None, None)}
+    account = ObjectStatus(
+        "Account", NONE, NONE, {"mongodb": NONE, "salesforce": NONE}, lags, None, None, None, None
+    )
+    seen = Overview(processes, (account,), NONE, {}, {})
+    output, text = console()
+    status.show_processes(seen.processes, output)
+    status.show(seen, output)
+    lines = [line.split() for line in text.getvalue().splitlines()]
+    assert ["merge", "down", "-", "-"] in [line[:4] for line in lines]
+    assert ["mongodb-sink", "healthy", "0", "0"] in [line[:4] for line in lines]
+    assert ["Account", "0", "0", "0", "0", "-", "-", "-", "-", "-", "-"] in lines, "conflicts, and what waits"
+    told = seen.as_dict()
+    merge, sink, one = (
+        told["processes"]["merge"],
+        told["processes"]["mongodb-sink"],
+        told["objects"]["Account"],
+    )
+    assert (merge["deferred"], merge["api_calls"]) == (None, None)
+    assert (sink["deferred"], sink["api_calls"]) == (0, {})
+    unknown = [one["conflicts"], one["held"], one["oscillating"]]
+    unknown += [one[kind][why] for kind in ("waiting", "parked", "freed") for why in WHY]
+    assert set(unknown) == {None}
 
 
 def test_an_overview_shows_who_is_down_and_what_waits() -> None:

@@ -113,3 +113,22 @@ def test_what_cannot_be_taken_is_counted_and_named_in_the_log() -> None:
     add(batch, KEY, story.changes[-1], 101 + len(story.changes))
     report_batch(metrics, batch, 1, 0)
     assert f"salmon_freed_fields_total{{{labels}}} 1.0" in metrics.exposition().decode()
+
+
+def test_the_log_names_each_record_that_a_restored_side_gets_back() -> None:
+    """So that there is a list of what only the later history had; a record that was as it should be is not in it (case L1)."""
+    batch = Batch(TOPICS, CONFLICTS, SIGNALS)
+    for key, shown in ((KEY, "555 0000"), ("m1", "555 0101")):
+        story = in_step(RULES, Name="Acme", Phone="555 0000")
+        story.mongodb.edits(Phone="555 0101")
+        story.come_to_rest()
+        story.mongodb.goes_back()
+        story.mongodb.row(Name="Acme", Phone=shown)
+        for offset, change in enumerate(story.changes, start=101):
+            add(batch, key, change, offset)
+    with capture_logs() as logs:
+        report_batch(Metrics("merge"), batch, len(batch.reports), 0)
+    named = [each for each in logs if each["event"] == "fields_given_back"]
+    assert [(each["object"], each["key"], each["side"], each["fields"]) for each in named] == [
+        ("Account", KEY, "mongodb", ("Phone",))
+    ]

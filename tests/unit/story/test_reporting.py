@@ -172,6 +172,19 @@ def test_a_refusal_is_told_with_the_sides_own_words() -> None:
     assert "INVALID. Its own words: A phone needs its country. (" in outcome.says
 
 
+def test_what_a_restored_side_shows_is_said_to_be_older() -> None:
+    """It is nobody's edit: the agreed value goes back, and both are in the record's story (case L1)."""
+    story = edited()
+    story.come_to_rest()
+    story.mongodb.goes_back()
+    story.mongodb.row(Name="Acme", Phone="555 0000")
+    row, write = told_of(story)[-2:]
+    assert row.says.startswith("MongoDB was read")
+    assert "because this side was restored to an earlier time: it gets the agreed value again" in row.says
+    assert write.says.startswith("write 105 to MongoDB: UPDATE")
+    assert write.says.endswith("Phone = '555 0101'")
+
+
 def test_where_fields_are_masked_the_sides_own_words_are_not_shown() -> None:
     """They may quote such a value."""
     story = in_step(Phone="555 0000")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -59,6 +59,7 @@ class Rendering:
             when=when,
             span=span,
             count=_count,
+            newest=_newest,
             seconds=_seconds,
             value=_value,
             clock=_clock,
@@ -79,6 +80,11 @@ class Rendering:
 
 def _count(number: float | None) -> str:
     return "–" if number is None else f"{number:,.0f}"
+
+
+def _newest(rates: Sequence[float | None]) -> str:
+    newest = rates[-1] if rates else None
+    return "–" if newest is None else f"{newest:.1f}"
 
 
 def _seconds(seconds: float | None) -> str:

@@ -29,11 +29,11 @@ _LAG: Final = "salmon_end_to_end_lag_seconds_bucket"
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A moment of the sync. *changes*, *writes*: totals so far. *lag*: the buckets of merge's lags."""
+    """A moment of the sync. *changes*, *writes*: process -> total so far, of those that report. *lag*: the buckets of merge's lags."""
 
     at_s: float
-    changes: float
-    writes: float
+    changes: Mapping[str, float]
+    writes: Mapping[str, float]
     lag: Samples
 
 
@@ -49,8 +49,8 @@ class Seen:
 
     at_s: float
     overview: Overview
-    changes_per_s: Sequence[float]
-    writes_per_s: Sequence[float]
+    changes_per_s: Sequence[float | None]
+    writes_per_s: Sequence[float | None]
     lags: Mapping[str, Mapping[str, float | None]]
     slowest_s: Mapping[str, Sequence[float]]
 
@@ -63,20 +63,23 @@ class History:
 
     def add(self, at_s: float, overview: Overview) -> None:
         merge = next((each.samples for each in overview.processes if each.connector == "merge"), Samples())
-        total = [each.samples for each in overview.processes]
+        total = {each.connector: each.samples for each in overview.processes if each.samples.lines}
         self.points.append(
             Point(
                 at_s,
-                sum(each.total("salmon_changes_total") for each in total),
-                sum(each.total("salmon_writes_total") for each in total),
+                {name: each.total("salmon_changes_total") for name, each in total.items()},
+                {name: each.total("salmon_writes_total") for name, each in total.items()},
                 Samples(tuple(line for line in merge.lines if line[0] == _LAG)),
             )
         )
 
-    def rates(self, of: Callable[[Point], float]) -> list[float]:
-        """How much more it was a second, between each two points. A process that starts again begins from 0."""
+    def rates(self, of: Callable[[Point], Mapping[str, float]]) -> list[float | None]:
+        """
+        How much more it was a second, between each two points; None where no process reported at both. A process that starts again
+        begins from 0.
+        """
         pairs = zip(list(self.points), list(self.points)[1:], strict=False)
-        return [max(0.0, of(b) - of(a)) / (b.at_s - a.at_s) for a, b in pairs if b.at_s > a.at_s]
+        return [_more(of(a), of(b), b.at_s - a.at_s) for a, b in pairs if b.at_s > a.at_s]
 
     def lags(self, directions: Sequence[str]) -> dict[str, dict[str, float | None]]:
         """The quantiles of the last minute; where nothing came back in it, None."""
@@ -156,6 +159,11 @@ class Watching:
             lags,
             {direction: list(each) for direction, each in self._slowest_s.items()},
         )
+
+
+def _more(before: Mapping[str, float], after: Mapping[str, float], within_s: float) -> float | None:
+    both = before.keys() & after.keys()
+    return sum(max(0.0, after[name] - before[name]) for name in both) / within_s if both else None
 
 
 def _difference(last: Samples, first: Samples) -> Samples:

@@ -32,7 +32,6 @@ from salmon.model.schema import FieldSchema, Kind
 
 _NAMED_MAX: Final = 20  # values of a picklist that a fault lists
 _UNKNOWN_MAX: Final = 50  # fields of a body that the object does not have; with more, none is named
-_DECIMAL_DIGITS: Final = 18
 
 
 @dataclass(frozen=True, slots=True)

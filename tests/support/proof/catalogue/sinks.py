@@ -19,7 +19,7 @@ SINKS: Final = (
         "the older of two commands is carried out",
         "6: coalesce to the newest command per key",
         "sink.buffer",
-        "            slot.waiting, slot.tries, slot.delayed = command, 0, False\n",
+        "            slot.waiting, slot.tries = command, 0\n",
         "            slot.waiting = slot.waiting or command\n",
     ),
     Mutant(

@@ -94,6 +94,14 @@ def test_the_overview_says_what_is_wrong() -> None:
     assert "Kafka does not answer." in page
 
 
+def test_of_a_process_that_hangs_no_number_is_made_up() -> None:
+    """What it would have counted is not known: neither 0 deferred records, nor no conflict, nor that nothing waits."""
+    page = console_of(api_of("Account"), seen=overview(reports=False))[0].get("/console/").text
+    assert '<td class="number">–</td><td class="number">–</td></tr>' in page, "deferred, and API calls"
+    assert '<td class="number">–</td>\n      <td>–</td>' in page, "conflicts, and what waits"
+    assert "nothing</td>" not in page
+
+
 def test_a_record_shows_both_sides_and_what_waits(console: tuple[TestClient, FakeOperations]) -> None:
     """The agreed value, what differs, why, what happened, and what a person can do."""
     page = console[0].get("/console/records/Account/001A").text

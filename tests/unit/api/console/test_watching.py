@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from salmon.api.console import watching
+from salmon.api.console.pages.overview import line_of
 from salmon.api.console.watching import History, Watching
 from salmon.config.models import SyncConfig
 from salmon.errors import Unavailable
@@ -37,6 +38,22 @@ def test_a_rate_is_the_difference_of_two_looks() -> None:
     for at_s, changes in ((0.0, 10), (2.0, 30), (4.0, 5)):
         history.add(at_s, counted(changes, 0, 0))
     assert history.rates(lambda point: point.changes) == [10.0, 0.0]
+
+
+def test_of_a_process_that_hangs_no_pace_is_made_up() -> None:
+    """Neither 0 while it does not answer, nor all that it has ever counted when it answers again."""
+    history = History()
+    hangs = Overview((ProcessReport("merge", "", "down", "No answer within 2 s."),), (), NONE, {}, {})
+    for at_s, seen in (
+        (0.0, counted(100, 0, 0)),
+        (2.0, hangs),
+        (4.0, counted(120, 0, 0)),
+        (6.0, counted(122, 0, 0)),
+    ):
+        history.add(at_s, seen)
+    rates = history.rates(lambda point: point.changes)
+    assert rates == [None, None, 1.0]
+    assert line_of(rates) == "160.0,2.0"
 
 
 def test_the_lag_is_that_of_the_last_minute() -> None:

@@ -70,8 +70,10 @@ def _facts(parts: Parts, seen: Seen) -> dict[str, Any]:
     }
 
 
-def waiting_of(one: ObjectStatus) -> Mapping[str, int]:
-    """How many fields of an object wait since merge started, by why."""
+def waiting_of(one: ObjectStatus) -> Mapping[str, int] | None:
+    """How many fields of an object wait since merge started, by why; None if merge does not report."""
+    if one.parked is None or one.freed is None:
+        return None
     return {
         why: left
         for why, number in one.parked.items()
@@ -79,14 +81,15 @@ def waiting_of(one: ObjectStatus) -> Mapping[str, int]:
     }
 
 
-def line_of(values: Sequence[float]) -> str:
-    """The points of a small chart: the newest on the right, the highest at the top."""
+def line_of(values: Sequence[float | None]) -> str:
+    """The points of a small chart: the newest on the right, the highest at the top. What is not known has no point."""
     if len(values) < 2:
         return ""
     width, height = _CHART
-    most = max(*values, 1.0)
+    most = max([1.0, *(each for each in values if each is not None)])
     step = width / (len(values) - 1)
     return " ".join(
         f"{number * step:.1f},{height - 2 - (height - 4) * value / most:.1f}"
         for number, value in enumerate(values)
+        if value is not None
     )
