@@ -117,8 +117,8 @@ SOURCES: Final = (
         "after a hole nothing is read anew",
         "5: after a hole the lost window is read anew, absences included",
         "salesforce.reading.snapshot_runs",
-        "        self._begin(\n            Run(\n                name,\n                Why.HOLE,",
-        "        self._runs[name] = (\n            Run(\n                name,\n                Why.HOLE,",
+        "        self._begin(run)\n        # The windows of what was read before",
+        "        self._runs[name] = run\n        # The windows of what was read before",
     ),
     Mutant(
         "after a hole absences are not told",
@@ -173,8 +173,22 @@ SOURCES: Final = (
         "a second hole forgets what the first has hidden",
         "5: after a hole the lost window is read anew, absences included",
         "salesforce.reading.snapshot_runs",
-        "                since = None if given_up.since is None else min(since, given_up.since)\n",
+        "                since = None if earlier.since is None else min(since, earlier.since)\n",
         "                pass\n",
+    ),
+    Mutant(
+        "after a lost position only what has changed since is read, though not all was known before",
+        "5: the lost window is read anew; what is not known of the time before it is, too",
+        "salesforce.reading.snapshot_runs",
+        "        return is_whole and not run.polled and self._fields_of(run.object) <= run.covers\n",
+        "        return not run.polled\n",
+    ),
+    Mutant(
+        "an object that was deselected is read again with the deletions since the last event of others",
+        "5: after a hole the lost window is read anew, absences included",
+        "salesforce.reading.feed",
+        "                self._fall_into_hole(name, 0)  # since when",
+        "                self._fall_into_hole(name)  # since when",
     ),
     # MongoDB.
     Mutant(
