@@ -44,7 +44,7 @@ _QUESTIONS: Final = _APP | {
 MAY_IMPORT: Final[Mapping[str, set[str]]] = {
     "addresses": set(),
     "errors": set(),
-    "backoff": {"errors"},
+    "backoff": set(),
     "calls": set(),
     "harmless": set(),
     "closing": set(),
@@ -52,7 +52,7 @@ MAY_IMPORT: Final[Mapping[str, set[str]]] = {
     "ports": set(),
     "scratch": {"locks"},
     "model": {"errors"},
-    "plugin": _FACTS | {"calls"},
+    "plugin": _FACTS | {"backoff", "calls"},
     "transforms": _FACTS | {"plugin"},
     "kafka": _CONTRACT,
     "salesforce": _CONTRACT,

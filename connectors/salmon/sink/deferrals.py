@@ -15,13 +15,13 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+from salmon.backoff import Backoff
 from salmon.plugin.contract import Outcome, Position, SinkRecord
 from salmon.sink.refusals import Refusals
 
 PREFIX: Final = "waits/"
 FIRST_S: Final = 60.0  # before the first new attempt
 LATE_MAX_S: Final = 3_600.0  # at most between two attempts, however long the lock lasts
-_DOUBLINGS_MAX: Final = 12
 RecordId = tuple[str, str]  # object, record key
 
 
@@ -71,7 +71,7 @@ class Wait:
 
     def later(self, first_s: float, now_ms: int) -> Wait:
         """Return the entry after one more failed attempt. Each wait is twice as long as the one before, up to LATE_MAX_S."""
-        wait_s = min(first_s * 2 ** min(self.tries, _DOUBLINGS_MAX), LATE_MAX_S)
+        wait_s = Backoff(first_s, LATE_MAX_S).bound_s(self.tries + 1)
         return replace(self, due_ms=now_ms + round(wait_s * 1000), tries=self.tries + 1)
 
     def after_asking(self, now_ms: int) -> Wait:
