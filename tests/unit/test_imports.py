@@ -86,6 +86,7 @@ MAY_IMPORT: Final[Mapping[str, set[str]]] = {
 INNER_MAY_NOT: Final[Mapping[str, set[str]]] = {
     "salesforce/wire": {"salesforce.reading", "salesforce.writing"},
     "salesforce/reading": {"salesforce.writing"},
+    "salesforce/writing": {"salesforce.reading"},
     "mongodb/wire": {"mongodb.reading", "mongodb.writing"},
     "mongodb/reading": {"mongodb.writing"},
     "mongodb/writing": {"mongodb.reading"},
