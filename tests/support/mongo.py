@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from salmon.mongodb.wire.client import CODEC, Document
 from salmon.mongodb.writing.sink import MongoSinkTask
 from salmon.plugin.contract import DeadLetter, Outcome, Position, Signal, SignalKind, SinkRecord, SourceRecord
 from salmon.transforms.flow import Flow, Place
+from support.waiting import until
 
 Schemas = Mapping[str, ObjectSchema]
 
@@ -159,12 +159,12 @@ class Log:
 
     def until(self, task: MongoSourceTask, holds: Callable[[Log], bool]) -> None:
         """Poll until *holds*; fail after a bounded wait."""
-        deadline = time.monotonic() + _PATIENCE_S
-        while not holds(self):
-            assert time.monotonic() < deadline, (
-                f"{len(self.records)} records came, but not what was waited for"
-            )
-            self.poll(task)
+        until(
+            lambda: holds(self),
+            within_s=_PATIENCE_S,
+            seen=lambda: f"({len(self.records)} records came)",
+            between=lambda: self.poll(task),
+        )
 
     def until_read(self, task: MongoSourceTask) -> None:
         """Poll until all snapshots are done."""
