@@ -7,7 +7,6 @@ salmon.api.records.checking.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -26,6 +25,7 @@ from pydantic import (
 
 from salmon.api.handle import ApiObject
 from salmon.api.problems import Fault, Problem
+from salmon.foreign_json import json_in
 from salmon.model.convert import is_time
 from salmon.model.described import DescribedField
 from salmon.model.schema import FieldSchema, Kind
@@ -264,8 +264,8 @@ def parsed(body: bytes, content_type: str) -> Any:
     if kind != "application/json" and not kind.endswith("+json"):
         raise Problem(415, "not-json", "The body must be JSON: send Content-Type: application/json.")
     try:
-        return json.loads(body, parse_float=Decimal, parse_constant=_no_constant, object_pairs_hook=_once)
-    except (ValueError, RecursionError):
+        return json_in(body, parse_float=Decimal, parse_constant=_no_constant, object_pairs_hook=_once)
+    except ValueError:
         raise Problem(400, "not-json", "The body is not valid JSON, or names a field twice.") from None
 
 

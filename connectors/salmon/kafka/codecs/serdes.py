@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from salmon.errors import SchemaMismatch
+from salmon.foreign_json import json_in
 from salmon.kafka.codecs import schemas
 from salmon.kafka.codecs.avro import Codec, generation_of, writer_of
 from salmon.kafka.codecs.registry import Registry
@@ -266,8 +267,8 @@ class Offsets(Codec):
 
     def decode(self, data: bytes) -> Position:
         """Decode a position. Raises SchemaMismatch: the bytes are not a position."""
-        with suppress(ValueError, RecursionError):
-            position = json.loads(self.decode_datum(data)["position"])
+        with suppress(ValueError):
+            position = json_in(self.decode_datum(data)["position"])
             if isinstance(position, dict):
                 return position
         raise SchemaMismatch(f"{self.topic}: a position is not a JSON object. Find out who wrote it.")
