@@ -43,8 +43,7 @@ class Clashes:
 
     def judged(self, record: SinkRecord, outcome: Outcome) -> Outcome:
         """The outcome, and when to put again what a unique value keeps away; final only after a while."""
-        id_ = record.object, record.key
-        seq, tries, since = self._of.pop(id_, (record.write.seq, 0, None))
+        seq, tries, since = self._of.pop(record.id, (record.write.seq, 0, None))
         if outcome.code != self._code:
             return outcome
         if seq != record.write.seq:
@@ -56,7 +55,7 @@ class Clashes:
                 return outcome
         else:
             since = None
-        self._of[id_] = record.write.seq, tries + 1, since
+        self._of[record.id] = record.write.seq, tries + 1, since
         if len(self._of) > _CLASHES_MAX:
             self._of.popitem(last=False)
         return replace(outcome, kind=OutcomeKind.RETRY_LATER, again_s=_AGAIN.bound_s(tries + 1))

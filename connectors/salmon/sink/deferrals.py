@@ -126,7 +126,7 @@ class Waits:
         Make the entry for a deferred write. It includes what an earlier write of the record waits for, because merge does not
         send those fields with later writes.
         """
-        earlier = self._of.get((record.object, record.key))
+        earlier = self._of.get(record.id)
         whole = not outcome.fields or (earlier is not None and not earlier.fields)
         named, deleted = frozenset(outcome.waits_for), earlier.deleted if earlier else frozenset()
         wait = Wait(
@@ -144,7 +144,7 @@ class Waits:
 
     def timed(self, record: SinkRecord) -> Wait | None:
         """Return the entry of a record if it was locked at the last attempt, and not if deleted parents keep fields of it waiting."""
-        wait = self._of.get((record.object, record.key))
+        wait = self._of.get(record.id)
         if wait is None or wait.due_ms is None or (wait.fields and wait.deleted):
             return None
         return wait
@@ -155,7 +155,7 @@ class Waits:
 
     def settled_by(self, record: SinkRecord) -> Wait | None:
         """Return the entry that is settled because this write was carried out, if there is one."""
-        wait = self._of.get((record.object, record.key))
+        wait = self._of.get(record.id)
         if wait is not None and wait.fields <= record.write.fields.keys():
             return wait
         return None

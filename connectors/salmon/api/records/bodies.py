@@ -29,6 +29,7 @@ from salmon.foreign_json import json_in
 from salmon.model.convert import is_time
 from salmon.model.described import DescribedField
 from salmon.model.schema import FieldSchema, Kind
+from salmon.mongodb.documents import is_unicode
 
 _NAMED_MAX: Final = 20  # values of a picklist that a fault lists
 _UNKNOWN_MAX: Final = 50  # fields of a body that the object does not have; with more, none is named
@@ -198,7 +199,7 @@ def _checks(field: FieldSchema, described: DescribedField) -> Callable[[Any], An
             raise _Wrong("wrong-type", f"must be {_FORMS[field.kind]} ({field.type} in Salesforce)")
         texts = value if isinstance(value, list) else [value] if isinstance(value, str) else []
         for text in texts:
-            if not _is_unicode(text):
+            if not is_unicode(text):
                 raise _Wrong("not-unicode", "is not valid Unicode")
         if (
             field.kind is Kind.STRING
@@ -243,14 +244,6 @@ def _is_moment(kind: Kind, text: str) -> bool:
     except ValueError:
         return False
     return is_time(text)
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def parsed(body: bytes, content_type: str) -> Any:
