@@ -119,6 +119,17 @@ class Mongo:
         task.use(schemas)
         return task
 
+    @contextmanager
+    def sink(
+        self, objects: Mapping[str, Any] = OBJECTS, schemas: Schemas = SCHEMAS, **how: Any
+    ) -> Iterator[MongoSinkTask]:
+        """A sink task that has started, until the block ends."""
+        task = MongoSinkTask(self.config, objects, "test", **how)
+        task.start(schemas, NoIdentities(), clean=True)
+        yield task
+        task.stop()
+        task.close()
+
     def close(self) -> None:
         self.client.drop_database(self.name)
         self.client.close()
