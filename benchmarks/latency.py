@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import requests
+from benchmarks.measuring import until
 from pymongo import MongoClient
 from simple_salesforce.api import Salesforce
 
@@ -76,7 +77,9 @@ def _measured_on(where: dict[str, Any], edits: int) -> dict[str, Any]:
     org = person(where["salesforce"])
     began = time.monotonic()
     until(
-        lambda: all(database[COLLECTIONS[n]].count_documents({}) == c for n, c in DEMO_RECORDS.items()), 600
+        lambda: all(database[COLLECTIONS[n]].count_documents({}) == c for n, c in DEMO_RECORDS.items()),
+        600,
+        every_s=0.1,
     )
     snapshot_s = time.monotonic() - began
     keys = [each["_id"] for each in database.accounts.find({}, {"_id": 1}).limit(edits + WARM_UP)]
@@ -171,14 +174,6 @@ def person(endpoints: dict[str, str]) -> Any:
     return Salesforce(
         session_id=answer.json()["access_token"], instance_url=endpoints["instance_url"], session=session
     )
-
-
-def until(condition: Callable[[], bool], within_s: float) -> None:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError("the snapshot did not end")
-        time.sleep(0.1)
 
 
 if __name__ == "__main__":

@@ -150,6 +150,15 @@ def sync_on(
         yield sync
 
 
+def until(condition: Callable[[], bool], within_s: float, *, every_s: float = 0.02) -> None:
+    """Wait for it. Raises TimeoutError: it was not so within *within_s*."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"what was waited for did not come within {within_s:.0f} s")
+        time.sleep(every_s)
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """A process, looked at once."""
@@ -188,13 +197,12 @@ class Watched:
         )
 
     def until(self, condition: Callable[[], bool], within_s: float = 3600) -> None:
-        deadline = time.monotonic() + within_s
-        while not condition():
-            if self._process.poll() is not None:
+        def reached() -> bool:
+            if not (answer := condition()) and self._process.poll() is not None:
                 raise RuntimeError(f"it ended with {self._process.returncode}; see its log")
-            if time.monotonic() > deadline:
-                raise TimeoutError("it never came so far")
-            time.sleep(0.02)
+            return answer
+
+        until(reached, within_s)
 
     def stop(self, *, kill: bool = False) -> None:
         self._process.send_signal(signal.SIGKILL if kill else signal.SIGTERM)

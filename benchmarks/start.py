@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import measuring
-from benchmarks.latency import COLLECTIONS, person, until
-from benchmarks.measuring import Watched
+from benchmarks.latency import COLLECTIONS, person
+from benchmarks.measuring import Watched, until
 from confluent_kafka import TopicPartition
 from pymongo import MongoClient
 
@@ -160,6 +160,7 @@ def in_sync(where: dict[str, Any]) -> None:
     until(
         lambda: all(database[COLLECTIONS[n]].count_documents({}) == many for n, many in RECORDS.items()),
         600,
+        every_s=0.1,
     )
 
 

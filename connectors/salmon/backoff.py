@@ -1,4 +1,8 @@
-"""How long to wait before the next try: exponential, with full jitter. The one schedule of waiting in the house."""
+"""
+How long to wait before the next try: exponential, with full jitter. The one schedule of waiting in the house.
+
+Where the one who waits is alone, or each has its own moment (a locked record, a page that is kept), the bound itself is the wait.
+"""
 
 from __future__ import annotations
 

@@ -7,6 +7,8 @@ SalmonError
 ├── PositionLost     a hole: read the lost window again        HistoryWentBack (sources answer it themselves)
 ├── StartAgain       begin again: build everything again       SchemaOutdated, Fenced, ClientLost, LoginChanged, TooManyErrors
 └── FatalError       stop: no safe step is left                ConfigError, UnsafeTopic, TopicGone, Superseded
+
+Stopping             asked to stop: unwind to the loop; not an error, so nothing that catches a SalmonError catches it
 """
 
 from __future__ import annotations
@@ -166,3 +168,7 @@ class TopicGone(FatalError):
 
 class Superseded(FatalError):
     """A newer instance of this process has started, and lives. This one stops for good and writes nothing."""
+
+
+class Stopping(Exception):
+    """The process was asked to stop while it waited. It unwinds to the loop, and is not an error."""

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import random
 import socket
 import time
@@ -15,6 +14,8 @@ from http.client import HTTPConnection, HTTPException
 from typing import Final
 
 import structlog
+
+from salmon.foreign_json import json_in
 
 log = structlog.get_logger(__name__)
 
@@ -88,8 +89,8 @@ def another_answers(host: str, port: int, sync: str) -> bool:
     finally:
         connection.close()
     try:
-        said = json.loads(answer)
-    except (ValueError, RecursionError):
+        said = json_in(answer)
+    except ValueError:
         return True
     return not isinstance(said, dict) or said.get("sync") != sync
 

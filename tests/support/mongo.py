@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from salmon.mongodb.wire.client import CODEC, Document
 from salmon.mongodb.writing.sink import MongoSinkTask
 from salmon.plugin.contract import DeadLetter, Outcome, Position, Signal, SignalKind, SinkRecord, SourceRecord
 from salmon.transforms.flow import Flow, Place
+from support.waiting import until
 
 Schemas = Mapping[str, ObjectSchema]
 
@@ -119,6 +119,17 @@ class Mongo:
         task.use(schemas)
         return task
 
+    @contextmanager
+    def sink(
+        self, objects: Mapping[str, Any] = OBJECTS, schemas: Schemas = SCHEMAS, **how: Any
+    ) -> Iterator[MongoSinkTask]:
+        """A sink task that has started, until the block ends."""
+        task = MongoSinkTask(self.config, objects, "test", **how)
+        task.start(schemas, NoIdentities(), clean=True)
+        yield task
+        task.stop()
+        task.close()
+
     def close(self) -> None:
         self.client.drop_database(self.name)
         self.client.close()
@@ -159,12 +170,12 @@ class Log:
 
     def until(self, task: MongoSourceTask, holds: Callable[[Log], bool]) -> None:
         """Poll until *holds*; fail after a bounded wait."""
-        deadline = time.monotonic() + _PATIENCE_S
-        while not holds(self):
-            assert time.monotonic() < deadline, (
-                f"{len(self.records)} records came, but not what was waited for"
-            )
-            self.poll(task)
+        until(
+            lambda: holds(self),
+            within_s=_PATIENCE_S,
+            seen=lambda: f"({len(self.records)} records came)",
+            between=lambda: self.poll(task),
+        )
 
     def until_read(self, task: MongoSourceTask) -> None:
         """Poll until all snapshots are done."""

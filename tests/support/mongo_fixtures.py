@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from salmon.mongodb.reading.source import MongoSourceTask
-from support.mongo import Mongo, running_mongod
+from support.mongo import Log, Mongo, running_mongod
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +30,12 @@ def source(mongo: Mongo) -> Iterator[MongoSourceTask]:
     yield task
     task.stop()
     task.close()
+
+
+@pytest.fixture
+def streaming(source: MongoSourceTask) -> Log:
+    """What is told of a source whose snapshots are done."""
+    log = Log()
+    log.begin(source)
+    log.until_read(source)
+    return log

@@ -29,6 +29,13 @@ class Step:
     shown: str | None = None
 
 
+def block(page: str, name: str) -> str:
+    """The block after the comment that names it."""
+    found = re.search(rf"<!-- {re.escape(name)} -->\n```\w*\n(.*?)```", page, re.DOTALL)
+    assert found is not None, name
+    return found[1]
+
+
 def steps(page: str) -> list[Step]:
     """The blocks of commands (```sh), each with the block of output (```text) that follows it."""
     found: list[Step] = []

@@ -149,7 +149,7 @@ class Ring:
         def seen() -> object:
             return told[0].as_dict() if isinstance(told[0], VerifyResult) else told[0]
 
-        return until(equal, "both sides are equal:", within_s=within_s, seen=seen)  # type: ignore[return-value]
+        return until(equal, "both sides are equal:", within_s=within_s, seen=seen)
 
     def read(self, *names: str) -> list[Message]:
         """All committed records of these topics, e.g. `crm.conflicts`."""

@@ -49,11 +49,6 @@ SCHEMA = ObjectSchema(
 )
 
 
-def eventually(condition: Callable[[], Any], *, within_s: float = 60.0, saying: str = "") -> Any:
-    """Wait until *condition* is true and return what it said; fails the test after *within_s*."""
-    return until(condition, saying or str(condition), within_s=within_s)
-
-
 def patiently(call: Callable[[], T]) -> T:
     """What *call* returns; a topic that was made just now may not be served yet."""
     answers: list[T] = []

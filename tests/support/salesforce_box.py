@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.reading.source import SalesforceSourceTask
 from salmon.salesforce.writing.sink import SalesforceSinkTask
 from support import soap
+from support.waiting import until
 
 WAIT_S = 60.0
 SETTLE_S = 5.0  # a keepalive tells the first position sooner
@@ -263,10 +263,7 @@ class Source:
 
     def until(self, reached: Callable[[], object]) -> None:
         """Poll until *reached*, for a bounded time."""
-        deadline_s = time.monotonic() + WAIT_S
-        while not reached():
-            assert time.monotonic() < deadline_s, f"not reached; told {self.seen()[-10:]}"
-            self.poll()
+        until(reached, within_s=WAIT_S, seen=lambda: self.seen()[-10:], between=self.poll)
 
     def through_snapshots(self) -> Self:
         """Poll until every object is read, and the org's clock has passed the windows of that."""

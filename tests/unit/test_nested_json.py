@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 import salmon
 from salmon.errors import ConfigError, DataError, SetupError
+from salmon.foreign_json import json_in
 from salmon.ops.connect.status_topic import decode
 from salmon.simulator.org.describes import load_describes
 from salmon.status.scraping import addresses
@@ -34,14 +36,25 @@ def test_a_file_that_is_given_to_a_command_is_refused_in_one_sentence(tmp_path: 
         addresses(config_file=tmp_path / "sync.yaml", ports_file=file, host="h", port=1)
 
 
-def test_whoever_expects_text_that_is_not_json_expects_it_nested_too_deep() -> None:
-    """In the whole package."""
+def test_text_that_is_not_json_and_text_nested_too_deep_are_one_error() -> None:
+    """So whoever expects the one expects the other; what can be read is read as json does."""
+    for text in (DEEP, DEEP.encode()):
+        with pytest.raises(ValueError, match="nested too deeply"):
+            json_in(text)
+    for text in ("{", b"{"):
+        with pytest.raises(ValueError, match="line 1 column 2"):
+            json_in(text)
+    assert json_in('{"a": 1.50}', parse_float=Decimal) == {"a": Decimal("1.50")}
+    assert json_in(b"[null]") == [None]
+
+
+def test_whoever_expects_text_that_is_not_json_reads_it_with_the_reader_of_foreign_json() -> None:
+    """In the whole package: json.loads alone raises another error for text that nests too deep."""
     careless = [
         f"{file.relative_to(PACKAGE)}:{node.lineno}"
         for file in sorted(PACKAGE.rglob("*.py"))
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
         if isinstance(node, ast.Try) and _reads_json(node) and _caught(node) & {"ValueError"}
-        if "RecursionError" not in _caught(node)
     ]
     assert careless == []
 

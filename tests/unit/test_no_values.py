@@ -21,7 +21,8 @@ from salmon.runtime.instance import Instance
 from salmon.sink.worker import SinkWorker
 from salmon.source.worker import SourceWorker
 from support.memory_sync import MemorySync, PromptSource
-from support.runtime import OBJECT, SCHEMA, Sink, eventually, running
+from support.runtime import OBJECT, SCHEMA, Sink, running
+from support.waiting import until
 
 PLANTED = "Ada Lovelace, ada@acme.example"
 
@@ -74,8 +75,8 @@ def test_a_sink_says_nothing_of_what_it_writes() -> None:
         for seq, key in enumerate(kinds, start=1):
             planted(sync, key, seq)
         sync.produce(sync.writes(), "foreign", PLANTED.encode())
-        eventually(lambda: len(sink.written) >= len(kinds) + 1)
-        eventually(lambda: sync.values(sync.topics.dlq("mongodb-sink")))
+        until(lambda: len(sink.written) >= len(kinds) + 1)
+        until(lambda: sync.values(sync.topics.dlq("mongodb-sink")))
         run.stop()
     events = {line["event"] for line in lines}
     assert {
@@ -102,7 +103,7 @@ def test_a_source_says_nothing_of_what_it_reports() -> None:
     source.offers.put(SourceBatch(records, {"stream": {"at": 1}}, dead_letters=(letter,)))
     sync.produce(sync.topics.signals("mongodb-source"), OBJECT, PLANTED.encode())
     with capture_logs() as lines, running(SourceWorker(instance, source, (OBJECT,))) as (run,):
-        eventually(lambda: [line for line in lines if line["event"] == "records_set_aside"])
+        until(lambda: [line for line in lines if line["event"] == "records_set_aside"])
         run.stop()
     assert {"change_reported", "record_refused_by_kafka"} <= {line["event"] for line in lines}
     assert PLANTED not in said(instance, lines)

@@ -11,6 +11,7 @@ from typing import Final, Generic, TypeVar
 
 import structlog
 
+from salmon.backoff import Backoff
 from salmon.errors import SalmonError, Unavailable
 
 log = structlog.get_logger(__name__)
@@ -18,7 +19,7 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 READ_AGAIN_S: Final = 5.0  # never more often
-_PAUSE_MAX_S: Final = 30.0  # between attempts that fail
+_AGAIN: Final = Backoff(first_s=READ_AGAIN_S, max_s=30.0)  # between attempts that fail
 _TURN_MAX_S: Final = 1.0  # a request that cannot go on without what another one reads
 
 
@@ -83,8 +84,7 @@ class Kept(Generic[T]):
         except SalmonError as error:
             log.warning("not_read", what=self._what, reason=str(error))
             self._failures, self._away = self._failures + 1, str(error)
-            pause_s = min(_PAUSE_MAX_S, READ_AGAIN_S * 2.0 ** min(self._failures - 1, 10))
-            self._next_at = self._clock() + pause_s
+            self._next_at = self._clock() + _AGAIN.bound_s(self._failures)
             return
         self._failures = 0
         self._read_at = self._clock()

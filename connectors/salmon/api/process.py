@@ -43,7 +43,7 @@ from salmon.config import models as configuration
 from salmon.config.api import ApiConfig
 from salmon.config.models import SyncConfig
 from salmon.config.registries import registry_of
-from salmon.errors import FatalError, SalmonError
+from salmon.errors import FatalError, SalmonError, Stopping
 from salmon.kafka.codecs.registry import SchemaRegistry
 from salmon.model.described import Described
 from salmon.model.schema import ObjectSchema
@@ -59,7 +59,7 @@ from salmon.ops.tls import Tls
 from salmon.runtime import open_files, schemas
 from salmon.runtime.lifecycle import DRAIN_DEADLINE_S, Lifecycle
 from salmon.runtime.reached import Reached
-from salmon.runtime.retry import Retrying, Stopping
+from salmon.runtime.retry import Retrying
 from salmon.runtime.watchdog import LastResort, Watchdog
 from salmon.source.worker import FIRST_CONTACT_MAX_S
 from salmon.story.lookup import Lookup

@@ -24,6 +24,7 @@ from salmon.config.settings_table import without_none
 from salmon.config.shown import HIDDEN
 from salmon.config.transforming import keys_of_transform
 from salmon.errors import ConfigError
+from salmon.foreign_json import json_in
 from salmon.kafka.topics import CONNECTORS
 from salmon.model import sides
 from salmon.ops.connect.access import Refused
@@ -162,8 +163,8 @@ def _nested(given: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
 def _value(text: str) -> Any:
     """A number, true, false or a list, if the text is one as JSON; otherwise the text."""
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
+        value = json_in(text)
+    except ValueError:
         return text
     return text if value is None or isinstance(value, str | dict) else value
 

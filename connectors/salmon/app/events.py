@@ -21,6 +21,7 @@ from salmon.kafka.codecs.outbox import Documents, Outcomes
 from salmon.kafka.codecs.registry import object_schema
 from salmon.kafka.codecs.serdes import Changes
 from salmon.kafka.topics import TopicSpec
+from salmon.model.change import MONGODB, SALESFORCE
 from salmon.model.schema import ObjectSchema
 from salmon.plugin.contract import Closes, ReportsEvents, SinkTask, SourceTask
 from salmon.plugin.events import EventSource
@@ -124,9 +125,12 @@ def listening(source: SourceTask, config: SyncConfig) -> SourceTask:
 
 
 def reading_outboxes(config: SyncConfig, instance: Instance) -> Sequence[EventSource]:
-    """What reads the outboxes, beside the worker of MongoDB's source; nothing for another source."""
-    if instance.side != "mongodb":
-        return ()
+    """What reads the outboxes, beside the worker of the source of the side that has them; nothing for another source."""
+    read = _READS_OUTBOXES.get(instance.side)
+    return [] if read is None else read(config, instance)
+
+
+def _from_mongodb(config: SyncConfig, instance: Instance) -> Sequence[EventSource]:
     from salmon.mongodb.outbox import Outbox
     from salmon.mongodb.reading.outbox import OutboxReader
 
@@ -144,6 +148,11 @@ def reading_outboxes(config: SyncConfig, instance: Instance) -> Sequence[EventSo
     ]
 
 
+_READS_OUTBOXES: Final[Mapping[str, Callable[[SyncConfig, Instance], Sequence[EventSource]]]] = {
+    MONGODB: _from_mongodb
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Carried:
     """A kind of event that a sink carries. *make*: what carries it; None while a schema is missing. *topics*: where it is read."""
@@ -156,25 +165,39 @@ class Carried:
 
 def carried(config: SyncConfig, side: str) -> Sequence[Carried]:
     """What the sink of *side* carries beside its writes."""
-    names, found = config.topic_names, list[Carried]()
-    for name, event in config.events.items():
-        if event.outbox is not None:
-            if side == "salesforce":
-                topics_ = (names.outbox(name), names.replays(name))
-                make = partial(publishing_documents, config, name=name, event=event)
-                found.append(Carried(name, topics_, make, is_published=True))
-            elif side == "mongodb" and event.outcomes:
-                told = partial(telling, config, name=name, collection=event.outbox)
-                found.append(Carried(name, (names.outcomes(name),), told))
-        elif side == "mongodb" and event.collection is not None:
-            topics_ = (names.events(name), names.replays(name))
-            collect = partial(collecting, config, event=name, collection=event.collection)
-            found.append(Carried(name, topics_, collect))
-        elif side == "salesforce" and event.object is not None:
-            topics_ = (names.changes(event.object), names.replays(name))
-            publish = partial(publishing, config, name=name, event=event)
-            found.append(Carried(name, topics_, publish, is_published=True))
-    return found
+    carry = _CARRIES.get(side)
+    found = [] if carry is None else [carry(config, name, event) for name, event in config.events.items()]
+    return [each for each in found if each is not None]
+
+
+def _to_salesforce(config: SyncConfig, name: str, event: EventConfig) -> Carried | None:
+    names = config.topic_names
+    if event.outbox is not None:
+        topics_ = (names.outbox(name), names.replays(name))
+        make = partial(publishing_documents, config, name=name, event=event)
+        return Carried(name, topics_, make, is_published=True)
+    if event.object is not None:
+        topics_ = (names.changes(event.object), names.replays(name))
+        return Carried(name, topics_, partial(publishing, config, name=name, event=event), is_published=True)
+    return None
+
+
+def _to_mongodb(config: SyncConfig, name: str, event: EventConfig) -> Carried | None:
+    names = config.topic_names
+    if event.outbox is not None:
+        told = partial(telling, config, name=name, collection=event.outbox)
+        return Carried(name, (names.outcomes(name),), told) if event.outcomes else None
+    if event.collection is not None:
+        collect = partial(collecting, config, event=name, collection=event.collection)
+        return Carried(name, (names.events(name), names.replays(name)), collect)
+    return None
+
+
+# Side -> what its sink carries of one configured event. A side that is not here carries none.
+_CARRIES: Final[Mapping[str, Callable[[SyncConfig, str, EventConfig], Carried | None]]] = {
+    SALESFORCE: _to_salesforce,
+    MONGODB: _to_mongodb,
+}
 
 
 def with_events(worker: Part, config: SyncConfig, instance: Instance) -> Part:
@@ -199,7 +222,7 @@ def collecting(config: SyncConfig, instance: Instance, event: str, collection: s
     if schema is None:
         return None
     make = discovery.sink_factory(instance.side)
-    task = make(getattr(config, instance.side), {event: _Collected(collection)}, config.name)
+    task = make(config.settings_of(instance.side), {event: _Collected(collection)}, config.name)
     started(task, schema)
     return Carrier(task, event_decoder(event, Events(schema, instance.registry, topic)), "inserted")
 

@@ -83,7 +83,7 @@ REACHED_VARIABLE: Final = "SALMON_WAS_READY"
 _RESTARTS_VARIABLE: Final = "SALMON_RESTARTS"
 _NAME_VARIABLE: Final = "SALMON_INSTANCE"
 _AT_WORK_S: Final = 60.0  # a run that lasted so long is not counted as a failed start
-_AGAIN: Final = Backoff(first_s=0.2, max_s=10.0)
+_AGAIN: Final = Backoff(first_s=0.2, max_s=10.0, least_share=0.5)
 # How long one attempt to connect lasts: the only one, or one of many, between which we check whether we have to stop.
 _CONNECT_S: Final = 30.0
 _CONNECT_AGAIN_S: Final = 5.0
@@ -285,9 +285,8 @@ class _Process:
         """Count one more restart, and return how many seconds to wait before it."""
         lasted = time.monotonic() - self._began > _AT_WORK_S
         self.tries = 1 if lasted else self.tries + 1
-        bound_s = _AGAIN.bound_s(self.tries)
         # All five processes may have lost the same broker: they must not all come back to it at the same moment.
-        return random.uniform(bound_s / 2, bound_s)
+        return _AGAIN.delay_s(self.tries, rng=random.Random())
 
     def part(self, retrying: Retrying) -> Part:
         """

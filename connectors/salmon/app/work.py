@@ -15,12 +15,12 @@ from typing import Final, Protocol
 
 import structlog
 
-from salmon.errors import StartAgain
+from salmon.errors import StartAgain, Stopping
 from salmon.ops.connect.standing import Standing
 from salmon.ops.connect.status_topic import Target, Wanted
 from salmon.ops.health import Health, State
 from salmon.runtime.lifecycle import Part
-from salmon.runtime.retry import Retrying, Stopping
+from salmon.runtime.retry import Retrying
 
 log = structlog.get_logger(__name__)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 import os
 import shlex
 import subprocess
@@ -35,6 +34,7 @@ from salmon.cli.terminal import (
     table,
 )
 from salmon.errors import ConfigError, DataError
+from salmon.foreign_json import json_in
 from salmon.scratch import scratch
 
 if TYPE_CHECKING:
@@ -391,8 +391,8 @@ def _as_dict(letter: StoredLetter, done: Handled | None, plan: Plan) -> dict[str
 def _readable(value: bytes | None) -> Any:
     """The value, if it is JSON: what a source sets aside is."""
     try:
-        return json.loads(value or b"")
-    except (ValueError, RecursionError):
+        return json_in(value or b"")
+    except ValueError:
         return None
 
 

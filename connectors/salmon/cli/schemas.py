@@ -223,14 +223,13 @@ def generated(file: Path) -> dict[str, Any]:
     Raises:
         ConfigError: the file is not a describe.
     """
-    import json
-
     from salmon.errors import ConfigError
+    from salmon.foreign_json import json_in
     from salmon.model.schema import schema_of_describe
 
     try:
-        return schema_of_describe(json.loads(file.read_text(encoding="utf-8"))).to_avro()
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        return schema_of_describe(json_in(file.read_text(encoding="utf-8"))).to_avro()
+    except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(
             f"{file}: is not an object's describe ({type(error).__name__}: {error}). Save the answer of "
             f"GET /services/data/v64.0/sobjects/NAME/describe as it is."

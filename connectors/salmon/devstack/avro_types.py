@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from salmon.errors import DataError
+from salmon.foreign_json import json_in
 
 PRIMITIVES: Final = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
 _NAMED: Final = frozenset({"record", "error", "enum", "fixed"})
@@ -71,7 +72,7 @@ def parse(text: str) -> AvroType:
         BadSchema: it is not JSON, has an unknown type, a bad or repeated name, a default that does not fit, ...
     """
     try:
-        return _Parser().type(json.loads(text), namespace="", depth=0)
+        return _Parser().type(json_in(text), namespace="", depth=0)
     except (ValueError, RecursionError) as error:
         raise BadSchema(f"the schema is not JSON: {error}") from None
 

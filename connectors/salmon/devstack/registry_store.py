@@ -18,6 +18,7 @@ from typing import Any, Final
 from salmon.devstack.avro_types import AvroType, BadSchema, content, parse
 from salmon.devstack.compatibility import Breach, Level, breaches
 from salmon.errors import DataError, SetupError
+from salmon.foreign_json import json_in
 
 _DEFAULT_LEVEL: Final = Level.BACKWARD
 _FILE: Final = "registry.jsonl"
@@ -255,7 +256,7 @@ class RegistryStore:
                 file.truncate(self._file.stat().st_size - len(torn))
         for number, line in enumerate(lines, 1):
             try:
-                self._apply(json.loads(line))
+                self._apply(json_in(line))
             except (ValueError, KeyError, DataError, RecursionError):
                 raise SetupError(
                     f"{self._file}, line {number}: not a line of this registry. Restore the file, or remove it and "

@@ -29,6 +29,7 @@ from salmon.devstack.processes import ProcessId, Server
 from salmon.devstack.registry_process import Registry, RegistryProcess
 from salmon.devstack.simulator_process import Org, SimulatorProcess
 from salmon.errors import SetupError
+from salmon.foreign_json import json_in
 from salmon.locks import locked
 
 log = structlog.get_logger(__name__)
@@ -239,12 +240,12 @@ class _Note:
 def _read_note(root: Path) -> _Note | None:
     file = root / _NOTE
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json_in(file.read_text(encoding="utf-8"))
         processes = tuple(ProcessId(**process) for process in content["processes"])
         return _Note(processes, content["answer"], content["options"])
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         raise SetupError(
             f"{file} was not written by `salmon dev up`. Choose another folder, or delete the file if no server runs in this one."
         ) from None

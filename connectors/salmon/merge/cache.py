@@ -29,6 +29,7 @@ from rocksdict import (
 )
 
 from salmon.errors import CacheDamaged, SetupError
+from salmon.foreign_json import json_in
 
 log = structlog.get_logger(__name__)
 
@@ -67,11 +68,11 @@ class Mark:
     def decode(cls, data: bytes) -> Mark | None:
         """Decode a mark; None if it is not valid, or has another format."""
         try:
-            mark = json.loads(data)
+            mark = json_in(data)
             if mark.pop("format") != _FORMAT:
                 return None
             return cls(Origin(**mark["origin"]), int(mark["offset"]), int(mark["at_ms"]))
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        except (ValueError, TypeError, KeyError, AttributeError):
             return None
 
 

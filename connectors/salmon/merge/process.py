@@ -24,6 +24,7 @@ from salmon.errors import (
     RetriableError,
     SalmonError,
     StartAgain,
+    Stopping,
     Unavailable,
 )
 from salmon.kafka import clients, tables
@@ -48,7 +49,7 @@ from salmon.ops.metrics import Metrics
 from salmon.plugin.contract import Position, Signal, SignalKind
 from salmon.runtime.error_limit import Tolerance
 from salmon.runtime.membership import Seat
-from salmon.runtime.retry import Retrying, Stopping, Streak
+from salmon.runtime.retry import Retrying, Streak
 
 log = structlog.get_logger(__name__)
 

@@ -414,7 +414,7 @@ def owned_of(marker: Any) -> dict[str, Value]:
 
 
 def owned_text(shown: Any) -> str | None:
-    return shown if type(shown) is str and shown and _is_unicode(shown) else None
+    return shown if type(shown) is str and shown and is_unicode(shown) else None
 
 
 def twice_in(places: Iterable[str]) -> str:
@@ -427,13 +427,14 @@ def twice_in(places: Iterable[str]) -> str:
 
 def _require_unicode(field: FieldSchema, text: str) -> None:
     """Refuse text with bytes that are not UTF-8. The client's codec decodes them to lone surrogates, which cannot be encoded."""
-    if not _is_unicode(text):
+    if not is_unicode(text):
         raise SchemaMismatch(
             f"{field.name}: the MongoDB document has text that is not valid UTF-8. Correct it."
         )
 
 
-def _is_unicode(text: str) -> bool:
+def is_unicode(text: str) -> bool:
+    """Whether text can be sent: a lone surrogate cannot be encoded."""
     try:
         text.encode()
     except UnicodeEncodeError:

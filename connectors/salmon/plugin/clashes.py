@@ -12,12 +12,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from salmon.backoff import Backoff
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
 
 FINAL_AFTER_S: Final = 5.0
-_AGAIN_FIRST_S: Final = 0.1
-_AGAIN_MAX_S: Final = 5.0
-_DOUBLINGS_MAX: Final = 10
+_AGAIN: Final = Backoff(first_s=0.1, max_s=5.0)
 _CLASHES_MAX: Final = 10_000
 
 
@@ -44,8 +43,7 @@ class Clashes:
 
     def judged(self, record: SinkRecord, outcome: Outcome) -> Outcome:
         """The outcome, and when to put again what a unique value keeps away; final only after a while."""
-        id_ = record.object, record.key
-        seq, tries, since = self._of.pop(id_, (record.write.seq, 0, None))
+        seq, tries, since = self._of.pop(record.id, (record.write.seq, 0, None))
         if outcome.code != self._code:
             return outcome
         if seq != record.write.seq:
@@ -57,8 +55,7 @@ class Clashes:
                 return outcome
         else:
             since = None
-        self._of[id_] = record.write.seq, tries + 1, since
+        self._of[record.id] = record.write.seq, tries + 1, since
         if len(self._of) > _CLASHES_MAX:
             self._of.popitem(last=False)
-        again_s = min(_AGAIN_FIRST_S * 2 ** min(tries, _DOUBLINGS_MAX), _AGAIN_MAX_S)
-        return replace(outcome, kind=OutcomeKind.RETRY_LATER, again_s=again_s)
+        return replace(outcome, kind=OutcomeKind.RETRY_LATER, again_s=_AGAIN.bound_s(tries + 1))

@@ -95,13 +95,11 @@ class Signal:
     kind: SignalKind
     object: str
     keys: tuple[str, ...] = ()
-    native_ids: tuple[
-        str, ...
-    ] = ()  # where the asker knows them; else the source finds the record by its key
+    # Where the asker knows them; else the source finds the record by its key.
+    native_ids: tuple[str, ...] = ()
     reason: str = ""
-    until: tuple[
-        int, ...
-    ] = ()  # APPROVE: of each partition of `writes`, the offset after the last that is meant
+    # APPROVE: of each partition of `writes`, the offset after the last that is meant.
+    until: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +118,7 @@ class SnapshotProgress:
 
 @dataclass(frozen=True, slots=True)
 class WaitingObject:
-    """
-    An object that waits while the others go on, or something that all of them wait for. *since_s*: for how long. *sentence*: why,
-    and what to do.
-    """
+    """An object that waits, or something that all of them wait for. *since_s*: for how long. *sentence*: why, and what to do."""
 
     object: str
     since_s: float
@@ -174,6 +169,11 @@ class SinkRecord:
     object: str
     key: str
     write: Write
+
+    @property
+    def id(self) -> tuple[str, str]:
+        """Object and record key."""
+        return self.object, self.key
 
 
 class OutcomeKind(StrEnum):

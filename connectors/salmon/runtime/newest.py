@@ -20,12 +20,11 @@ from typing import Any, Final
 
 import structlog
 
-from salmon.errors import Superseded
+from salmon.errors import Stopping, Superseded
 from salmon.kafka import clients, cluster
 from salmon.kafka.kept import KeptAdmin
 from salmon.kafka.offsets import OffsetStore
 from salmon.ops.health import Health
-from salmon.runtime.retry import Stopping
 
 log = structlog.get_logger(__name__)
 

@@ -18,14 +18,10 @@ from typing import Protocol, TypeVar
 import structlog
 
 from salmon.backoff import Backoff
-from salmon.errors import FatalError, RetriableError, UnfitServer
+from salmon.errors import FatalError, RetriableError, Stopping, UnfitServer
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
-
-
-class Stopping(Exception):
-    """The process was asked to stop while it waited. It unwinds to the loop, and is not an error."""
 
 
 class Listener(Protocol):

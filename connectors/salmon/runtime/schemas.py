@@ -15,7 +15,7 @@ from typing import Final
 
 import structlog
 
-from salmon.errors import SetupError
+from salmon.errors import SetupError, Stopping
 from salmon.kafka.codecs.events import Events
 from salmon.kafka.codecs.registry import Registry, SchemaRefused, object_schema
 from salmon.kafka.codecs.serdes import Changes, Identities, Records, Signals, Writes
@@ -24,7 +24,6 @@ from salmon.model.event_schema import with_former_fields
 from salmon.model.schema import ObjectSchema
 from salmon.model.sides import OWN_ROSTER, Roster, Side
 from salmon.ops.health import Health
-from salmon.runtime.retry import Stopping
 
 log = structlog.get_logger(__name__)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from salmon.app.events import listening
 from salmon.config.models import SyncConfig
 from salmon.errors import ConfigError, RequestRejected
+from salmon.foreign_json import json_in
 from salmon.model.described import described
 from salmon.plugin.contract import Closes, Connects, DescribesObjects, ReportsEvents
 from salmon.plugin.describing import ShowsDescribes
@@ -70,8 +70,8 @@ class _Saved:
     def describe(self, name: str) -> Mapping[str, Any]:
         file = self._folder / f"{name}.json"
         try:
-            describe = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
+            describe = json_in(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
             raise ConfigError(
                 f"--describe: {file} cannot be read ({type(error).__name__}). Save the answer of"
                 f" GET /services/data/v64.0/sobjects/{name}/describe there."

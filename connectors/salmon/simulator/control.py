@@ -8,7 +8,6 @@ shows them.
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from salmon.foreign_json import json_in
 from salmon.simulator.control_faults import FAULTS
 from salmon.simulator.events.eventbus import EventBus, TopicNotFound
 from salmon.simulator.org.clock import datetime_text
@@ -422,8 +422,8 @@ def _indented(text: str) -> list[str]:
 
 async def _object(request: Request) -> dict[str, Any] | None:
     try:
-        body = json.loads(await request.body() or b"{}")
-    except (ValueError, RecursionError):
+        body = json_in(await request.body() or b"{}")
+    except ValueError:
         return None
     return body if isinstance(body, dict) else None
 

@@ -15,13 +15,13 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+from salmon.backoff import Backoff
 from salmon.plugin.contract import Outcome, Position, SinkRecord
 from salmon.sink.refusals import Refusals
 
 PREFIX: Final = "waits/"
 FIRST_S: Final = 60.0  # before the first new attempt
 LATE_MAX_S: Final = 3_600.0  # at most between two attempts, however long the lock lasts
-_DOUBLINGS_MAX: Final = 12
 RecordId = tuple[str, str]  # object, record key
 
 
@@ -71,7 +71,7 @@ class Wait:
 
     def later(self, first_s: float, now_ms: int) -> Wait:
         """Return the entry after one more failed attempt. Each wait is twice as long as the one before, up to LATE_MAX_S."""
-        wait_s = min(first_s * 2 ** min(self.tries, _DOUBLINGS_MAX), LATE_MAX_S)
+        wait_s = Backoff(first_s, LATE_MAX_S).bound_s(self.tries + 1)
         return replace(self, due_ms=now_ms + round(wait_s * 1000), tries=self.tries + 1)
 
     def after_asking(self, now_ms: int) -> Wait:
@@ -126,7 +126,7 @@ class Waits:
         Make the entry for a deferred write. It includes what an earlier write of the record waits for, because merge does not
         send those fields with later writes.
         """
-        earlier = self._of.get((record.object, record.key))
+        earlier = self._of.get(record.id)
         whole = not outcome.fields or (earlier is not None and not earlier.fields)
         named, deleted = frozenset(outcome.waits_for), earlier.deleted if earlier else frozenset()
         wait = Wait(
@@ -144,7 +144,7 @@ class Waits:
 
     def timed(self, record: SinkRecord) -> Wait | None:
         """Return the entry of a record if it was locked at the last attempt, and not if deleted parents keep fields of it waiting."""
-        wait = self._of.get((record.object, record.key))
+        wait = self._of.get(record.id)
         if wait is None or wait.due_ms is None or (wait.fields and wait.deleted):
             return None
         return wait
@@ -155,7 +155,7 @@ class Waits:
 
     def settled_by(self, record: SinkRecord) -> Wait | None:
         """Return the entry that is settled because this write was carried out, if there is one."""
-        wait = self._of.get((record.object, record.key))
+        wait = self._of.get(record.id)
         if wait is not None and wait.fields <= record.write.fields.keys():
             return wait
         return None

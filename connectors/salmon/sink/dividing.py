@@ -85,8 +85,8 @@ class Dividing:
         Raises as the task does; Unavailable only if nothing shows that it is the fault of single records.
         """
         outcomes: dict[Key, Outcome] = {}
-        suspects = [record for record in records if _id(record) in self._suspects]
-        others = [record for record in records if _id(record) not in self._suspects]
+        suspects = [record for record in records if record.id in self._suspects]
+        others = [record for record in records if record.id not in self._suspects]
         if others:
             began_s = self._worked_s
             try:
@@ -97,16 +97,16 @@ class Dividing:
                     raise
                 self._divide(others, error, outcomes, is_side_up=began_s > last_s)
         self._try_suspects(suspects, outcomes)
-        return [outcomes[_id(record)] for record in records]
+        return [outcomes[record.id] for record in records]
 
     def _carry_out(self, records: Sequence[SinkRecord], outcomes: dict[Key, Outcome]) -> None:
         for record, outcome in zip(records, self._task.put(records), strict=True):
-            outcomes[_id(record)] = outcome
+            outcomes[record.id] = outcome
         self._worked_s = self._clock()
         with self._lock:
             for record in records:
-                self._failing.pop(_id(record), None)
-                self._suspects.pop(_id(record), None)
+                self._failing.pop(record.id, None)
+                self._suspects.pop(record.id, None)
 
     def _fails(self, records: Sequence[SinkRecord], outcomes: dict[Key, Outcome]) -> Unavailable | None:
         try:
@@ -122,7 +122,7 @@ class Dividing:
         """
         now_s = self._clock()
         with self._lock:
-            streaks = [self._failing.setdefault(_id(record), _Streak(now_s, now_s)) for record in records]
+            streaks = [self._failing.setdefault(record.id, _Streak(now_s, now_s)) for record in records]
             last_s = max(streak.last_s for streak in streaks)
             for streak in streaks:
                 streak.failures, streak.last_s = streak.failures + 1, now_s
@@ -150,25 +150,25 @@ class Dividing:
         for record in self._rng.sample(records, min(_SAMPLES, len(records))) if len(records) > 1 else ():
             if (trouble := self._fails([record], outcomes)) is None:
                 break
-            failed[_id(record)] = record, trouble
+            failed[record.id] = record, trouble
         if not outcomes and not is_side_up:
             raise error
         log.warning("batch_divided", records=len(records), reason=str(error))
-        rest = [record for record in records if _id(record) not in outcomes.keys() | failed.keys()]
+        rest = [record for record in records if record.id not in outcomes.keys() | failed.keys()]
         parts, puts = [rest] if rest else [], 0
         while parts and puts < _PUTS_MAX:
             part, puts = parts.pop(), puts + 1
             if (trouble := self._fails(part, outcomes)) is None:
                 continue
             if len(part) == 1:
-                failed[_id(part[0])] = part[0], trouble
+                failed[part[0].id] = part[0], trouble
             else:
                 middle = len(part) // 2
                 parts += [part[middle:], part[:middle]]
         for key, (record, trouble) in failed.items():
             log.warning("record_fails_alone", object=record.object, key=record.key)
             outcomes[key] = self._outcome(record, trouble)
-        outcomes |= {_id(record): _later(error) for part in parts for record in part}
+        outcomes |= {record.id: _later(error) for part in parts for record in part}
 
     def _try_suspects(self, records: Sequence[SinkRecord], outcomes: dict[Key, Outcome]) -> None:
         """Put each alone, after the others; if they are many, the rest of them next time."""
@@ -177,14 +177,14 @@ class Dividing:
                 continue
             if self._clock() - self._worked_s > _WORKED_WITHIN_S:
                 raise trouble
-            outcomes[_id(record)] = self._outcome(record, trouble)
-        outcomes |= dict.fromkeys(map(_id, records[_ALONE_MAX:]), _NOT_TRIED)
+            outcomes[record.id] = self._outcome(record, trouble)
+        outcomes |= dict.fromkeys((record.id for record in records[_ALONE_MAX:]), _NOT_TRIED)
 
     def _outcome(self, record: SinkRecord, trouble: Unavailable) -> Outcome:
         """Count a failure of a record alone. Returns what becomes of its write for now."""
         now_s = self._clock()
         with self._lock:
-            streak = self._suspects.setdefault(_id(record), _Streak(now_s, now_s))
+            streak = self._suspects.setdefault(record.id, _Streak(now_s, now_s))
             streak.failures, streak.last_s = streak.failures + 1, now_s
             failures = streak.failures
             while len(self._suspects) > _SUSPECTS_MAX:
@@ -199,7 +199,3 @@ class Dividing:
 
 def _later(error: Unavailable) -> Outcome:
     return Outcome(OutcomeKind.RETRY_LATER, code=CALL_FAILED, reason=str(error))
-
-
-def _id(record: SinkRecord) -> Key:
-    return record.object, record.key

@@ -40,7 +40,7 @@ class Parking:
 
     def judged(self, record: SinkRecord, outcome: Outcome) -> Outcome:
         """Note the outcome of a write, and return it; a refusal in its place if the write has been tried for long enough."""
-        key, now = (record.object, record.key), self._clock()
+        key, now = record.id, self._clock()
         with self._lock:
             if outcome.kind is not OutcomeKind.RETRY_LATER:
                 self._parked.pop(key, None)

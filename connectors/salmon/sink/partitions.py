@@ -15,14 +15,14 @@ from typing import Any, Final, cast
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from salmon.errors import PositionLost, RetriableError, SalmonError, Unavailable
+from salmon.errors import PositionLost, RetriableError, SalmonError, Stopping, Unavailable
 from salmon.kafka import clients
 from salmon.kafka.clients import translated
 from salmon.kafka.commits import OffsetCommit
 from salmon.kafka.extents import lag
 from salmon.runtime.every import Every
 from salmon.runtime.instance import Instance
-from salmon.runtime.retry import Retrying, Stopping
+from salmon.runtime.retry import Retrying
 from salmon.sink.buffer import SinkBuffer
 from salmon.sink.commands import Place
 from salmon.sink.takeover import Owed, scan

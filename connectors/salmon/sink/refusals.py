@@ -124,7 +124,7 @@ class Refusals:
 
     def settled_by(self, record: SinkRecord) -> Refused | None:
         """Return the entry that is settled because this write was carried out, if there is one."""
-        refused = self._of.get((record.object, record.key))
+        refused = self._of.get(record.id)
         if refused is not None and (not refused.fields or refused.fields <= record.write.fields.keys()):
             return refused
         return None

@@ -14,9 +14,9 @@ from threading import Event
 
 from confluent_kafka import Message
 
+from salmon.errors import Stopping
 from salmon.kafka import clients
 from salmon.kafka.reader import Reader
-from salmon.runtime.retry import Stopping
 from salmon.sink.commands import Place
 
 

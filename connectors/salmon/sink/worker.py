@@ -17,7 +17,7 @@ import structlog
 from confluent_kafka import Message
 
 from salmon.config.deletions import DeleteGuardConfig
-from salmon.errors import Unavailable
+from salmon.errors import Stopping, Unavailable
 from salmon.kafka import clients
 from salmon.kafka.codecs.serdes import Changes, Signals, Writes
 from salmon.kafka.foreign import FOREIGN
@@ -30,7 +30,7 @@ from salmon.runtime.error_limit import ErrorLimit
 from salmon.runtime.every import Every
 from salmon.runtime.fellows import Fellows
 from salmon.runtime.instance import FailureReporter, Instance
-from salmon.runtime.retry import Retrying, Stopping
+from salmon.runtime.retry import Retrying
 from salmon.sink.buffer import SinkBuffer
 from salmon.sink.foreign_writes import fault_of
 from salmon.sink.guard_watch import GuardWatch

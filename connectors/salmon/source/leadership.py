@@ -17,12 +17,12 @@ from typing import Any, Final
 import structlog
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from salmon.errors import ClientLost, PositionLost, RetriableError
+from salmon.errors import ClientLost, PositionLost, RetriableError, Stopping
 from salmon.kafka import clients
 from salmon.kafka.clients import translated
 from salmon.runtime.instance import Instance
 from salmon.runtime.membership import Seat
-from salmon.runtime.retry import Retrying, Stopping, Streak
+from salmon.runtime.retry import Retrying, Streak
 
 log = structlog.get_logger(__name__)
 

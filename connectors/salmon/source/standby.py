@@ -12,9 +12,9 @@ from typing import Final
 
 import structlog
 
-from salmon.errors import ClientLost
+from salmon.errors import ClientLost, Stopping
 from salmon.runtime.instance import Instance
-from salmon.runtime.retry import Retrying, Stopping
+from salmon.runtime.retry import Retrying
 from salmon.source.leadership import Leadership, seat_of
 
 log = structlog.get_logger(__name__)

@@ -17,7 +17,7 @@ from typing import Final
 import structlog
 from confluent_kafka import Message
 
-from salmon.errors import DataError, RetriableError, SetupError, TooManyErrors, Unavailable
+from salmon.errors import DataError, RetriableError, SetupError, Stopping, TooManyErrors, Unavailable
 from salmon.kafka import tables
 from salmon.kafka.codecs.serdes import Identities, Signals
 from salmon.kafka.offsets import OffsetStore
@@ -48,7 +48,7 @@ from salmon.runtime.error_limit import ENTRY, Counts, ErrorLimit
 from salmon.runtime.every import Every
 from salmon.runtime.fellows import Fellows
 from salmon.runtime.instance import FailureReporter, Instance
-from salmon.runtime.retry import Retrying, Stopping, Streak
+from salmon.runtime.retry import Retrying, Streak
 from salmon.source.batches import BatchEncoder, Encoded
 from salmon.source.describing import Describing, describing
 from salmon.source.first_loads import FirstLoads

@@ -6,7 +6,6 @@ The metrics' names and meanings are declared in salmon.ops.metrics.
 
 from __future__ import annotations
 
-import json
 import math
 import threading
 import time
@@ -20,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from salmon.config.models import SyncConfig
 from salmon.errors import ConfigError
+from salmon.foreign_json import json_in
 from salmon.kafka.topics import CONNECTORS
 from salmon.ports import url_of
 
@@ -299,9 +299,9 @@ def addresses(
         ports_file = beside
     if ports_file is not None:
         try:
-            found = json.loads(ports_file.read_text(encoding="utf-8"))
+            found = json_in(ports_file.read_text(encoding="utf-8"))
             at = {name: str(found[name]["url"]) for name in (*connectors, API) if name in found}
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        except (OSError, ValueError, KeyError, TypeError):
             raise ConfigError(
                 f"--ports-file {ports_file}: cannot be read. Give the file that `salmon run all --ports-file` writes."
             ) from None

@@ -17,6 +17,7 @@ from bson.json_util import RELAXED_JSON_OPTIONS, dumps, loads
 
 from salmon.config.models import ObjectConfig, SyncConfig
 from salmon.errors import ConfigError, DataError
+from salmon.foreign_json import json_in
 from salmon.kafka.codecs.schemas import packaged_object
 from salmon.merge.settings import rules_of
 from salmon.model.change import MONGODB, SALESFORCE, SALESFORCE_ID, Value, WriteOp
@@ -84,7 +85,7 @@ def schema_from(name: str, path: Path | None, config: ObjectConfig) -> ObjectSch
             )
         return _with_computed(_selected(ObjectSchema.from_avro(avro), config), config)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json_in(path.read_text(encoding="utf-8"))
         described = (
             schema_of_describe(
                 content,
@@ -97,7 +98,7 @@ def schema_from(name: str, path: Path | None, config: ObjectConfig) -> ObjectSch
         )
     except OSError as error:
         raise ConfigError(f"--schema {path}: cannot be read ({error.strerror}). Name another file.") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"--schema {path}: is neither an object's describe nor its schema ({type(error).__name__})."
         ) from None
@@ -184,7 +185,7 @@ def _read(
 ) -> tuple[str, dict[str, Value], list[str]]:
     """The record's key and agreed fields, without nulls, and notes about what is not among them."""
     try:
-        content = loads(text) if origin == MONGODB else json.loads(text)
+        content = loads(text) if origin == MONGODB else json_in(text)
     except (ValueError, TypeError, ArithmeticError, RecursionError, BSONError) as error:
         raise ConfigError(f"--record: is not valid JSON ({type(error).__name__}).") from None
     if not isinstance(content, dict):

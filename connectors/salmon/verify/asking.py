@@ -23,7 +23,7 @@ from salmon.kafka.properties import common, made
 from salmon.kafka.topics import Topics
 from salmon.model.sides import named
 from salmon.plugin.contract import Signal, SignalKind
-from salmon.salesforce.reading.rows import batches
+from salmon.salesforce.wire.batches import batches
 from salmon.verify.reading import Progress
 
 log = structlog.get_logger(__name__)

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from salmon.model.change import SALESFORCE, Value
 from salmon.model.state import State
-from salmon.salesforce.reading.rows import batches
+from salmon.salesforce.wire.batches import batches
 from salmon.verify.comparing import (
     NOTHING,
     Finding,

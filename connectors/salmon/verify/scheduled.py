@@ -21,6 +21,7 @@ from typing import Any, Final
 import structlog
 
 from salmon.config.models import SyncConfig
+from salmon.foreign_json import json_in
 from salmon.ops.metrics import Metrics
 from salmon.runtime.program import command
 
@@ -141,8 +142,8 @@ class ScheduledVerify:
         """Return when the last run began; now, if that is not known."""
         if self._note is not None:
             try:
-                return float(json.loads(self._note.read_text(encoding="utf-8"))["began_s"])
-            except (OSError, ValueError, TypeError, KeyError, RecursionError):
+                return float(json_in(self._note.read_text(encoding="utf-8"))["began_s"])
+            except (OSError, ValueError, TypeError, KeyError):
                 pass  # there is no note, or it cannot be used: the schedule begins now
         return self._now_s()
 
@@ -181,8 +182,8 @@ def run_command(command: Sequence[str], stop: Event) -> Ended:
 
 def _verdict_of(ended: Ended) -> Mapping[str, Any]:
     try:
-        result: Mapping[str, Any] = json.loads(ended.output)
-    except (ValueError, RecursionError):
+        result: Mapping[str, Any] = json_in(ended.output)
+    except ValueError:
         result = {}
     if ended.code not in _WITH_VERDICT or "objects" not in result:
         raise RuntimeError(ended.complaint or f"`salmon verify` ended with exit code {ended.code}")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -52,7 +51,7 @@ class Broker:
         config = {key.replace("_", "."): value for key, value in settings.items()}
         for made in self.admin.create_topics([NewTopic(name, partitions, 1, config=config)]).values():
             made.result()
-        wait_until(lambda: name in self.admin.list_topics(timeout=5).topics)
+        until(lambda: name in self.admin.list_topics(timeout=5).topics, within_s=WITHIN_S)
         return name
 
     def producer(self, transactional_id: str, **more: Any) -> Producer:
@@ -87,16 +86,12 @@ class Broker:
         consumer = self.consumer(**settings)
         consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
         seen: list[bytes | str | None] = []
-        deadline = time.monotonic() + WITHIN_S
-        while time.monotonic() < deadline:
-            message = consumer.poll(1.0)
-            if message is None:
-                continue
+        while True:
+            (message,) = until(lambda: consumer.consume(1, 1.0), f"the end of {topic}", within_s=WITHIN_S)
             if (error := message.error()) is not None:
                 assert error.code() == KafkaError._PARTITION_EOF, error
                 return seen
             seen.append(message.value())
-        raise AssertionError(f"the end of {topic} was not reached")
 
     def end(self, topic: str, *, committed: bool = True) -> int:
         level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
@@ -130,10 +125,6 @@ def broker(stack: Stack) -> Iterator[Broker]:
     broker.close()
 
 
-def wait_until(condition: Callable[[], Any]) -> None:
-    until(condition, str(condition), within_s=WITHIN_S)
-
-
 def produce(producer: Producer, topic: str, *values: str) -> None:
     for value in values:
         producer.produce(topic, key=value, value=value)
@@ -154,7 +145,7 @@ def joined(*consumers: Consumer, partitions: Sequence[int]) -> None:
             consumer.poll(0.05)
         return [len(consumer.assignment()) for consumer in consumers] == list(partitions)
 
-    wait_until(settled)
+    until(settled, within_s=WITHIN_S)
 
 
 # Transactions
@@ -181,14 +172,14 @@ def test_an_open_transaction_is_seen_by_nobody_and_holds_the_end_for_readers_of_
     transaction(producer, topic, "a")
     # Apache Kafka answers a commit when it is decided, and writes its marker (offset 1) a moment later.
     stable = 2
-    wait_until(lambda: broker.end(topic) == stable)
+    until(lambda: broker.end(topic) == stable, within_s=WITHIN_S)
     producer.begin_transaction()
     produce(producer, topic, "b")
     assert broker.end(topic) == stable < broker.end(topic, committed=False)
     assert broker.values(topic) == [b"a"]
     assert broker.values(topic, isolation="read_uncommitted") == [b"a", b"b"]
     producer.commit_transaction(WITHIN_S)
-    wait_until(lambda: broker.end(topic) > stable)
+    until(lambda: broker.end(topic) > stable, within_s=WITHIN_S)
     assert broker.beginning(topic) == 0
 
 
@@ -324,7 +315,7 @@ def test_a_consumer_never_resets_by_itself(broker: Broker, offset: int | None) -
             errors.append(error)
         return bool(errors)
 
-    wait_until(told)
+    until(told, within_s=WITHIN_S)
     assert errors[0].code() == KafkaError._AUTO_OFFSET_RESET
 
 
@@ -340,7 +331,7 @@ def test_settings_of_a_compacted_topic_are_kept_and_told(broker: Broker) -> None
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
     for altered in broker.admin.incremental_alter_configs([resource]).values():
         altered.result()
-    wait_until(lambda: broker.settings(topic)["delete.retention.ms"] == "1000")
+    until(lambda: broker.settings(topic)["delete.retention.ms"] == "1000", within_s=WITHIN_S)
     assert broker.settings(topic)["cleanup.policy"] == "compact"
 
 
@@ -350,7 +341,7 @@ def test_topics_have_the_partitions_that_were_asked_for_and_are_deleted(broker: 
     assert len(broker.admin.list_topics(timeout=10).topics[topic].partitions) == 3
     for gone in broker.admin.delete_topics([topic]).values():
         gone.result()
-    wait_until(lambda: topic not in broker.admin.list_topics(timeout=10).topics)
+    until(lambda: topic not in broker.admin.list_topics(timeout=10).topics, within_s=WITHIN_S)
 
 
 @pytest.mark.parametrize(
@@ -485,10 +476,10 @@ def test_a_client_that_goes_as_it_joins_does_not_keep_the_others_from_taking_ove
             (found,) = broker.admin.list_groups(group, timeout=10)
             return found.state == "Stable" and len(found.members) == 2
 
-        wait_until(both_are_in)
+        until(both_are_in, within_s=WITHIN_S)
         with RawMember(broker.bootstrap_servers, group, topic, "goes") as goes:
             goes.ask_to_join()
-            wait_until(lambda: len(broker.admin.list_groups(group, timeout=10)[0].members) == 3)
+            until(lambda: len(broker.admin.list_groups(group, timeout=10)[0].members) == 3, within_s=WITHIN_S)
     joined(spare, partitions=[2])
 
 
@@ -523,7 +514,7 @@ def test_a_second_instance_of_one_member_fences_the_first(broker: Broker) -> Non
         error = None if message is None else message.error()
         return error is not None and error.code() == KafkaError._FATAL
 
-    wait_until(fenced)
+    until(fenced, within_s=WITHIN_S)
 
 
 def next_message(consumer: Consumer) -> Message:
@@ -536,7 +527,7 @@ def next_message(consumer: Consumer) -> Message:
             found.append(message)
         return bool(found)
 
-    wait_until(came)
+    until(came, within_s=WITHIN_S)
     return found[0]
 
 

@@ -22,8 +22,8 @@ from salmon.mongodb.reading.outbox import OutboxReader
 from salmon.mongodb.writing.outbox import OutcomeWriter
 from salmon.plugin.contract import DeadLetter, EventRecord, Outcome, OutcomeKind, Position, SinkRecord
 from support.mongo import Mongo, NoIdentities
-from support.runtime import eventually
 from support.sync_config import sync_config
+from support.waiting import until
 
 EVENT = "Invoice_Sent__e"
 OUTBOX = Outbox("outbox", {"Number__c": "number"})
@@ -53,7 +53,7 @@ class Log:
                 pass
             return holds()
 
-        eventually(is_so)
+        until(is_so)
 
     @property
     def keys(self) -> list[str]:
@@ -111,7 +111,7 @@ def test_a_reading_that_is_killed_goes_on_and_misses_nothing(mongo: Mongo, log: 
     box.insert_many([{"_id": f"d{n:04}"} for n in range(1300)])
     for n in range(8):
         with reading(mongo, log) as reader:
-            eventually(lambda reader=reader: log.commit(reader))  # type: ignore[misc]
+            until(lambda reader=reader: log.commit(reader))  # type: ignore[misc]
         box.insert_one({"_id": f"new{n}"})
         box.delete_one({"_id": f"new{n}"})
     with reading(mongo, log) as reader:
@@ -207,12 +207,12 @@ def test_a_collection_that_cannot_be_read_waits_with_the_reason(
     mongo.database["real"].insert_one({"_id": "a"})
     mongo.database.create_collection("outbox", viewOn="real", pipeline=[])
     with reading(mongo, log) as reader:
-        eventually(reader.waiting)
+        until(reader.waiting)
         assert "a view" in reader.waiting()[0].sentence
         mongo.database["outbox"].drop()
         mongo.database["outbox"].insert_one({"_id": "b"})
         log.until(reader, lambda: "b" in log.keys)
-        eventually(lambda: not reader.waiting())
+        until(lambda: not reader.waiting())
 
 
 def test_the_doctor_says_whether_the_collection_can_be_an_outbox(mongo: Mongo) -> None:

@@ -45,11 +45,8 @@ DOCUMENT = {"_id": "a", "Name": "Acme", "own": {"of": ["the", "application"]}, "
 
 @pytest.fixture
 def sink(mongo: Mongo, clock: Clock) -> Iterator[MongoSinkTask]:
-    task = MongoSinkTask(mongo.config, OBJECTS, "test", clock=clock)
-    task.start(SCHEMAS, NoIdentities(), clean=True)
-    yield task
-    task.stop()
-    task.close()
+    with mongo.sink(OBJECTS, SCHEMAS, clock=clock) as task:
+        yield task
 
 
 @pytest.fixture
@@ -57,14 +54,6 @@ def source(mongo: Mongo) -> Iterator[MongoSourceTask]:
     task = mongo.source(OBJECTS)
     yield task
     task.close()
-
-
-@pytest.fixture
-def streaming(source: MongoSourceTask) -> Log:
-    log = Log()
-    log.begin(source)
-    log.until_read(source)
-    return log
 
 
 def there(mongo: Mongo) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from salmon.model.change import Op, WriteOp
 from salmon.mongodb.reading.source import MongoSourceTask
 from salmon.mongodb.writing.sink import MongoSinkTask
 from salmon.plugin.contract import OutcomeKind
-from support.mongo import SCHEMAS, Log, Mongo, NoIdentities, Synced, put, write
+from support.mongo import SCHEMAS, Log, Mongo, Synced, put, write
 
 PATHS = {"Phone": "contact.phone", "Employees": "contact.size.people", "Name": "title"}
 OBJECTS = {"Account": Synced("accounts", paths=PATHS), "Contact": Synced("contacts")}
@@ -34,10 +34,8 @@ def source(mongo: Mongo, log: Log) -> Iterator[MongoSourceTask]:
 
 @pytest.fixture
 def sink(mongo: Mongo, source: MongoSourceTask) -> Iterator[MongoSinkTask]:
-    task = MongoSinkTask(mongo.config, OBJECTS, "test", final_after_s=0)
-    task.start(SCHEMAS, NoIdentities(), clean=True)
-    yield task
-    task.close()
+    with mongo.sink(OBJECTS, SCHEMAS, final_after_s=0) as task:
+        yield task
 
 
 def test_both_ways_a_field_is_at_its_path(

@@ -25,6 +25,7 @@ from salmon.mongodb.reading.source import MongoSourceTask
 from salmon.mongodb.writing.sink import MongoSinkTask
 from salmon.plugin.contract import Outcome, OutcomeKind, Signal, SignalKind, SinkRecord
 from support.mongo import ACCOUNT, Log, Mongo, NoIdentities, Synced
+from support.waiting import until
 
 _SCHEMA = ObjectSchema("Account", tuple(ACCOUNT.by_name[n] for n in ("Name", "Phone", "Interests")), "001")
 _OBJECTS = {"Account": Synced("accounts")}
@@ -139,14 +140,15 @@ class _Ring:
 
     def restart(self, *, lose_position: bool) -> None:
         """Kill the source, with its position or without; what is edited meanwhile, no event may tell."""
-        deadline = time.monotonic() + _PATIENCE_S
         last = f"seen {self.offset}"
         self.mongo.accounts.insert_one({"_id": last})
         # A delete that no event tells is looked for by nobody yet, so all that came before is told first. And what
         # merge has asked for would be asked for again by the worker; here it is answered first.
-        while not self.log.of(last) or len(self.log.answered) < self.signals:
-            assert time.monotonic() < deadline
-            self.poll()
+        until(
+            lambda: self.log.of(last) and len(self.log.answered) >= self.signals,
+            within_s=_PATIENCE_S,
+            between=self.poll,
+        )
         self.source.close()
         self.mongo.accounts.update_many({"_id": {"$in": ["a", "b", "c"]}}, {"$set": {"Phone": self.text()}})
         if lose_position:
@@ -155,16 +157,18 @@ class _Ring:
 
     def settle(self) -> None:
         """Until nothing is owed, asked for or on its way: the last document that is written has come back."""
-        deadline = time.monotonic() + _PATIENCE_S
         quiet = 0
-        while quiet < 5:
-            assert time.monotonic() < deadline, "it never gets quiet"
+
+        def turn() -> None:
+            nonlocal quiet
             before = self.folded
             self.put()
             self.poll()
             done = all(told.done for told in self.source.progress())
             still = before == self.folded and not self.owed and len(self.log.answered) == self.signals
             quiet = quiet + 1 if still and done else 0
+
+        until(lambda: quiet == 5, "it gets quiet", within_s=_PATIENCE_S, between=turn)
 
     def documents(self) -> dict[str, dict[str, Value]]:
         shape = DocumentShape(_SCHEMA, frozenset({"Account"}))

@@ -32,11 +32,8 @@ EXISTS, REFUSED = OutcomeKind.EXISTS, OutcomeKind.REFUSED
 
 @pytest.fixture
 def sink(mongo: Mongo) -> Iterator[MongoSinkTask]:
-    task = MongoSinkTask(mongo.config, OBJECTS, "test", final_after_s=0)
-    task.start(SCHEMAS, NoIdentities(), clean=True)
-    yield task
-    task.stop()
-    task.close()
+    with mongo.sink(OBJECTS, SCHEMAS, final_after_s=0) as task:
+        yield task
 
 
 def _marked(seq: int, **fields: Any) -> dict[str, Any]:

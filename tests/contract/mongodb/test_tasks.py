@@ -24,7 +24,6 @@ from support.mongo import (
     SCHEMAS,
     Log,
     Mongo,
-    NoIdentities,
     Synced,
     put,
     read_signal,
@@ -34,20 +33,8 @@ from support.mongo import (
 
 @pytest.fixture
 def sink(mongo: Mongo) -> Iterator[MongoSinkTask]:
-    task = MongoSinkTask(mongo.config, OBJECTS, "test")
-    task.start(SCHEMAS, NoIdentities(), clean=True)
-    yield task
-    task.stop()
-    task.close()
-
-
-@pytest.fixture
-def streaming(source: MongoSourceTask) -> Log:
-    """A source whose (empty) snapshots are done."""
-    log = Log()
-    log.begin(source)
-    log.until_read(source)
-    return log
+    with mongo.sink(OBJECTS, SCHEMAS) as task:
+        yield task
 
 
 # The first start.

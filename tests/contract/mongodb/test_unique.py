@@ -13,7 +13,7 @@ from salmon.model.change import OWNED_BY_MERGE, Op, Write, WriteOp
 from salmon.mongodb.writing.sink import MongoSinkTask
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
 from support.clock import Clock
-from support.mongo import OBJECTS, SCHEMAS, Log, Mongo, NoIdentities, put, write
+from support.mongo import OBJECTS, SCHEMAS, Log, Mongo, put, write
 
 CREATE, UPDATE, DELETE = WriteOp.CREATE, WriteOp.UPDATE, WriteOp.DELETE
 APPLIED, REFUSED, LATER = OutcomeKind.APPLIED, OutcomeKind.REFUSED, OutcomeKind.RETRY_LATER
@@ -21,11 +21,8 @@ APPLIED, REFUSED, LATER = OutcomeKind.APPLIED, OutcomeKind.REFUSED, OutcomeKind.
 
 @pytest.fixture
 def sink(mongo: Mongo, clock: Clock) -> Iterator[MongoSinkTask]:
-    task = MongoSinkTask(mongo.config, OBJECTS, "test", clock=clock)
-    task.start(SCHEMAS, NoIdentities(), clean=True)
-    yield task
-    task.stop()
-    task.close()
+    with mongo.sink(OBJECTS, SCHEMAS, clock=clock) as task:
+        yield task
 
 
 def _kinds(outcomes: list[Outcome]) -> list[OutcomeKind]:

@@ -15,7 +15,8 @@ from salmon.mongodb.writing.sink import MongoSinkTask
 from salmon.sink.worker import SinkWorker
 from support.memory_sync import MemorySync, reading
 from support.mongo import Mongo, Synced
-from support.runtime import OBJECT, SCHEMA, eventually, running
+from support.runtime import OBJECT, SCHEMA, running
+from support.waiting import until
 
 CONNECTOR: Final = "mongodb-sink"
 A, B = (next(key for key in "abcdefgh" if partition_of(key, 2) == number) for number in (0, 1))
@@ -49,7 +50,7 @@ class Replicas:
     @contextmanager
     def running(self) -> Iterator[None]:
         with running(*self.workers) as runs:
-            eventually(lambda: all(len(each.buffer.places) == 1 for each in self.workers))
+            until(lambda: all(len(each.buffer.places) == 1 for each in self.workers))
             yield
             for run in runs:
                 run.stop()
@@ -69,8 +70,8 @@ def test_records_of_two_replicas_swap_their_values(mongo: Mongo) -> None:
     with it.running():
         it.sync.write(A, 5, Name=B.upper())
         it.sync.write(B, 6, Name=A.upper())
-        eventually(lambda: it.names == {A: B.upper(), B: A.upper()})
-        eventually(lambda: all(worker.buffer.idle for worker in it.workers))
+        until(lambda: it.names == {A: B.upper(), B: A.upper()})
+        until(lambda: all(worker.buffer.idle for worker in it.workers))
     assert it.refused == []
 
 
@@ -86,10 +87,10 @@ def test_a_value_is_waited_for_while_the_holders_replica_is_late(
         it.sync.write(A, 5, Name=B.upper())
         other = it.workers[1 - it.workers.index(late)]
         tries = other._instance.metrics.record_failures
-        eventually(lambda: reading(tries) > 5, saying="well past the time for a refusal")
+        until(lambda: reading(tries) > 5, "well past the time for a refusal")
         assert it.refused == []
         late.buffer.unblock()
-        eventually(lambda: it.names == {A: B.upper(), B: "free"})
+        until(lambda: it.names == {A: B.upper(), B: "free"})
 
 
 def test_a_value_that_the_other_replicas_record_keeps_is_refused_until_it_gives_it_up(mongo: Mongo) -> None:
@@ -97,8 +98,8 @@ def test_a_value_that_the_other_replicas_record_keeps_is_refused_until_it_gives_
     it = Replicas(mongo)
     with it.running():
         it.sync.write(A, 5, Name=B.upper())
-        eventually(lambda: it.refused == [A])
+        until(lambda: it.refused == [A])
         it.sync.write(B, 6, Name="free")
-        eventually(lambda: [key for key, change in it.sync.changes() if change.op is Op.RETRY] == [A])
+        until(lambda: [key for key, change in it.sync.changes() if change.op is Op.RETRY] == [A])
         it.sync.write(A, 7, Name=B.upper())
-        eventually(lambda: it.names == {A: B.upper(), B: "free"})
+        until(lambda: it.names == {A: B.upper(), B: "free"})

@@ -26,7 +26,7 @@ from salmon.plugin.contract import FIRST_READ
 from salmon.sink.worker import SinkWorker
 from support.broker_fixtures import REAL_BROKERS
 from support.connect_rest import Worker, running
-from support.runtime import OBJECT, SCHEMA, Sink, Sync, eventually
+from support.runtime import OBJECT, SCHEMA, Sink, Sync
 from support.runtime import running as worker_running
 from support.waiting import until
 
@@ -69,9 +69,9 @@ def test_what_one_process_is_asked_all_obey_and_a_stock_consumer_can_read_it(
     assert one.standing.target is Target.STOPPED
     other.wanted_is(Target.STOPPED)
     one.standing.ask_for_restart(1)
-    eventually(lambda: other.standing.restart_asked)
+    until(lambda: other.standing.restart_asked)
     assert not one.standing.restart_asked
-    eventually(lambda: len(one.standing.processes()) == 2)
+    until(lambda: len(one.standing.processes()) == 2)
     found = {message.key(): message.value() for message in sync.records(sync.topics.status)}
     assert json.loads(found[b"target-state-mongodb-sink"] or b"")["state"] == "STOPPED"
     assert json.loads(found[b"status-task-mongodb-sink-1"] or b"")["state"] == "RUNNING"
@@ -104,8 +104,8 @@ def test_a_sink_that_was_sent_back_writes_again_and_does_not_trust_its_clean_sto
     sink = Sink()
     places = sink_places(sync)
     with worker_running(SinkWorker(sync.instance(CONNECTOR), sink, {OBJECT: SCHEMA}, [OBJECT])):
-        eventually(lambda: sink.written)
-        eventually(lambda: any((each.offset or {}).get("kafka_offset") for each in places.read()))
+        until(lambda: sink.written)
+        until(lambda: any((each.offset or {}).get("kafka_offset") for each in places.read()))
         with pytest.raises(Refused, match="still works"):
             places.reset()
     assert sync.entries(CONNECTOR)["clean/0"]["clean"]
@@ -125,7 +125,7 @@ def test_a_sink_that_was_sent_back_writes_again_and_does_not_trust_its_clean_sto
     assert not sync.entries(CONNECTOR)["clean/0"]["clean"]
     again = Sink()
     with worker_running(SinkWorker(sync.instance(CONNECTOR), again, {OBJECT: SCHEMA}, [OBJECT])):
-        eventually(lambda: again.seqs("a") == [1])
+        until(lambda: again.seqs("a") == [1])
 
 
 def test_events_can_be_carried_again_and_what_is_published_only_by_name(sync: Sync) -> None:

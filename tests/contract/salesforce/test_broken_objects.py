@@ -16,8 +16,9 @@ from salmon.runtime.instance import Instance
 from salmon.salesforce.reading.source import SalesforceSourceTask
 from salmon.source.worker import SourceWorker
 from support.memory_sync import MemorySync
-from support.runtime import error_of, eventually, running
+from support.runtime import error_of, running
 from support.salesforce_box import AGAIN_S, SETTLE_S, BoxProcess, configured
+from support.waiting import until
 
 CONNECTOR = "salesforce-source"
 OBJECTS = ("Account", "Contact")
@@ -57,26 +58,26 @@ def test_the_others_go_on_health_names_the_broken_one_and_it_joins_without_a_res
 ) -> None:
     """It worked before: somebody has taken its marker field from the integration user, and gives it back (case V10)."""
     with running(worker(sync, box)[0]) as (run,):
-        eventually(lambda: len(sync.values(sync.topics.changes("Account"))) >= 5)
-        eventually(lambda: len(sync.values(sync.topics.changes("Contact"))) >= 5)
+        until(lambda: len(sync.values(sync.topics.changes("Account"))) >= 5)
+        until(lambda: len(sync.values(sync.topics.changes("Contact"))) >= 5)
         run.stop()
     account, contact = box.ids("Account")[0], box.ids("Contact")[0]
     box.fault("hide", object="Account", fields=["Salmon_Seq__c"])
     again, instance = worker(sync, box)
     with running(again) as (run,):
-        eventually(lambda: instance.health.report().degraded)
+        until(lambda: instance.health.report().degraded)
         report = instance.health.report()
         (waits,) = report.waiting_for
         assert (report.ready, waits.what) == (True, "Account")
         assert waits.sentence.startswith("objects.Account: Account has no field Salmon_Seq__c")
         box.edit("Account", account, Phone="missed")
         box.edit("Contact", contact, Phone="goes on")
-        eventually(lambda: "goes on" in written(sync, "Contact", "Phone"))
+        until(lambda: "goes on" in written(sync, "Contact", "Phone"))
         assert "missed" not in written(sync, "Account", "Phone")
         box.heal()
-        eventually(lambda: not instance.health.report().waiting_for)
+        until(lambda: not instance.health.report().waiting_for)
         box.advance(5)
-        eventually(lambda: "missed" in written(sync, "Account", "Phone"))
+        until(lambda: "missed" in written(sync, "Account", "Phone"))
         run.stop()
 
 

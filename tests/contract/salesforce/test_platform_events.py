@@ -18,8 +18,9 @@ from salmon.source.worker import SourceWorker
 from support.describes import batch_apex_error_event
 from support.memory_sync import MemorySync
 from support.mongo import Mongo
-from support.runtime import eventually, running
+from support.runtime import running
 from support.salesforce_box import AGAIN_S, SETTLE_S, BoxProcess, configured
+from support.waiting import until
 
 OBJECT = "Account"
 DEFINED = {"Order_Number__c": "Text", "Amount__c": "Number", "Sent__c": "DateTime", "Gift__c": "Checkbox"}
@@ -99,7 +100,7 @@ def test_events_of_the_org_are_inserted_once_with_their_types(chain: Chain) -> N
     uuid = chain.publish("1", Amount__c=12.5, Sent__c="2026-11-29T10:00:00Z", Gift__c=True)
     with chain.source(), chain.sink():
         chain.publish("2")
-        eventually(lambda: chain.numbers() == ["1", "2"])
+        until(lambda: chain.numbers() == ["1", "2"])
     document = chain.collection.find_one({"_id": uuid})
     assert document is not None
     assert (document["Amount__c"], document["Gift__c"]) == (12.5, True)
@@ -131,13 +132,13 @@ def test_what_is_published_while_nobody_listens_comes_once_after_a_restart(chain
     chain.define()
     with chain.source():
         chain.publish("1")
-        eventually(lambda: chain.in_kafka() == ["1"] if chain.sync.values(chain.topic) else False)
+        until(lambda: chain.in_kafka() == ["1"] if chain.sync.values(chain.topic) else False)
     chain.publish("2")
     with chain.source(), chain.sink():
-        eventually(lambda: chain.numbers() == ["1", "2"])
+        until(lambda: chain.numbers() == ["1", "2"])
         chain.box.fault("cut_streams")
         chain.publish("3")
-        eventually(lambda: chain.numbers() == ["1", "2", "3"])
+        until(lambda: chain.numbers() == ["1", "2", "3"])
     assert chain.in_kafka() == ["1", "2", "3"]
 
 
@@ -148,26 +149,26 @@ def test_a_lost_position_repeats_events_and_the_collection_has_each_once(chain: 
         first.enter_context(chain.sink())
         first.enter_context(chain.source())
         chain.publish("1")
-        eventually(lambda: chain.numbers() == ["1"])
+        until(lambda: chain.numbers() == ["1"])
     chain.box.fault("corrupt_replay")
     chain.publish("2")
     with chain.source() as run, chain.sink():
-        eventually(lambda: chain.numbers() == ["1", "2"])
+        until(lambda: chain.numbers() == ["1", "2"])
         health = run.worker._instance.health
-        eventually(lambda: "was lost" in health.report().message)
+        until(lambda: "was lost" in health.report().message)
 
 
 def test_an_event_that_the_org_gets_later_is_read_after_a_restart_of_the_process(chain: Chain) -> None:
     """Until then it waits alone: the records of the objects are read."""
     with chain.source() as run:
         health = run.worker._instance.health
-        eventually(lambda: chain.sync.values(chain.sync.topics.changes(OBJECT)))
-        eventually(lambda: [each.what for each in health.report().waiting_for] == [chain.event])
+        until(lambda: chain.sync.values(chain.sync.topics.changes(OBJECT)))
+        until(lambda: [each.what for each in health.report().waiting_for] == [chain.event])
         chain.define()
-        eventually(lambda: run.error)
+        until(lambda: run.error)
     with chain.source(), chain.sink():
         chain.publish("1")
-        eventually(lambda: chain.numbers() == ["1"])
+        until(lambda: chain.numbers() == ["1"])
 
 
 def test_a_new_field_of_the_event_arrives(chain: Chain) -> None:
@@ -175,12 +176,12 @@ def test_a_new_field_of_the_event_arrives(chain: Chain) -> None:
     chain.define()
     with chain.source() as source, chain.sink() as sink:
         chain.publish("1")
-        eventually(lambda: chain.numbers() == ["1"])
+        until(lambda: chain.numbers() == ["1"])
         chain.define(City__c="Text")
         chain.publish("2", City__c="Ulm")
-        eventually(lambda: source.error)
+        until(lambda: source.error)
         with chain.source():
-            eventually(lambda: sink.error)
+            until(lambda: sink.error)
             with chain.sink():
-                eventually(lambda: chain.collection.find_one({"City__c": "Ulm"}))
+                until(lambda: chain.collection.find_one({"City__c": "Ulm"}))
     assert chain.in_kafka() == ["1", "2"]

@@ -18,8 +18,9 @@ from salmon.salesforce.writing.publishing import USED_UP, EventPublisher
 from salmon.sink.event_records import change_decoder
 from salmon.sink.events import Carrier, EventSink, NoIdentities
 from support.memory_sync import MemorySync
-from support.runtime import OBJECT, SCHEMA, eventually, headers_of, running
+from support.runtime import OBJECT, SCHEMA, headers_of, running
 from support.salesforce_box import AGAIN_S, SETTLE_S, BoxProcess, configured
+from support.waiting import until
 
 EVENT = "Thing_Made__e"
 FIELDS = {"Key__c": "Text", "Name__c": "Text", "Size__c": "Number", "At__c": "DateTime", "Day__c": "Date"}
@@ -89,7 +90,7 @@ def test_events_arrive_with_their_ids_and_values_of_every_type(
     midnight = record("id-day", Day__c="2026-11-29T00:00:00.000Z")  # as MongoDB has dates
     assert kinds(publisher, typed, midnight, *(record(f"id-{n}") for n in range(250))) == [APPLIED] * 252
     with heard(box) as take:
-        eventually(lambda: len(take()) >= 252)
+        until(lambda: len(take()) >= 252)
         found = {each.key: each.fields for each in take()}
     assert found["id-typed"]["Name__c"] == "true"
     assert found["id-typed"]["Size__c"] == 1.5
@@ -157,7 +158,7 @@ def test_a_session_that_ends_is_renewed_and_a_stream_that_ends_is_opened_again(
         except Unavailable:
             return False
 
-    eventually(published)
+    until(published)
 
 
 def test_another_version_of_the_event_is_learnt(box: BoxProcess, publisher: EventPublisher) -> None:
@@ -210,9 +211,9 @@ def test_inserts_of_a_collection_are_published_and_a_restart_goes_on_after_them(
             instance = sync.instance("salesforce-sink")
             with running(EventSink(instance, EVENT, topic, carrier, backoff=QUICK)):
                 made(key)
-                eventually(lambda key=key: key in {each.fields["Key__c"] for each in ours(take())})  # type: ignore[misc]
+                until(lambda key=key: key in {each.fields["Key__c"] for each in ours(take())})  # type: ignore[misc]
                 # Each record has a marker of its transaction behind it.
-                eventually(lambda key=key: committed() >= (7 if key == "k3" else 9))  # type: ignore[misc]
+                until(lambda key=key: committed() >= (7 if key == "k3" else 9))  # type: ignore[misc]
         found = ours(take())
     assert {each.fields["Key__c"] for each in found} == {"k1", "k3", "k4"}
     (letter,) = sync.dead_letters("salesforce-sink")

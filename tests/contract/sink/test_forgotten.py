@@ -8,7 +8,8 @@ from salmon.sink.worker import SinkWorker
 from support.impatient_members import look_every
 from support.memory_sync import reading
 from support.raw_member import ForgetsTheFirst, RawMember
-from support.runtime import OBJECT, SCHEMA, Sink, Sync, eventually, running
+from support.runtime import OBJECT, SCHEMA, Sink, Sync, running
+from support.waiting import until
 
 CONNECTOR = "mongodb-sink"
 
@@ -26,6 +27,6 @@ def test_a_sink_joins_again_where_the_group_has_forgotten_it(
         other.leading(ForgetsTheFirst()),
         running(SinkWorker(instance, sink, {OBJECT: SCHEMA}, [OBJECT])) as (run,),
     ):
-        eventually(lambda: sink.seqs("a") == [1], within_s=60)
+        until(lambda: sink.seqs("a") == [1], within_s=60)
         assert reading(instance.metrics.rejoins) >= 1
         run.stop()

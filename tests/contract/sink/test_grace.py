@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from salmon.model.change import WriteOp
 from salmon.sink.worker import SinkWorker
-from support.runtime import OBJECT, SCHEMA, Sink, Sync, eventually, running
+from support.runtime import OBJECT, SCHEMA, Sink, Sync, running
+from support.waiting import until
 
 CONNECTOR = "mongodb-sink"
 
@@ -25,10 +26,10 @@ def test_a_record_that_is_created_again_within_the_grace_is_never_deleted(sync: 
     with running(it) as (run,):
         sync.delete("a", 1)
         sync.write("b", 2)
-        eventually(lambda: _ops(sink, "b"), saying="the other key does not wait")
-        eventually(lambda: it.buffer.count == 1, saying="the deletion waits")
+        until(lambda: _ops(sink, "b"), "the other key does not wait")
+        until(lambda: it.buffer.count == 1, "the deletion waits")
         sync.write("a", 3)
-        eventually(lambda: _ops(sink, "a"))
+        until(lambda: _ops(sink, "a"))
         run.stop()
     assert _ops(sink, "a") == [WriteOp.UPDATE]
 
@@ -38,8 +39,8 @@ def test_a_deletion_is_carried_out_when_its_grace_has_passed(sync: Sync) -> None
     sink = Sink()
     with running(worker(sync, sink, grace_s=0.3)) as (run,):
         sync.delete("a", 1)
-        eventually(lambda: _ops(sink, "a"))
-        eventually(sink.caught_up_seen.is_set)
+        until(lambda: _ops(sink, "a"))
+        until(sink.caught_up_seen.is_set)
         run.stop()
     assert _ops(sink, "a") == [WriteOp.DELETE]
 
@@ -50,10 +51,10 @@ def test_a_sink_that_ends_within_the_grace_loses_no_deletion(sync: Sync) -> None
     it = worker(sync, first, grace_s=600)
     with running(it) as (run,):
         sync.delete("a", 1)
-        eventually(lambda: it.buffer.count == 1)
+        until(lambda: it.buffer.count == 1)
         run.stop()
     assert first.written == []
     with running(worker(sync, second, grace_s=0)) as (run,):
-        eventually(lambda: _ops(second, "a"))
+        until(lambda: _ops(second, "a"))
         run.stop()
     assert _ops(second, "a") == [WriteOp.DELETE]

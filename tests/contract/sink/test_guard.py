@@ -12,7 +12,8 @@ from salmon.plugin.contract import Signal, SignalKind
 from salmon.sink import partitions
 from salmon.sink.worker import SinkWorker
 from support.broker_fixtures import ON_EVERY_BROKER
-from support.runtime import OBJECT, SCHEMA, Sink, Sync, eventually, running
+from support.runtime import OBJECT, SCHEMA, Sink, Sync, running
+from support.waiting import until
 
 CONNECTOR = "mongodb-sink"
 pytestmark = ON_EVERY_BROKER
@@ -64,16 +65,16 @@ def test_a_mass_delete_is_held_back_told_and_carried_out_when_it_is_approved(syn
     it = SinkWorker(instance, sink, {OBJECT: SCHEMA}, [OBJECT], guards={OBJECT: LIMITS})
     mass_delete(sync)
     with running(it) as (run,):
-        eventually(lambda: held(sync) == 10 - len(deleted(sink)))
+        until(lambda: held(sync) == 10 - len(deleted(sink)))
         assert len(deleted(sink)) <= 4
         sync.write("other", 50)
-        eventually(lambda: sink.seqs("other") == [50], saying="only deletes wait")
+        until(lambda: sink.seqs("other") == [50], "only deletes wait")
         assert "salmon guard approve" in instance.health.report().message
         assert instance.health.report().ready, "nothing is wrong with the process"
         assert b"salmon_guard_trips_total" in instance.metrics.exposition()
         approve(sync)
-        eventually(lambda: len(deleted(sink)) == 10)
-        eventually(lambda: held(sync) == 0)
+        until(lambda: len(deleted(sink)) == 10)
+        until(lambda: held(sync) == 0)
         run.stop()
 
 
@@ -82,12 +83,12 @@ def test_a_restart_lets_nothing_more_through(sync: Sync) -> None:
     first, second = Sink(), Sink()
     mass_delete(sync)
     with running(worker(sync, first)) as (run,):
-        eventually(lambda: held(sync) >= 6)
+        until(lambda: held(sync) >= 6)
         run.stop()
     with running(worker(sync, second)) as (run,):
-        eventually(second.caught_up_seen.is_set)
+        until(second.caught_up_seen.is_set)
         sync.delete("late", 60, committed_at=round(time.time() * 1000) + 3_600_000)
-        eventually(lambda: run.worker.buffer.held() and held(sync) >= 7)
+        until(lambda: run.worker.buffer.held() and held(sync) >= 7)
         run.stop()
     assert second.clean is False, "what was carried out behind a held delete is to be looked at"
     assert "late" not in deleted(second)
@@ -99,14 +100,14 @@ def test_a_held_delete_is_superseded_by_a_newer_command_and_then_the_pause_is_ov
     sink = Sink()
     mass_delete(sync)
     with running(worker(sync, sink)) as (run,):
-        eventually(lambda: held(sync) >= 6)
+        until(lambda: held(sync) >= 6)
         for number in range(10):
             sync.write(f"k{number}", 100 + number)
-        eventually(lambda: all(100 + number in sink.seqs(f"k{number}") for number in range(10)))
-        eventually(lambda: held(sync) == 0)
+        until(lambda: all(100 + number in sink.seqs(f"k{number}") for number in range(10)))
+        until(lambda: held(sync) == 0)
         before = len(deleted(sink))
         sync.delete("k0", 200, committed_at=1_000)
-        eventually(lambda: len(deleted(sink)) > before or 200 in sink.seqs("k0"))
+        until(lambda: len(deleted(sink)) > before or 200 in sink.seqs("k0"))
         run.stop()
 
 
@@ -117,11 +118,11 @@ def test_more_than_memory_is_for_can_be_discarded_too(sync: Sync, monkeypatch: p
     sink = Sink()
     with running(worker(sync, sink)) as (run,):
         mass_delete(sync)
-        eventually(lambda: run.worker.buffer.held_count >= 3)
+        until(lambda: run.worker.buffer.held_count >= 3)
         for number in range(10):
             sync.write(f"k{number}", 100 + number)
-        eventually(lambda: all(100 + number in sink.seqs(f"k{number}") for number in range(10)))
-        eventually(lambda: held(sync) == 0)
+        until(lambda: all(100 + number in sink.seqs(f"k{number}") for number in range(10)))
+        until(lambda: held(sync) == 0)
         run.stop()
     assert len(deleted(sink)) <= 4
 
@@ -131,13 +132,13 @@ def test_what_came_after_an_approval_is_judged_anew(sync: Sync) -> None:
     sink = Sink()
     mass_delete(sync)
     with running(worker(sync, sink)) as (run,):
-        eventually(lambda: held(sync) >= 6)
-        until = ends(sync)
+        until(lambda: held(sync) >= 6)
+        shown = ends(sync)
         for number in range(4):
             sync.delete(f"later{number}", 50 + number, committed_at=round(time.time() * 1000))
-        eventually(lambda: held(sync) >= 10)
-        approve(sync, until)
-        eventually(lambda: len(deleted(sink)) == 14)
+        until(lambda: held(sync) >= 10)
+        approve(sync, shown)
+        until(lambda: len(deleted(sink)) == 14)
         run.stop()
 
 
@@ -147,5 +148,5 @@ def test_an_approval_from_before_the_start_is_heard(sync: Sync) -> None:
     mass_delete(sync)
     approve(sync)
     with running(worker(sync, sink)) as (run,):
-        eventually(lambda: len(deleted(sink)) == 10)
+        until(lambda: len(deleted(sink)) == 10)
         run.stop()

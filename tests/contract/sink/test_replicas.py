@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from salmon.sink.worker import SinkWorker
-from support.runtime import OBJECT, SCHEMA, Sink, Sync, eventually, running
+from support.runtime import OBJECT, SCHEMA, Sink, Sync, running
+from support.waiting import until
 
 TESTS = Path(__file__).parents[2]
 TAKE_OVER_MAX_S = 60.0  # how long it is waited for; no promise, and never waited for in full when all is well
@@ -60,35 +61,35 @@ def test_two_sinks_share_the_partitions_and_one_takes_over_from_the_other(sync: 
     one, two = _sink(sync, first, 0), _sink(sync, second, 1)
     keys = [f"k{number}" for number in range(20)]
     with running(one) as (run,):
-        eventually(lambda: len(one.buffer.places) == 2)
+        until(lambda: len(one.buffer.places) == 2)
         with running(two):
-            eventually(lambda: len(one.buffer.places) == len(two.buffer.places) == 1, within_s=30)
+            until(lambda: len(one.buffer.places) == len(two.buffer.places) == 1, within_s=30)
             for seq, key in enumerate(keys, 1):
                 sync.write(key, seq)
-            eventually(lambda: len(first.written) + len(second.written) == len(keys))
+            until(lambda: len(first.written) + len(second.written) == len(keys))
             assert {each.key for each in first.written}.isdisjoint({each.key for each in second.written})
-            eventually(second.caught_up_seen.is_set)
+            until(second.caught_up_seen.is_set)
             second.caught_up_seen.clear()
             doubts = second.doubts
             run.stop()
-            eventually(lambda: len(two.buffer.places) == 2, within_s=TAKE_OVER_MAX_S)
-            eventually(lambda: second.doubts > doubts, saying="told that the first may have left in disorder")
-            eventually(second.caught_up_seen.is_set, saying="told again when all that was owed is put")
+            until(lambda: len(two.buffer.places) == 2, within_s=TAKE_OVER_MAX_S)
+            until(lambda: second.doubts > doubts, "told that the first may have left in disorder")
+            until(second.caught_up_seen.is_set, "told again when all that was owed is put")
             for seq, key in enumerate(keys, 100):
                 sync.write(key, seq)
-            eventually(lambda: {each.key for each in second.written if each.write.seq >= 100} == set(keys))
+            until(lambda: {each.key for each in second.written if each.write.seq >= 100} == set(keys))
 
 
 def test_a_standby_takes_over_when_the_leader_is_killed(sync: Sync, tmp_path: Path) -> None:
     """SIGKILL: the standby goes on where the leader was, without a gap and without a repetition."""
     with process("source", sync, 0, tmp_path / "none") as leader:
-        eventually(lambda: _told(sync) > 50, within_s=30)
+        until(lambda: _told(sync) > 50, within_s=30)
         with process("source", sync, 1, tmp_path / "none"):
-            eventually(lambda: _told(sync) > 200, within_s=30)
+            until(lambda: _told(sync) > 200, within_s=30)
             leader.kill()
             leader.wait(10)
             reached = _told(sync)
-            eventually(lambda: _told(sync) > reached, within_s=TAKE_OVER_MAX_S)
+            until(lambda: _told(sync) > reached, within_s=TAKE_OVER_MAX_S)
     numbers = [int(str(change.fields["Name"])) for _, change in sync.changes()]
     assert sorted(numbers) == list(range(len(numbers)))
 
@@ -100,15 +101,15 @@ def test_a_suspended_sink_finds_out_that_its_partitions_are_gone_before_it_write
     notes = tmp_path / "notes"
     with process("sink", sync, 0, notes) as zombie:
         sync.write("a", 1)
-        eventually(lambda: "0 a 1" in _notes(notes), within_s=30)
+        until(lambda: "0 a 1" in _notes(notes), within_s=30)
         zombie.send_signal(signal.SIGSTOP)
         task = Sink()
         successor = _sink(sync, task, 1)
         with running(successor):
-            eventually(lambda: len(successor.buffer.places) == 2, within_s=TAKE_OVER_MAX_S + 5)
+            until(lambda: len(successor.buffer.places) == 2, within_s=TAKE_OVER_MAX_S + 5)
             sync.write("a", 2)
-            eventually(lambda: 2 in task.seqs("a"))
+            until(lambda: 2 in task.seqs("a"))
             zombie.send_signal(signal.SIGCONT)
             # The zombie comes back as a member and gets its share; what is written then, it may write.
-            eventually(lambda: len(successor.buffer.places) == 1, within_s=30)
+            until(lambda: len(successor.buffer.places) == 1, within_s=30)
             assert "0 a 2" not in _notes(notes)

@@ -10,18 +10,8 @@ from salmon.model.change import Op
 from salmon.plugin.contract import Outcome, OutcomeKind, SignalKind, SinkRecord
 from salmon.sink.worker import SinkWorker
 from support.broker_fixtures import ON_EVERY_BROKER
-from support.runtime import (
-    OBJECT,
-    SCHEMA,
-    Answer,
-    Sink,
-    Sync,
-    applied,
-    error_of,
-    eventually,
-    headers_of,
-    running,
-)
+from support.runtime import OBJECT, SCHEMA, Answer, Sink, Sync, applied, error_of, headers_of, running
+from support.waiting import until
 
 CONNECTOR = "mongodb-sink"
 pytestmark = ON_EVERY_BROKER
@@ -59,7 +49,7 @@ def test_a_first_start_puts_what_is_owed_and_nothing_older(sync: Sync) -> None:
         sync.write(key, seq, Name=str(seq))
     sink = Sink()
     with running(worker(sync, sink)) as (run,):
-        eventually(sink.caught_up_seen.is_set)
+        until(sink.caught_up_seen.is_set)
         run.stop()
     assert sink.clean is False
     assert {(each.key, each.write.seq) for each in sink.written} == {("a", 3), ("c", 4)}
@@ -70,12 +60,12 @@ def test_it_goes_on_behind_what_was_confirmed(sync: Sync) -> None:
     sync.write("a", 1)
     first = Sink()
     with running(worker(sync, first)) as (run,):
-        eventually(lambda: first.written and first.caught_up_seen.is_set())
+        until(lambda: first.written and first.caught_up_seen.is_set())
         run.stop()
     sync.write("b", 2)
     second = Sink()
     with running(worker(sync, second)) as (run,):
-        eventually(lambda: second.written)
+        until(lambda: second.written)
         run.stop()
     assert [each.key for each in second.written] == ["b"]
     assert second.clean is True
@@ -88,14 +78,14 @@ def test_only_the_newest_command_of_a_key_is_put_and_one_at_a_time(sync: Sync) -
     it = worker(sync, sink)
     with running(it) as (run,):
         sync.write("a", 1)
-        eventually(lambda: sink.tries == 1)
+        until(lambda: sink.tries == 1)
         for seq in (2, 3, 4):
             sync.write("a", seq)
         sync.write("b", 5)
-        eventually(lambda: sink.tries == 2, saying="the other key does not wait")
-        eventually(lambda: it.buffer.count == 3)
+        until(lambda: sink.tries == 2, "the other key does not wait")
+        until(lambda: it.buffer.count == 3)
         sink.gate.set()
-        eventually(lambda: 4 in sink.seqs("a"))
+        until(lambda: 4 in sink.seqs("a"))
         run.stop()
     assert sink.seqs("a") == [1, 4]
     assert sink.seqs("b") == [5]
@@ -108,14 +98,14 @@ def test_a_tombstone_takes_a_waiting_command_away(sync: Sync) -> None:
     it = worker(sync, sink)
     with running(it) as (run,):
         sync.write("a", 1)
-        eventually(lambda: sink.tries)
+        until(lambda: sink.tries)
         sync.write("a", 2)
-        eventually(lambda: it.buffer.count == 2)
+        until(lambda: it.buffer.count == 2)
         sync.write("a", None)
-        eventually(lambda: it.buffer.count == 1)
+        until(lambda: it.buffer.count == 1)
         sink.gate.set()
         sync.write("b", 3)
-        eventually(lambda: sink.seqs("b"))
+        until(lambda: sink.seqs("b"))
         run.stop()
     assert sink.seqs("a") == [1]
 
@@ -126,7 +116,7 @@ def test_offsets_are_committed_up_to_the_first_unfinished_record(sync: Sync) -> 
     sink.gate.clear()
     with running(worker(sync, sink)) as (run,):
         sync.write("a", 1)
-        eventually(lambda: sink.tries)
+        until(lambda: sink.tries)
         run.worker.stop()
         assert committed(sync) == 0
         sink.gate.set()
@@ -145,9 +135,9 @@ def test_a_full_buffer_stops_reading_and_everything_is_put_in_the_end(sync: Sync
     for number in range(60):
         sync.write(f"k{number}", number)
     with running(it) as (run,):
-        eventually(lambda: buffer.full)
+        until(lambda: buffer.full)
         sink.gate.set()
-        eventually(lambda: len(sink.written) == 60)
+        until(lambda: len(sink.written) == 60)
         run.stop()
     assert committed(sync) >= 60
 
@@ -162,11 +152,11 @@ def test_an_outage_is_waited_out_and_nobody_calls_it_an_error_of_a_record(sync: 
     with running(worker(sync, sink)) as (run,):
         for number in range(5):
             sync.write(f"k{number}", number + 1)
-        eventually(lambda: sink.tries >= 3)
+        until(lambda: sink.tries >= 3)
         sync.write("k0", 9)
         sink.outage = None
-        eventually(lambda: {each.key for each in sink.written} == {f"k{n}" for n in range(5)})
-        eventually(lambda: 9 in sink.seqs("k0"))
+        until(lambda: {each.key for each in sink.written} == {f"k{n}" for n in range(5)})
+        until(lambda: 9 in sink.seqs("k0"))
         run.stop()
     assert sync.dead_letters(CONNECTOR) == []
     assert sync.changes() == []
@@ -178,11 +168,11 @@ def test_what_was_cut_off_in_an_outage_leaves_doubt_behind(sync: Sync) -> None:
     sink.outage = Unavailable("away")
     with running(worker(sync, sink)) as (run,):
         sync.write("a", 1)
-        eventually(lambda: sink.tries)
+        until(lambda: sink.tries)
         run.stop()
     again = Sink()
     with running(worker(sync, again)) as (run,):
-        eventually(lambda: again.written)
+        until(lambda: again.written)
         run.stop()
     assert again.clean is False
 
@@ -192,7 +182,7 @@ def test_a_write_to_be_repeated_later_is_and_a_newer_one_takes_its_place(sync: S
     sink = Sink(once(Outcome(OutcomeKind.RETRY_LATER, code="UNABLE_TO_LOCK_ROW")))
     with running(worker(sync, sink)) as (run,):
         sync.write("a", 1)
-        eventually(lambda: sink.seqs("a") == [1, 1])
+        until(lambda: sink.seqs("a") == [1, 1])
         run.stop()
     assert sync.changes() == []
 
@@ -231,7 +221,7 @@ def test_a_refused_write_is_told_and_set_aside_as_it_came(sync: Sync) -> None:
     sink = Sink(once(refusal))
     with running(worker(sync, sink)) as (run,):
         sync.write("a", 7, Name="x")
-        eventually(lambda: sync.dead_letters(CONNECTOR))
+        until(lambda: sync.dead_letters(CONNECTOR))
         sync.write("b", 8)
         run.stop()
     ((key, change),) = [each for each in sync.changes() if each[0] == "a"]
@@ -262,7 +252,7 @@ def test_what_nobody_knew_is_told_and_the_source_is_asked_to_read_it(sync: Sync,
     sink = Sink(once(Outcome(kind, native_id="a00000000000001AAA")))
     with running(worker(sync, sink)) as (run,):
         sync.write("a", 7)
-        eventually(sync.changes)
+        until(sync.changes)
         run.stop()
     ((_, change),) = sync.changes()
     assert change.op.value == kind.value
@@ -280,8 +270,8 @@ def test_bytes_that_are_no_write_are_set_aside_and_the_rest_goes_on(sync: Sync) 
     sync.write("a2", 2)
     sink = Sink()
     with running(worker(sync, sink)) as (run,):
-        eventually(lambda: sink.written)
-        eventually(lambda: sync.dead_letters(CONNECTOR))
+        until(lambda: sink.written)
+        until(lambda: sync.dead_letters(CONNECTOR))
         run.stop()
     (letter,) = sync.dead_letters(CONNECTOR)
     assert letter.value() == b"no avro"
@@ -301,16 +291,16 @@ def test_a_foreign_record_takes_no_commands_place_and_stops_nobody(sync: Sync) -
     sink = Sink()
     it = worker(sync, sink)
     with running(it) as (run,):
-        eventually(lambda: sink.seqs("a") == [1])
+        until(lambda: sink.seqs("a") == [1])
         sink.gate.clear()
         sync.write("b", 2)
-        eventually(lambda: sink.tries == 2)
+        until(lambda: sink.tries == 2)
         sync.write("b", 3)
         sync.produce(topic, "b", b'{"a":1}')
         sync.produce(topic, b"\xff\xfe", b"x")
-        eventually(lambda: len(sync.dead_letters(CONNECTOR)) == 3)
+        until(lambda: len(sync.dead_letters(CONNECTOR)) == 3)
         sink.gate.set()
-        eventually(lambda: sink.seqs("b") == [2, 3])
+        until(lambda: sink.seqs("b") == [2, 3])
         run.stop()
     assert sink.identities is not None
     assert sink.identities.key(OBJECT, "a00000000000001AAA") == "p"
@@ -322,7 +312,7 @@ def test_a_write_whose_bytes_are_garbage_has_the_record_read_again(sync: Sync) -
     sync.write("a", 1, Name="Acme")
     sync.produce(sync.topics.writes("mongodb", OBJECT), "a", _newest(sync)[:-3])
     with running(worker(sync, Sink())) as (run,):
-        eventually(lambda: sync.dead_letters(CONNECTOR))
+        until(lambda: sync.dead_letters(CONNECTOR))
         run.stop()
     (message,) = sync.records(sync.topics.signals("mongodb-source"))
     signal = Signals(sync.registry, message.topic() or "").decode(message.value() or b"", offset=0)
@@ -345,9 +335,9 @@ def test_a_deferred_field_is_retried_when_its_parent_has_an_id(sync: Sync) -> No
     sink = Sink(once(DEFERRAL))
     with running(worker(sync, sink)) as (run,):
         sync.write("child", 7, ParentId="p")
-        eventually(lambda: f"waits/{OBJECT}/child" in sync.entries(CONNECTOR))
+        until(lambda: f"waits/{OBJECT}/child" in sync.entries(CONNECTOR))
         sync.identify("a00000000000001AAA", "p")
-        eventually(lambda: len(sync.changes()) == 2)
+        until(lambda: len(sync.changes()) == 2)
         run.stop()
     told = [(change.op, change.ack, change.changed) for _, change in sync.changes()]
     assert told == [(op, 7, frozenset({"ParentId"})) for op in (Op.DEFERRED, Op.RETRY)]
@@ -358,11 +348,11 @@ def test_a_parent_that_came_while_the_sink_was_down_is_seen_at_its_start(sync: S
     """Waits survive a restart and are looked at when it begins."""
     with running(worker(sync, Sink(once(DEFERRAL)))) as (run,):
         sync.write("child", 7, ParentId="p")
-        eventually(sync.changes)
+        until(sync.changes)
         run.stop()
     sync.identify("a00000000000001AAA", "p")
     with running(worker(sync, Sink())) as (run,):
-        eventually(lambda: len(sync.changes()) == 2)
+        until(lambda: len(sync.changes()) == 2)
         run.stop()
     assert [change.op for _, change in sync.changes()] == [Op.DEFERRED, Op.RETRY]
 
@@ -372,9 +362,9 @@ def test_a_parent_that_came_between_the_look_and_the_deferral_is_not_missed(sync
     sink = Sink(once(DEFERRAL))
     with running(worker(sync, sink)) as (run,):
         sync.identify("a00000000000001AAA", "p")
-        eventually(lambda: sink.identities and sink.identities.native_id(OBJECT, "p"))
+        until(lambda: sink.identities and sink.identities.native_id(OBJECT, "p"))
         sync.write("child", 7, ParentId="p")
-        eventually(lambda: len(sync.changes()) == 2)
+        until(lambda: len(sync.changes()) == 2)
         run.stop()
 
 
@@ -392,10 +382,10 @@ def test_what_is_locked_is_tried_again_when_its_time_has_come_and_holds_up_nobod
     sink = Sink(once(locked(0.1)))
     with running(worker(sync, sink)) as (run,):
         sync.write("a", 7, Name="x")
-        eventually(lambda: [change.op for _, change in sync.changes()] == [Op.DEFERRED, Op.RETRY])
+        until(lambda: [change.op for _, change in sync.changes()] == [Op.DEFERRED, Op.RETRY])
         sync.write("a", 8, Name="x")
-        eventually(lambda: sink.seqs("a") == [7, 8])
-        eventually(lambda: not [each for each in sync.entries(CONNECTOR) if each.startswith("waits/")])
+        until(lambda: sink.seqs("a") == [7, 8])
+        until(lambda: not [each for each in sync.entries(CONNECTOR) if each.startswith("waits/")])
         run.stop()
     told = [change for _, change in sync.changes()]
     assert [(change.op, change.ack, change.changed) for change in told] == [
@@ -411,10 +401,10 @@ def test_a_restart_keeps_what_waits_for_a_lock(sync: Sync) -> None:
     """The time to try again is kept in Kafka; whoever has the partition then, sees to it (case L10)."""
     with running(worker(sync, Sink(once(locked(1.0))))) as (run,):
         sync.write("a", 7, Name="x")
-        eventually(sync.changes)
+        until(sync.changes)
         run.stop()
     with running(worker(sync, Sink())) as (run,):
-        eventually(lambda: [change.op for _, change in sync.changes()] == [Op.DEFERRED, Op.RETRY])
+        until(lambda: [change.op for _, change in sync.changes()] == [Op.DEFERRED, Op.RETRY])
         run.stop()
 
 
@@ -423,9 +413,9 @@ def test_a_write_that_gets_through_tells_that_the_lock_is_gone(sync: Sync) -> No
     sink = Sink(once(locked(600.0)))
     with running(worker(sync, sink)) as (run,):
         sync.write("a", 7, Name="x")
-        eventually(sync.changes)
+        until(sync.changes)
         sync.write("a", 8, ParentId="y")
-        eventually(lambda: [change.op for _, change in sync.changes()] == [Op.DEFERRED, Op.RETRY])
+        until(lambda: [change.op for _, change in sync.changes()] == [Op.DEFERRED, Op.RETRY])
         run.stop()
     assert [each for each in sync.entries(CONNECTOR) if each.startswith("waits/")] == []
 
@@ -441,15 +431,15 @@ def test_what_another_record_kept_away_is_sent_again_when_that_one_is_written(sy
     )
     with running(worker(sync, Sink(once(refusal)))) as (run,):
         sync.write("a", 7, Name="x")
-        eventually(lambda: f"refused/{OBJECT}/a" in sync.entries(CONNECTOR))
+        until(lambda: f"refused/{OBJECT}/a" in sync.entries(CONNECTOR))
         run.stop()
     sink = Sink()
     with running(worker(sync, sink)) as (run,):
         sync.write("holder", 8, ParentId="p")
-        eventually(lambda: sink.seqs("holder") == [8])
+        until(lambda: sink.seqs("holder") == [8])
         assert [change.op for _, change in sync.changes()] == [Op.REFUSED]
         sync.write("holder", 9, Name="y")
-        eventually(lambda: len(sync.changes()) == 2)
+        until(lambda: len(sync.changes()) == 2)
         run.stop()
     told = [(change.op, change.ack, change.changed) for _, change in sync.changes()]
     assert told == [(op, 7, fields) for op in (Op.REFUSED, Op.RETRY)]
@@ -464,11 +454,11 @@ def test_a_newer_instance_of_the_same_place_ends_the_older(sync: Sync) -> None:
     older, newer = Sink(), Sink()
     with running(worker(sync, older)) as (first,):
         sync.write("a", 1)
-        eventually(lambda: older.written)
+        until(lambda: older.written)
         with running(worker(sync, newer)):
             assert isinstance(error_of(first), Fenced)
             sync.write("b", 2)
-            eventually(lambda: newer.seqs("b"))
+            until(lambda: newer.seqs("b"))
     assert older.seqs("b") == []
 
 
@@ -478,13 +468,13 @@ def test_the_last_write_of_a_cut_worker_is_put_again_by_the_next(sync: Sync) -> 
     sink.gate.clear()
     with running(worker(sync, sink)) as (run,):
         sync.write("a", 1)
-        eventually(lambda: sink.tries)
+        until(lambda: sink.tries)
         run.worker.stop()
         sink.outage = Unavailable("cut")
         run.worker.cut()
         run.join()
     again = Sink()
     with running(worker(sync, again)) as (run,):
-        eventually(lambda: again.seqs("a") == [1])
+        until(lambda: again.seqs("a") == [1])
         run.stop()
     assert again.clean is False

@@ -8,7 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from support.runtime import Sync, eventually
+from support.runtime import Sync
+from support.waiting import until
 
 CONNECTOR = "mongodb-source"
 TESTS = Path(__file__).parents[2]
@@ -22,7 +23,7 @@ def test_killed_again_and_again_it_tells_every_change_once(sync: Sync) -> None:
     for goal in goals:
         process = subprocess.Popen(script, env={**os.environ, "PYTHONPATH": str(TESTS)})
         try:
-            eventually(lambda goal=goal: _told(sync) >= goal, within_s=30)  # type: ignore[misc]
+            until(lambda goal=goal: _told(sync) >= goal, within_s=30)  # type: ignore[misc]
         finally:
             process.send_signal(signal.SIGKILL)
             process.wait(10)

@@ -8,7 +8,8 @@ from salmon.source.worker import SourceWorker
 from support.impatient_members import look_every
 from support.memory_sync import reading
 from support.raw_member import ForgetsTheFirst, RawMember
-from support.runtime import OBJECT, Source, Sync, eventually, running
+from support.runtime import OBJECT, Source, Sync, running
+from support.waiting import until
 
 CONNECTOR = "mongodb-source"
 
@@ -25,7 +26,7 @@ def test_a_standby_joins_again_where_the_group_has_forgotten_it(
         other.leading(ForgetsTheFirst()),
         running(SourceWorker(instance, source, (OBJECT,))) as (run,),
     ):
-        eventually(lambda: source.started_with, within_s=60, saying="it leads")
+        until(lambda: source.started_with, "it leads", within_s=60)
         assert reading(instance.metrics.rejoins) >= 1
         assert instance.health.report().ready
         run.stop()

@@ -12,7 +12,8 @@ from salmon.ops.health import Status
 from salmon.plugin.contract import DeadLetter, IdentityRecord, Signal, SignalKind, SourceBatch, SourceRecord
 from salmon.source.worker import SourceWorker
 from support.broker_fixtures import ON_EVERY_BROKER
-from support.runtime import OBJECT, Source, Sync, error_of, eventually, headers_of, running
+from support.runtime import OBJECT, Source, Sync, error_of, headers_of, running
+from support.waiting import until
 
 CONNECTOR = "mongodb-source"
 pytestmark = ON_EVERY_BROKER
@@ -35,12 +36,12 @@ def test_changes_positions_and_identities_are_committed_together(sync: Sync) -> 
     source = Source()
     with running(worker(sync, source)) as (run,):
         source.offers.put(batch(1, identities=(IdentityRecord(OBJECT, "a00000000000001AAA", "k1"),)))
-        eventually(sync.changes)
+        until(sync.changes)
         run.stop()
     assert [(key, change.fields["Name"]) for key, change in sync.changes()] == [("k1", "n1")]
     again = Source()
     with running(worker(sync, again)):
-        positions, identities = eventually(lambda: again.started_with)
+        positions, identities = until(lambda: again.started_with)
     assert positions == {"stream": {"at": 1}}
     assert identities == {OBJECT: {"a00000000000001AAA": "k1"}}
 
@@ -50,7 +51,7 @@ def test_foreign_records_in_its_tables_do_not_keep_it_from_starting(sync: Sync) 
     source = Source()
     with running(worker(sync, source)) as (run,):
         source.offers.put(batch(1, identities=(IdentityRecord(OBJECT, "a00000000000001AAA", "k1"),)))
-        eventually(sync.changes)
+        until(sync.changes)
         run.stop()
     for topic, key in (
         (sync.topics.identity(OBJECT), "a00000000000001AAA"),
@@ -60,7 +61,7 @@ def test_foreign_records_in_its_tables_do_not_keep_it_from_starting(sync: Sync) 
         sync.produce(topic, b"\xff\xfe", b'{"a":1}')
     again = Source()
     with running(worker(sync, again)):
-        positions, identities = eventually(lambda: again.started_with)
+        positions, identities = until(lambda: again.started_with)
     assert positions == {"stream": {"at": 1}}
     assert identities == {OBJECT: {"a00000000000001AAA": "k1"}}
 
@@ -69,9 +70,9 @@ def test_what_was_polled_when_the_signal_came_is_still_committed(sync: Sync) -> 
     """Stopping commits the batch in hand before it ends."""
     source = Source()
     with running(worker(sync, source)) as (run,):
-        eventually(lambda: source.started_with)
+        until(lambda: source.started_with)
         source.offers.put(batch(1))
-        eventually(source.offers.empty)
+        until(source.offers.empty)
         run.stop()
     assert sync.entries(CONNECTOR) == {"stream": {"at": 1}}
     assert len(sync.changes()) == 1
@@ -82,13 +83,13 @@ def test_a_newer_instance_of_the_same_place_fences_the_older(sync: Sync) -> None
     older, newer = Source(), Source()
     with running(worker(sync, older)) as (first,):
         older.offers.put(batch(1))
-        eventually(lambda: sync.entries(CONNECTOR))
+        until(lambda: sync.entries(CONNECTOR))
         with running(worker(sync, newer)):
-            eventually(lambda: newer.started_with, within_s=10)
+            until(lambda: newer.started_with, within_s=10)
             older.offers.put(batch(2))
             newer.offers.put(batch(3))
             assert isinstance(error_of(first), Fenced)
-            eventually(lambda: sync.entries(CONNECTOR) == {"stream": {"at": 3}})
+            until(lambda: sync.entries(CONNECTOR) == {"stream": {"at": 3}})
     assert [key for key, _ in sorted(sync.changes(), key=lambda each: each[0])] == ["k1", "k3"]
 
 
@@ -109,14 +110,14 @@ def test_another_replica_stands_by(sync: Sync) -> None:
     """The second replica is healthy, does nothing, and never asks its task."""
     leader, standby = Source(), Source()
     with running(worker(sync, leader)):
-        eventually(lambda: leader.started_with)
+        until(lambda: leader.started_with)
         second = worker(sync, standby, ordinal=1)
         with running(second) as (run,):
             health = second._instance.health
-            eventually(lambda: "On standby" in health.report().message)
+            until(lambda: "On standby" in health.report().message)
             assert health.report().status is Status.HEALTHY
             leader.offers.put(batch(1))
-            eventually(sync.changes)
+            until(sync.changes)
             assert standby.started_with is None
             run.stop()
 
@@ -127,7 +128,7 @@ def test_a_side_that_is_away_for_a_moment_is_asked_again(sync: Sync) -> None:
     with running(worker(sync, source)) as (run,):
         for offer in (Unavailable("away"), batch(1), Unavailable("away"), Unavailable("away"), batch(2)):
             source.offers.put(offer)
-        eventually(lambda: len(sync.changes()) == 2)
+        until(lambda: len(sync.changes()) == 2)
         run.stop()
 
 
@@ -156,7 +157,7 @@ def test_an_aborted_transaction_is_written_again_and_shows_once(
     monkeypatch.setattr(it._producer, "_producer", Cut())
     with running(it) as (run,):
         source.offers.put(batch(1))
-        eventually(lambda: sync.entries(CONNECTOR))
+        until(lambda: sync.entries(CONNECTOR))
         run.stop()
     assert [key for key, _ in sync.changes()] == ["k1"]
 
@@ -167,21 +168,21 @@ def test_a_signal_is_answered_before_it_is_forgotten(sync: Sync) -> None:
         sync.signal(CONNECTOR, Signal(0, SignalKind.READ, OBJECT, keys=(key,), reason="test"))
     source = Source()
     with running(worker(sync, source)) as (run,):
-        eventually(lambda: len(source.asked) == 2)
+        until(lambda: len(source.asked) == 2)
         source.offers.put(batch(1, answered=frozenset({source.asked[0].id})))
-        eventually(lambda: sync.entries(CONNECTOR))
+        until(lambda: sync.entries(CONNECTOR))
         run.stop()
     again = Source()
     with running(worker(sync, again)) as (run,):
-        eventually(lambda: again.asked)
+        until(lambda: again.asked)
         assert [each.keys for each in again.asked] == [("k2",)]
         again.offers.put(SourceBatch(answered=frozenset({again.asked[0].id})))
-        eventually(again.offers.empty)
+        until(again.offers.empty)
         run.stop()
     last = Source()
     with running(worker(sync, last)) as (run,):
         last.offers.put(batch(2))
-        eventually(lambda: sync.entries(CONNECTOR) == {"stream": {"at": 2}})
+        until(lambda: sync.entries(CONNECTOR) == {"stream": {"at": 2}})
         assert last.asked == []
 
 
@@ -191,7 +192,7 @@ def test_signals_that_nobody_read_in_time_are_answered_by_reading_everything_ane
     it = worker(sync, source)
     it._leadership.signals_lost = True
     with running(it) as (run,):
-        asked = eventually(lambda: list(source.asked))
+        asked = until(lambda: list(source.asked))
         source.offers.put(SourceBatch(answered=frozenset({asked[0].id})))
         run.stop()
     assert [(each.kind, each.object) for each in asked] == [(SignalKind.SNAPSHOT, OBJECT)]
@@ -213,7 +214,7 @@ def test_what_can_never_be_a_change_is_a_dead_letter_with_its_bytes(sync: Sync) 
                 dead_letters=(DeadLetter(OBJECT, "k3", b"\x00raw", SchemaMismatch("no text")),),
             )
         )
-        eventually(lambda: len(sync.dead_letters(CONNECTOR)) == 3)
+        until(lambda: len(sync.dead_letters(CONNECTOR)) == 3)
         run.stop()
     assert {key: set(change.misfits) for key, change in sync.changes()} == {"k1": set(), "k2": {"Name"}}
     letters = {(letter.key() or b"").decode(): letter for letter in sync.dead_letters(CONNECTOR)}
@@ -233,7 +234,7 @@ def test_a_record_that_kafka_never_takes_does_not_stop_the_others(sync: Sync) ->
         source.offers.put(
             SourceBatch((edit("huge", "x" * 9_000_000), edit("k1", "n1")), {"stream": {"at": 1}})
         )
-        eventually(lambda: sync.entries(CONNECTOR))
+        until(lambda: sync.entries(CONNECTOR))
         run.stop()
     assert {key: set(change.misfits) for key, change in sync.changes()} == {"k1": set(), "huge": {"Name"}}
     (letter,) = sync.dead_letters(CONNECTOR)

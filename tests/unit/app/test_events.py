@@ -8,7 +8,8 @@ import pytest
 
 from salmon.app.events import Together
 from salmon.errors import SchemaOutdated
-from support.runtime import eventually, running
+from support.runtime import running
+from support.waiting import until
 
 
 class Piece:
@@ -44,7 +45,7 @@ def test_all_end_when_the_worker_is_stopped() -> None:
     worker, beside = Piece(), Piece()
     whole = Together(worker, [beside])
     with running(whole) as (run,):
-        eventually(lambda: worker.began.is_set() and beside.began.is_set())
+        until(lambda: worker.began.is_set() and beside.began.is_set())
         run.stop()
     assert beside.ended.is_set()
     assert whole.name == worker.name
@@ -63,7 +64,7 @@ def test_a_part_that_does_not_end_is_left_behind_at_the_deadline() -> None:
     worker, stuck = Piece(), Stuck()
     whole = Together(worker, [stuck])
     with running(whole) as (run,):
-        eventually(stuck.began.is_set)
+        until(stuck.began.is_set)
         whole.stop()
         whole.cut()
         run.join()

@@ -28,7 +28,7 @@ from salmon.errors import (
 from salmon.kafka.errors import translated
 from salmon.runtime.lifecycle import Lifecycle
 from salmon.runtime.reached import Reached
-from support.runtime import eventually
+from support.waiting import until
 
 
 def test_a_config_that_cannot_be_used_is_one_sentence_and_exit_code_2(
@@ -203,7 +203,7 @@ def test_a_process_that_is_told_to_stop_while_kafka_is_away_stops_in_good_order(
     def part(process: _Process, _retrying: object) -> None:
         process._lifecycle.stop("SIGTERM")
         work = process._lifecycle._running[1].part
-        eventually(work._stop.is_set)  # type: ignore[attr-defined]
+        until(work._stop.is_set)  # type: ignore[attr-defined]
         raise Unavailable("committing: nobody answers")
 
     monkeypatch.setattr(_Process, "part", part)

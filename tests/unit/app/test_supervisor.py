@@ -23,7 +23,7 @@ from salmon.app.supervisor import NOT_LIVE_MAX, Child, Supervisor, choose_ports,
 from salmon.errors import ConfigError
 from salmon.kafka.topics import CONNECTORS
 from salmon.runtime.instance import ordinal_of
-from support.runtime import eventually
+from support.waiting import until
 
 # A child that notes each start in a file, and ends as its argument says: a code, or when it is told to stop.
 CHILD = textwrap.dedent(
@@ -55,7 +55,7 @@ def when(holds: Callable[[], bool]) -> threading.Event:
     seen = threading.Event()
 
     def watch() -> None:
-        eventually(holds)
+        until(holds)
         seen.set()
 
     threading.Thread(target=watch, daemon=True).start()
@@ -399,7 +399,7 @@ def test_a_hangup_is_passed_on_and_is_not_lost_on_a_child_that_still_starts(tmp_
     def hang_up() -> bool:
         if (tmp_path / "started").exists() and not (tmp_path / "go on").exists():
             os.kill(os.getpid(), signal.SIGHUP)
-            eventually(passed_on.is_set)
+            until(passed_on.is_set)
             (tmp_path / "go on").touch()
         return (tmp_path / "reloaded").exists()
 

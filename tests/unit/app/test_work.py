@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from salmon.app.work import Asked, Work
-from salmon.errors import StartAgain
+from salmon.errors import StartAgain, Stopping
 from salmon.ops.connect.status_topic import Target
 from salmon.ops.health import Health, State
-from salmon.runtime.retry import Retrying, Stopping
+from salmon.runtime.retry import Retrying
 from support.connect_rest import Worker, running
 from support.waiting import until
 

@@ -16,19 +16,13 @@ from typer.testing import CliRunner
 from salmon.cli.main import app
 from salmon.config.models import SyncConfig, settings
 from support.connect_keys import keys_of_connect
+from support.pages import block
 
 ROOT: Final = Path(__file__).parents[3]
 PAGE: Final = (ROOT / "deploy" / "from-kafka-connect.md").read_text(encoding="utf-8")
 SECTIONS: Final = dict(re.findall(r"^### (.*?)\n(.*?)(?=^### |\Z)", PAGE, re.MULTILINE | re.DOTALL))
 # Settings that are one mapping, so that what is below them is the operator's.
 OPEN: Final = {"objects", "events", "transforms", "kafka", "sides"}
-
-
-def block(name: str) -> str:
-    """The block of the page after the comment that names it."""
-    found = re.search(rf"<!-- {re.escape(name)} -->\n```\w*\n(.*?)```", PAGE, re.DOTALL)
-    assert found is not None, name
-    return found[1]
 
 
 def rows(section: str) -> Iterator[tuple[list[str], str]]:
@@ -40,7 +34,7 @@ def rows(section: str) -> Iterator[tuple[list[str], str]]:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The file of the page, in the folder in which its commands are typed; its secrets are where a test may put them."""
-    text = block("file: sync.yaml").replace("/run/secrets", str(tmp_path))
+    text = block(PAGE, "file: sync.yaml").replace("/run/secrets", str(tmp_path))
     (tmp_path / "sync.yaml").write_text(text, encoding="utf-8")
     (tmp_path / "mongodb.properties").write_text("uri=mongodb://localhost/?replicaSet=rs0\n")
     monkeypatch.chdir(tmp_path)
@@ -55,7 +49,7 @@ def test_the_commands_of_the_page_show_what_it_says(folder: Path) -> None:
     for line in commands.splitlines():
         done = CliRunner().invoke(app, shlex.split(line)[1:])
         assert done.exit_code == 0, done.output
-    assert done.output == block("output")
+    assert done.output == block(PAGE, "output")
     assert folder.exists()
 
 

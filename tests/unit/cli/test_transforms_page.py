@@ -13,24 +13,18 @@ from salmon.cli.main import app
 from salmon.config.models import load
 from salmon.errors import ConfigError
 from salmon.transforms.connect import TAKES
+from support.pages import block
 from support.plugins import install_example
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "deploy" / "transforms.md").read_text(encoding="utf-8")
 
 
-def block(name: str) -> str:
-    """The block of the page after the comment that names it."""
-    found = re.search(rf"<!-- {re.escape(name)} -->\n```\w*\n(.*?)```", PAGE, re.DOTALL)
-    assert found is not None, name
-    return found[1]
-
-
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The files of the page, in the folder in which its commands are typed."""
     for name in ("sync.yaml", "ann.json"):
-        (tmp_path / name).write_text(block(f"file: {name}"), encoding="utf-8")
+        (tmp_path / name).write_text(block(PAGE, f"file: {name}"), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     for name, value in (("SF_ID", "id"), ("SF_SECRET", "secret"), ("MONGODB_URI", "mongodb://localhost")):
         monkeypatch.setenv(name, value)
@@ -50,7 +44,7 @@ def test_the_command_shows_what_the_page_says(folder: Path) -> None:
     assert command is not None
     done = CliRunner().invoke(app, command[1].split())
     assert done.exit_code == 0, done.output
-    assert done.output == block("output")
+    assert done.output == block(PAGE, "output")
     assert folder.exists()
 
 
@@ -63,7 +57,7 @@ def test_the_plugins_of_the_page_are_a_valid_flow(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the example installed; without it, the error says what there is."""
-    own = yaml.safe_load(block("file: phone.yaml"))
+    own = yaml.safe_load(block(PAGE, "file: phone.yaml"))
     sync = yaml.safe_load((folder / "sync.yaml").read_text())
     (folder / "sync.yaml").write_text(yaml.safe_dump({**sync, **own}))
     with pytest.raises(ConfigError, match="is not a transform that is known here"):

@@ -16,7 +16,8 @@ from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
 from salmon.sink.event_records import change_decoder, document_decoder, outcome_teller
 from salmon.sink.events import Carrier, EventSink
 from support.dead_letters import PUBLISHED, Desk
-from support.runtime import OBJECT, SCHEMA, Sink, eventually, running
+from support.runtime import OBJECT, SCHEMA, Sink, running
+from support.waiting import until
 
 CONNECTOR = "salesforce-sink"
 
@@ -51,10 +52,10 @@ def test_an_event_that_is_replayed_is_published_under_the_id_it_had_and_by_its_s
     sync.produce(codec.topic, "k", codec.encode(Change(MONGODB, Op.CREATE)))
     with running(part) as (run,):
         for tries in (1, 2):
-            eventually(open_letters)
+            until(open_letters)
             assert len(sink.puts) == tries
             replay(desk, LetterFilter(), by="me")
-        eventually(lambda: len(sink.puts) == 3)
+        until(lambda: len(sink.puts) == 3)
         run.stop()
     assert open_letters() == 0
     assert len({record.key for record in sink.written}) == 1, "one id, whichever copy was published"
@@ -89,13 +90,13 @@ def test_a_document_of_an_outbox_that_is_replayed_is_told_that_it_was_published_
     )
     sync.produce(documents.topic, "$int:7", documents.encode({"A__c": 5}, 0))
     with running(part) as (run,):
-        eventually(lambda: found(desk, LetterFilter(), limit=10).letters)
+        until(lambda: found(desk, LetterFilter(), limit=10).letters)
         ((letter, _),) = found(desk, LetterFilter(), limit=10).letters
         assert shown_fields(desk, letter) == {"A__c": 5}
         with pytest.raises(ConfigError, match="under a new _id"):
             draft_of(desk, letter, by="me", reason="", now_ms=0)
         replay(desk, LetterFilter(), by="me")
-        eventually(lambda: len(sync.values(outcomes.topic)) == 2)
+        until(lambda: len(sync.values(outcomes.topic)) == 2)
         run.stop()
     told = [outcomes.decode(value or b"") for value in sync.values(outcomes.topic)]
     assert [bool(each.error) for each in told] == [True, False]

@@ -15,7 +15,8 @@ from salmon.runtime.lifecycle import Lifecycle, Part
 from salmon.sink.worker import SinkWorker
 from salmon.source.worker import SourceWorker
 from support.memory_sync import MemorySync, PromptSource
-from support.runtime import OBJECT, SCHEMA, Sink, Source, eventually, running
+from support.runtime import OBJECT, SCHEMA, Sink, Source, running
+from support.waiting import until
 
 SOURCE, SINK = "mongodb-source", "mongodb-sink"
 DEADLINE_S = 1.0
@@ -78,7 +79,7 @@ def stopped(worker: Part, begun: Callable[[], object]) -> BaseException | None:
     life, beside = Lifecycle(drain_deadline_s=DEADLINE_S), Beside()
     life.start(beside)
     life.start(worker)
-    eventually(begun, within_s=20)
+    until(begun, within_s=20)
     began = time.monotonic()
     life.stop("SIGTERM")
     error = life.wait()
@@ -116,8 +117,8 @@ def test_a_source_whose_task_hangs_is_stopped_by_the_deadline_and_its_successor_
     successor = PromptSource()
     successor.offers.put(batch(1))
     with running(SourceWorker(sync.instance(SOURCE), successor, (OBJECT,))):
-        eventually(lambda: told(sync) == ["n1"], within_s=20)
-        eventually(lambda: successor.asked, saying="the signal is asked of the next one", within_s=20)
+        until(lambda: told(sync) == ["n1"], within_s=20)
+        until(lambda: successor.asked, "the signal is asked of the next one", within_s=20)
 
 
 @pytest.mark.parametrize("method", ["stop", "close"])
@@ -144,7 +145,7 @@ def test_a_sink_whose_put_hangs_ends_in_good_order_and_says_that_a_write_is_in_d
     assert stopped(sink_worker(sync, task), blocks.entered.is_set) is None
     successor = Sink()
     with running(sink_worker(sync, successor)):
-        eventually(lambda: successor.seqs("a") == [1], within_s=20)
+        until(lambda: successor.seqs("a") == [1], within_s=20)
         assert successor.clean is False
 
 
@@ -162,8 +163,8 @@ def test_a_sink_whose_task_hangs_as_it_starts_or_ends_is_late_and_repeats_nothin
     assert SINK in str(error)
     successor = Sink()
     with running(sink_worker(sync, successor)):
-        eventually(lambda: successor.clean is written, within_s=20)
-        eventually(lambda: successor.seqs("a") == ([] if written else [1]), within_s=20)
+        until(lambda: successor.clean is written, within_s=20)
+        until(lambda: successor.seqs("a") == ([] if written else [1]), within_s=20)
 
 
 def sink_worker(sync: MemorySync, task: Sink) -> SinkWorker:

@@ -14,7 +14,7 @@ from salmon.plugin.contract import BudgetState, Position
 from salmon.runtime.fellows import Fellows
 from salmon.sink.worker import SinkWorker
 from support.memory_sync import MemorySync
-from support.runtime import OBJECT, SCHEMA, Sink, eventually, running
+from support.runtime import OBJECT, SCHEMA, Sink, running
 from support.waiting import until
 
 
@@ -132,11 +132,11 @@ def test_two_replicas_of_a_sink_and_a_restarted_one_know_what_was_used(
         for ordinal, task in enumerate((first, second))
     ]
     with running(*workers) as runs:
-        eventually(lambda: ("mongodb-sink/1", used) in first.budget.taken)
-        eventually(lambda: ("mongodb-sink/0", used) in second.budget.taken)
+        until(lambda: ("mongodb-sink/1", used) in first.budget.taken)
+        until(lambda: ("mongodb-sink/0", used) in second.budget.taken)
         for run in runs:
             run.stop()
     again = Spending()
     with running(SinkWorker(sync.instance("mongodb-sink"), again, {OBJECT: SCHEMA}, [OBJECT])) as (run,):
-        eventually(lambda: ("", used) in again.budget.taken)
+        until(lambda: ("", used) in again.budget.taken)
         run.stop()

@@ -9,13 +9,12 @@ from typing import Any
 
 import pytest
 
-from salmon.errors import Superseded
+from salmon.errors import Stopping, Superseded
 from salmon.kafka import clients
 from salmon.kafka.kept import KeptAdmin
 from salmon.ops.health import Health
 from salmon.plugin.contract import Position
 from salmon.runtime.newest import ENTRIES, Newest
-from salmon.runtime.retry import Stopping
 
 
 class Room:

@@ -8,8 +8,8 @@ from threading import Event
 import pytest
 
 from salmon.backoff import Backoff
-from salmon.errors import DataError, FatalError, SignInRefused, Unavailable, UnfitServer
-from salmon.runtime.retry import Retrying, Stopping, Streak
+from salmon.errors import DataError, FatalError, SignInRefused, Stopping, Unavailable, UnfitServer
+from salmon.runtime.retry import Retrying, Streak
 
 
 class Heard:

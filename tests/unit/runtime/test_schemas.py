@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
-from salmon.errors import SchemaOutdated, SetupError, Unavailable
+from salmon.errors import SchemaOutdated, SetupError, Stopping, Unavailable
 from salmon.kafka.topics import Topics
 from salmon.model.schema import FieldSchema, Kind
 from salmon.ops.health import Health
 from salmon.runtime import schemas
-from salmon.runtime.retry import Stopping
 from salmon.source.schema_watch import SchemaWatch
 from support.registries import MemoryRegistry
 from support.runtime import OBJECT, SCHEMA

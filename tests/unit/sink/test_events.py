@@ -23,7 +23,8 @@ from salmon.sink.events import UNTOLD, Carrier, EventSink
 from support.impatient_members import look_every
 from support.memory_broker import error
 from support.memory_sync import MemorySync, reading
-from support.runtime import Sink, applied, error_of, eventually, headers_of, running
+from support.runtime import Sink, applied, error_of, headers_of, running
+from support.waiting import until
 
 CONNECTOR = "mongodb-sink"
 EVENT = "Order_Shipped__e"
@@ -103,7 +104,7 @@ def test_what_becomes_of_each_record_is_told_in_the_transaction_of_the_offsets(s
     instance = sync.instance("salesforce-sink")
     carrier = Carrier(sink, decode, "published", tell)
     with running(EventSink(instance, EVENT, documents.topic, lambda: carrier, backoff=QUICK)) as (run,):
-        eventually(lambda: len(sync.values(outcomes.topic)) == 3)
+        until(lambda: len(sync.values(outcomes.topic)) == 3)
         run.stop()
     told = {
         (each.key() or b"").decode(): outcomes.decode(each.value() or b"")
@@ -133,11 +134,11 @@ def test_events_are_put_in_their_order_and_committed_after_they_are_confirmed(sy
     publish(sync, "a", "b")
     first, second = Sink(), Sink()
     with running(event_sink(sync, first)) as (run,):
-        eventually(lambda: committed(sync) >= 2)
+        until(lambda: committed(sync) >= 2)
         run.stop()
     publish(sync, "c")
     with running(event_sink(sync, second)) as (run,):
-        eventually(lambda: keys(second))
+        until(lambda: keys(second))
         run.stop()
     assert keys(first) == ["a", "b"]
     assert keys(second) == ["c"]
@@ -158,11 +159,11 @@ def test_where_nobody_has_the_partitions_of_its_events_it_joins_again(
     health = it._instance.health
     health.running()
     with running(it) as (run,):
-        eventually(lambda: "given its partitions to nobody" in health.report().message)
-        eventually(lambda: committed(sync) >= 1)
+        until(lambda: "given its partitions to nobody" in health.report().message)
+        until(lambda: committed(sync) >= 1)
         assert keys(sink) == ["a"]
         assert reading(it._instance.metrics.rejoins) >= 1
-        eventually(lambda: health.report().waiting_for == ())
+        until(lambda: health.report().waiting_for == ())
         run.stop()
 
 
@@ -173,10 +174,10 @@ def test_what_was_put_and_not_committed_is_put_again_after_a_kill(sync: MemorySy
     fenced = error(KafkaError._FENCED, fatal=True)
     sync.broker.fail("commit_transaction", *[fenced] * 100, of=f"{sync.name}-{CONNECTOR}-{EVENT}-0")
     with running(event_sink(sync, first)):
-        eventually(lambda: keys(first))
+        until(lambda: keys(first))
     sync.broker._errors.clear()
     with running(event_sink(sync, second)) as (run,):
-        eventually(lambda: committed(sync) >= 1)
+        until(lambda: committed(sync) >= 1)
         run.stop()
     assert keys(second) == ["a"]
 
@@ -189,16 +190,16 @@ def test_an_outage_of_the_side_sets_nothing_aside_and_is_shown(sync: MemorySync)
     it = event_sink(sync, sink)
     it._clock = iter(range(0, 10_000_000, 5)).__next__  # each look is five seconds later
     with running(it) as (run,):
-        eventually(lambda: sink.tries > 2)
+        until(lambda: sink.tries > 2)
         sink.outage = SetupError("the user lacks a permission. Grant it.")
-        eventually(lambda: it._trouble is not None and "Grant it" in it._trouble[1])
+        until(lambda: it._trouble is not None and "Grant it" in it._trouble[1])
         health = it._instance.health
         health.running()
-        eventually(lambda: [each.what for each in health.report().waiting_for] == [EVENT])
+        until(lambda: [each.what for each in health.report().waiting_for] == [EVENT])
         assert committed(sync) == 0
         sink.outage = None
-        eventually(lambda: committed(sync) >= 1)
-        eventually(lambda: health.report().waiting_for == ())
+        until(lambda: committed(sync) >= 1)
+        until(lambda: health.report().waiting_for == ())
         run.stop()
     assert keys(sink) == ["a"]
     assert sync.values(sync.topics.dlq(CONNECTOR)) == []
@@ -219,8 +220,8 @@ def test_a_poison_record_is_set_aside_with_its_offset_and_the_others_go_on(sync:
     publish(sync, "b")
     sink = Sink(answer)
     with running(event_sink(sync, sink)) as (run,):
-        eventually(lambda: len(sync.dead_letters(CONNECTOR)) == 3)
-        eventually(lambda: keys(sink)[-1] == "b")
+        until(lambda: len(sync.dead_letters(CONNECTOR)) == 3)
+        until(lambda: keys(sink)[-1] == "b")
         run.stop()
     letters = {(m.key() or b"").decode(): headers_of(m) for m in sync.dead_letters(CONNECTOR)}
     assert letters.keys() == {"bad", "odd", ""}
@@ -238,7 +239,7 @@ def test_a_record_that_waits_does_not_commit_what_follows(sync: MemorySync) -> N
     publish(sync, "a", "b", "c")
     sink = Sink(answer)
     with running(event_sink(sync, sink)) as (run,):
-        eventually(lambda: committed(sync) >= 3)
+        until(lambda: committed(sync) >= 3)
         run.stop()
     assert keys(sink).count("b") == 4
     assert keys(sink).count("a") == keys(sink).count("c") == 1
@@ -249,13 +250,13 @@ def test_another_replica_goes_on_where_the_first_has_stopped(sync: MemorySync) -
     publish(sync, "a")
     first, second = Sink(), Sink()
     with running(event_sink(sync, first)) as (run,):
-        eventually(lambda: committed(sync) >= 1)
+        until(lambda: committed(sync) >= 1)
         with running(event_sink(sync, second, ordinal=1)) as (other,):
             publish(sync, "b")
-            eventually(lambda: keys(first) == ["a", "b"] and committed(sync) >= 3)
+            until(lambda: keys(first) == ["a", "b"] and committed(sync) >= 3)
             run.stop()
             publish(sync, "c")
-            eventually(lambda: keys(second) == ["c"])
+            until(lambda: keys(second) == ["c"])
             other.stop()
 
 
@@ -265,13 +266,13 @@ def test_records_that_expired_before_they_were_read_are_reported(
     """It goes on with the oldest that is left, never with the latest."""
     publish(sync, "a")
     with running(event_sink(sync, Sink())) as (run,):
-        eventually(lambda: committed(sync) >= 1)
+        until(lambda: committed(sync) >= 1)
         run.stop()
     publish(sync, "b", "c")
     sync.broker.topics[sync.topics.events(EVENT)][0].low = 4  # "b" has expired
     sink = Sink()
     with running(event_sink(sync, sink)) as (run,):
-        eventually(lambda: keys(sink) == ["c"])
+        until(lambda: keys(sink) == ["c"])
         run.stop()
     assert "events_expired" in capsys.readouterr().out
 
@@ -283,9 +284,9 @@ def test_it_waits_for_the_schema_and_goes_on_when_it_is_there(sync: MemorySync) 
     publish(sync, "a")
     it = event_sink(sync, sink, prepare=lambda: there)
     with running(it) as (run,):
-        eventually(lambda: it._trouble is not None)
+        until(lambda: it._trouble is not None)
         there.append(True)
-        eventually(lambda: keys(sink) == ["a"])
+        until(lambda: keys(sink) == ["a"])
         run.stop()
 
 
@@ -309,7 +310,7 @@ def test_a_dead_letter_that_kafka_does_not_take_goes_without_its_original(sync: 
     publish(sync, "a")
     sink = Sink()
     with running(event_sink(sync, sink)) as (run,):
-        eventually(lambda: keys(sink) == ["a"] and committed(sync) >= 2)
+        until(lambda: keys(sink) == ["a"] and committed(sync) >= 2)
         run.stop()
     assert sync.values(dlq) == [None]
 
@@ -324,7 +325,7 @@ def test_a_document_that_cannot_be_told_its_outcome_is_a_dead_letter_of_that(syn
     dlq = sync.topics.dlq(CONNECTOR)
     sink_of = EventSink(sync.instance(CONNECTOR), EVENT, outcomes.topic, lambda: carrier, backoff=QUICK)
     with running(sink_of) as (run,):
-        eventually(lambda: sync.records(dlq))
+        until(lambda: sync.records(dlq))
         run.stop()
     (letter,) = sync.records(dlq)
     assert headers_of(letter)["__connect.errors.exception.message"] == (

@@ -19,7 +19,8 @@ from salmon.sink.parking import GIVEN_UP
 from salmon.sink.worker import SinkWorker
 from support.dead_letters import INSERTED
 from support.memory_sync import MemorySync, reading
-from support.runtime import OBJECT, SCHEMA, Sink, applied, eventually, headers_of, running
+from support.runtime import OBJECT, SCHEMA, Sink, applied, headers_of, running
+from support.waiting import until
 
 CONNECTOR = "mongodb-sink"
 REFUSED = Outcome(OutcomeKind.REFUSED, code="RULE", reason="a rule says no")
@@ -60,12 +61,12 @@ def test_when_everything_is_refused_the_sink_stops_setting_aside_and_goes_on_whe
         sync.write(f"k{number}", number + 1)
     it = worker(this, sink)
     with running(it) as (run,):
-        eventually(lambda: reading(this.metrics.limit_stopped) == 1 and sink.tries > 10)
+        until(lambda: reading(this.metrics.limit_stopped) == 1 and sink.tries > 10)
         assert len(sync.dead_letters(CONNECTOR)) == 3
         assert "records in a row" in this.health.report().message
         sink.answer = applied
-        eventually(lambda: it.buffer.count == 0)
-        eventually(lambda: reading(this.metrics.limit_stopped) == 0)
+        until(lambda: it.buffer.count == 0)
+        until(lambda: reading(this.metrics.limit_stopped) == 0)
         run.stop()
     assert len(sync.dead_letters(CONNECTOR)) == 3
     assert len(sync.changes()) == 3, "merge hears of no other refusal"
@@ -79,7 +80,7 @@ def test_a_sink_that_restarts_sets_no_more_aside_than_one_that_runs(sync: Memory
     for _ in range(2):
         this = instance(sync, tolerance)
         with running(worker(this, Sink(lambda _: REFUSED, batch_max=1))) as (run,):
-            eventually(partial(is_on, this.metrics.limit_stopped))
+            until(partial(is_on, this.metrics.limit_stopped))
             run.stop()
     assert len(sync.dead_letters(CONNECTOR)) == 3
 
@@ -91,9 +92,9 @@ def test_where_no_error_is_tolerated_the_first_refusal_waits(sync: MemorySync) -
     sync.write("a", 1)
     it = worker(this, sink)
     with running(it) as (run,):
-        eventually(lambda: sink.tries > 2)
+        until(lambda: sink.tries > 2)
         sink.answer = applied
-        eventually(lambda: it.buffer.count == 0)
+        until(lambda: it.buffer.count == 0)
         run.stop()
     assert sync.dead_letters(CONNECTOR) == []
     assert sync.changes() == []
@@ -113,14 +114,14 @@ def test_a_write_that_is_tried_for_too_long_is_set_aside_and_its_later_write_goe
     it = worker(this, sink)
     with running(it) as (run,):
         sync.write("locked", 1)
-        eventually(lambda: sink.seqs("locked"))
+        until(lambda: sink.seqs("locked"))
         seq = 1
         while not sync.dead_letters(CONNECTOR):
             seq += 1
             sync.write("other", seq)
-        eventually(lambda: it.buffer.count == 0)
+        until(lambda: it.buffer.count == 0)
         sync.write("locked", 2)
-        eventually(lambda: 2 in sink.seqs("locked"))
+        until(lambda: 2 in sink.seqs("locked"))
         run.stop()
     (letter,) = sync.dead_letters(CONNECTOR)
     assert headers_of(letter)["salmon.code"] == GIVEN_UP
@@ -133,10 +134,10 @@ def test_an_outage_counts_as_no_failure_and_fills_no_dead_letter_queue(sync: Mem
     this = instance(sync, Tolerance(tolerates=False, retry_timeout_s=0.0, retry_delay_max_s=0.01))
     sync.write("a", 1)
     with running(worker(this, sink)) as (run,):
-        eventually(lambda: sink.tries > 3)
+        until(lambda: sink.tries > 3)
         assert reading(this.metrics.limit_stopped) == 0
         sink.outage = None
-        eventually(lambda: sink.seqs("a"))
+        until(lambda: sink.seqs("a"))
         run.stop()
     assert sync.dead_letters(CONNECTOR) == []
 
@@ -162,10 +163,10 @@ def test_events_that_are_all_refused_wait_in_their_order(sync: MemorySync) -> No
     for number in range(6):
         sync.produce(topic, f"e{number}", b"x")
     with running(part) as (run,):
-        eventually(lambda: part._limit.stopped and sink.tries > 3)
+        until(lambda: part._limit.stopped and sink.tries > 3)
         kept = len(sync.dead_letters(CONNECTOR))
         assert kept <= 3
         sink.answer = applied
-        eventually(lambda: sum(sync.broker.committed(f"{sync.name}-{CONNECTOR}-{INSERTED}").values()) >= 6)
+        until(lambda: sum(sync.broker.committed(f"{sync.name}-{CONNECTOR}-{INSERTED}").values()) >= 6)
         run.stop()
     assert len(sync.dead_letters(CONNECTOR)) == kept

@@ -15,7 +15,8 @@ from salmon.plugin.contract import SinkRecord
 from salmon.sink.unanswered import Unanswered
 from salmon.sink.worker import SinkWorker
 from support.memory_sync import MemorySync
-from support.runtime import OBJECT, SCHEMA, Sink, eventually, running
+from support.runtime import OBJECT, SCHEMA, Sink, running
+from support.waiting import until
 
 TOPIC = "crm.writes.mongodb.Account"
 PLACE = (TOPIC, 0)
@@ -157,9 +158,9 @@ def test_a_write_and_its_echo_are_lines_with_the_correlation_of_the_edit() -> No
     with capture_logs() as lines, running(worker) as (run,):
         write = Write(7, WriteOp.UPDATE, fields={"Name": "a value"}, correlation="mongodb-5-1")
         sync.produce(sync.writes(), "k1", Writes(SCHEMA, sync.registry, sync.writes()).encode(write))
-        eventually(lambda: [each for each in lines if each["event"] == "write_finished"])
+        until(lambda: [each for each in lines if each["event"] == "write_finished"])
         sync.write("k1", None)
-        eventually(lambda: [each for each in lines if each["event"] == "write_came_back"])
+        until(lambda: [each for each in lines if each["event"] == "write_came_back"])
         run.stop()
     steps = [each for each in lines if each["event"] in {"write_finished", "write_came_back"}]
     assert [(each["key"], each["seq"], each["correlation"]) for each in steps] == [
@@ -193,6 +194,6 @@ def test_nobody_pays_for_lines_that_nobody_reads() -> None:
     worker = SinkWorker(sync.instance("mongodb-sink"), sink, {OBJECT: SCHEMA}, [OBJECT])
     with capture_logs() as lines, running(worker) as (run,):
         sync.write("k1", 7, Name="a value")
-        eventually(lambda: sink.written)
+        until(lambda: sink.written)
         run.stop()
     assert [each for each in lines if each["event"] == "write_finished"] == []

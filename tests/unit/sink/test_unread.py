@@ -22,7 +22,8 @@ from salmon.sink.worker import SinkWorker
 from support.clock import Clock
 from support.memory_broker import error
 from support.memory_sync import MemorySync
-from support.runtime import OBJECT, SCHEMA, Answer, Sink, eventually, running
+from support.runtime import OBJECT, SCHEMA, Answer, Sink, running
+from support.waiting import until
 
 CONNECTOR: Final = "mongodb-sink"
 # One key in each of the two partitions.
@@ -80,17 +81,17 @@ def test_one_replica_knows_what_another_still_owes(sync: MemorySync) -> None:
     first, second = Asking(), Asking()
     one, two = workers(sync, first, second)
     with running(one, two) as runs:
-        eventually(lambda: len(one.buffer.places) == len(two.buffer.places) == 1)
+        until(lambda: len(one.buffer.places) == len(two.buffer.places) == 1)
         ((_, number),) = two.buffer.places
         key = KEYS[number]
         assert first.owed(OBJECT, key) is None
         second.gate.clear()
         sync.write(key, 1, Name="x")
-        eventually(lambda: seq(first.owed(OBJECT, key)) == seq(second.owed(OBJECT, key)) == 1)
+        until(lambda: seq(first.owed(OBJECT, key)) == seq(second.owed(OBJECT, key)) == 1)
         sync.write(key, 2, Name="y")
-        eventually(lambda: seq(first.owed(OBJECT, key)) == 2)
+        until(lambda: seq(first.owed(OBJECT, key)) == 2)
         second.gate.set()
-        eventually(lambda: first.owed(OBJECT, key) is None, saying="it is carried out and committed")
+        until(lambda: first.owed(OBJECT, key) is None, "it is carried out and committed")
         for run in runs:
             run.stop()
 
@@ -117,17 +118,17 @@ def test_a_refusal_ends_when_another_replica_writes_to_the_holder(sync: MemorySy
     first, second = Asking(), Asking()
     one, two = workers(sync, first, second)
     with running(one, two) as runs:
-        eventually(lambda: len(one.buffer.places) == len(two.buffer.places) == 1)
+        until(lambda: len(one.buffer.places) == len(two.buffer.places) == 1)
         (((_, here),), ((_, there),)) = one.buffer.places, two.buffer.places
         mine, holder = KEYS[here], KEYS[there]
         first.answer = refuses_for(mine, holder)
         assert first.owed(OBJECT, holder) is None
         sync.write(mine, 5, Name="taken")
-        eventually(lambda: one._reports.waits.holds(OBJECT, mine))
+        until(lambda: one._reports.waits.holds(OBJECT, mine))
         sync.write(holder, 6, ParentId="p")
         sync.write(holder, 7, Name="free")
-        eventually(lambda: retries(sync, mine) == [5])
-        eventually(lambda: not one._reports.waits.holds(OBJECT, mine))
+        until(lambda: retries(sync, mine) == [5])
+        until(lambda: not one._reports.waits.holds(OBJECT, mine))
         for run in runs:
             run.stop()
     assert retries(sync, mine) == [5]
@@ -139,10 +140,10 @@ def test_a_refusal_ends_with_a_write_that_came_while_its_instance_did_not_run(sy
     task = Asking(refuses_for(mine, holder))
     (one,) = workers(sync, task)
     with running(one) as (run,):
-        eventually(lambda: len(one.buffer.places) == 2)
+        until(lambda: len(one.buffer.places) == 2)
         assert task.owed(OBJECT, holder) is None
         sync.write(mine, 5, Name="taken")
-        eventually(lambda: one._reports.waits.holds(OBJECT, mine))
+        until(lambda: one._reports.waits.holds(OBJECT, mine))
         run.stop()
     sync.write(holder, 6, Name="free")
     offsets = sync.broker.groups[f"{sync.name}-{CONNECTOR}"].offsets
@@ -151,7 +152,7 @@ def test_a_refusal_ends_with_a_write_that_came_while_its_instance_did_not_run(sy
     )  # the write, and the end of its transaction
     (again,) = workers(sync, Asking())
     with running(again) as (run,):
-        eventually(lambda: retries(sync, mine) == [5])
+        until(lambda: retries(sync, mine) == [5])
         run.stop()
 
 
@@ -171,7 +172,7 @@ def test_a_kafka_that_is_away_hides_no_write_to_a_holder(sync: MemorySync, clock
             found.extend(watch.turn([refused]))
         return bool(found)
 
-    eventually(is_found)
+    until(is_found)
     assert [holder for holder, _, _ in found] == [asked]
     assert watch.turn([]) == []
     watch.close()

@@ -11,7 +11,8 @@ from salmon.sink.worker import SinkWorker
 from support.impatient_members import look_every
 from support.memory_broker import error
 from support.memory_sync import MemorySync, reading
-from support.runtime import OBJECT, SCHEMA, Sink, eventually, running
+from support.runtime import OBJECT, SCHEMA, Sink, running
+from support.waiting import until
 
 CONNECTOR = "mongodb-sink"
 
@@ -43,7 +44,7 @@ def test_an_outcome_is_told_in_the_transaction_that_finishes_its_write(sync: Mem
     sink = Sink(lambda _: Outcome(OutcomeKind.REFUSED, reason="too long"))
     sync.write("a", 1, Name="x")
     with running(worker(sync, sink)) as (run,):
-        eventually(lambda: sync.values(changes))
+        until(lambda: sync.values(changes))
         assert finished(sync) == 1
         run.stop()
     assert sync.broker.transactions(changes, dlq) == [[changes, dlq]]
@@ -56,13 +57,13 @@ def test_an_outcome_that_could_not_be_told_is_told_again_and_once(sync: MemorySy
     sync.write("a", 1)
     it = worker(sync, sink)
     with running(it) as (run,):
-        eventually(lambda: it.buffer.places)
-        eventually(lambda: sync.values(changes))
+        until(lambda: it.buffer.places)
+        until(lambda: sync.values(changes))
         sync.broker.fail(
             "commit_transaction", error(KafkaError.COORDINATOR_NOT_AVAILABLE, abort=True), of=it._instance.id
         )
         sync.write("a", 2)
-        eventually(lambda: len(sync.values(changes)) == 2)
+        until(lambda: len(sync.values(changes)) == 2)
         run.stop()
     assert sink.seqs("a") == [1, 2]
 
@@ -74,11 +75,11 @@ def test_an_outage_of_the_side_commits_nothing_and_then_goes_on(sync: MemorySync
     it = worker(sync, sink)
     sync.write("a", 1)
     with running(it) as (run,):
-        eventually(lambda: reading(it._instance.metrics.outage))
+        until(lambda: reading(it._instance.metrics.outage))
         assert finished(sync) == 0
         sink.outage = None
-        eventually(lambda: sink.written)
-        eventually(lambda: not reading(it._instance.metrics.outage))
+        until(lambda: sink.written)
+        until(lambda: not reading(it._instance.metrics.outage))
         run.stop()
     assert finished(sync) == 1
     assert sync.values(sync.topics.dlq(CONNECTOR)) == []
@@ -94,8 +95,8 @@ def test_a_sink_whose_partitions_nobody_has_joins_again_and_writes(
     sync.broker.withhold(it._instance.group)
     sync.write("a", 1)
     with running(it) as (run,):
-        eventually(lambda: sink.seqs("a") == [1])
-        eventually(lambda: finished(sync) >= 1)
+        until(lambda: sink.seqs("a") == [1])
+        until(lambda: finished(sync) >= 1)
         assert reading(it._metrics.rejoins) >= 1
         run.stop()
 
@@ -107,12 +108,12 @@ def test_a_second_replica_gets_its_share_and_repeats_nothing(sync: MemorySync) -
         sync.write(key, 1)
     one, two = worker(sync, first), worker(sync, second, 1)
     with running(one):
-        eventually(lambda: len(first.written) == 8)
+        until(lambda: len(first.written) == 8)
         with running(two):
-            eventually(lambda: len(one.buffer.places) == len(two.buffer.places) == 1)
+            until(lambda: len(one.buffer.places) == len(two.buffer.places) == 1)
             for key in "abcdefgh":
                 sync.write(key, 2)
-            eventually(lambda: len(first.written) + len(second.written) == 16)
+            until(lambda: len(first.written) + len(second.written) == 16)
     assert {each.write.seq for each in second.written} == {2}
 
 
@@ -124,7 +125,7 @@ def test_who_takes_over_puts_only_the_newest_of_what_is_owed(sync: MemorySync) -
     sync.write("b", None)
     sink = Sink()
     with running(worker(sync, sink)) as (run,):
-        eventually(sink.caught_up_seen.is_set)
+        until(sink.caught_up_seen.is_set)
         run.stop()
     assert sink.seqs("a") == [5]
     assert sink.seqs("b") == []
@@ -137,11 +138,11 @@ def test_what_flies_when_its_partition_is_lost_is_told_by_nobody_and_put_again(s
     sync.write("a", 1)
     it = worker(sync, sink)
     with running(it) as (run,):
-        eventually(lambda: sink.tries)
+        until(lambda: sink.tries)
         sync.broker.drop_out(it._instance.group, it._instance.id)
-        eventually(lambda: sink.doubts)
+        until(lambda: sink.doubts)
         sink.gate.set()
-        eventually(lambda: len(sink.seqs("a")) == 2)
+        until(lambda: len(sink.seqs("a")) == 2)
         run.stop()
     assert finished(sync) == 1
 
@@ -159,13 +160,13 @@ def test_who_was_suspended_and_counted_out_joins_again_although_it_has_outcomes_
             raise Unavailable("Kafka said UNKNOWN_MEMBER_ID")
 
     with running(it) as (run,):
-        eventually(lambda: it.buffer.places)
+        until(lambda: it.buffer.places)
         monkeypatch.setattr(it._reports, "report", refused)
         monkeypatch.setattr(it.buffer, "_lease_s", -1.0)  # as after SIGSTOP: it is over in each turn
         monkeypatch.setattr(it.buffer, "_leased_until", 0.0)
-        eventually(lambda: tries)
+        until(lambda: tries)
         sync.broker.drop_out(it._instance.group, it._instance.id)
-        eventually(lambda: sink.doubts)
+        until(lambda: sink.doubts)
         run.stop()
 
 
@@ -174,13 +175,13 @@ def test_it_says_as_it_ends_whether_anything_is_in_doubt(sync: MemorySync, *, in
     """The next instance believes it, and looks at what it finds or does not."""
     first, second = Sink(), Sink()
     with running(worker(sync, first)) as (run,):
-        eventually(first.caught_up_seen.is_set)
+        until(first.caught_up_seen.is_set)
         if in_doubt:
             first.outage = Unavailable("the side is away")
             sync.write("a", 1)
-            eventually(lambda: first.tries)
+            until(lambda: first.tries)
         run.stop()
     with running(worker(sync, second)) as (run,):
-        eventually(lambda: second.clean is not None)
+        until(lambda: second.clean is not None)
         run.stop()
     assert second.clean is not in_doubt

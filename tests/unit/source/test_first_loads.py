@@ -12,7 +12,8 @@ from salmon.plugin.contract import Position, Signal, SignalKind
 from salmon.source.first_loads import MATCHED, FirstLoads, Matched, held_back, waiting_for_match
 from salmon.source.worker import SourceWorker
 from support.memory_sync import MemorySync, PromptSource
-from support.runtime import OBJECT, SCHEMA, error_of, eventually, running
+from support.runtime import OBJECT, SCHEMA, error_of, running
+from support.waiting import until
 
 SOURCE, OTHER_SOURCE = "mongodb-source", "salesforce-source"
 
@@ -75,10 +76,10 @@ def test_the_source_leaves_it_alone_says_so_and_restarts_when_it_is_matched(sync
     """Requests to read it need no answer: its first load reads all. The mark of `salmon match` ends the waiting."""
     instance, source = sync.instance(SOURCE), HoldingSource()
     with running(SourceWorker(instance, source, (OBJECT,), match=(OBJECT,))) as (run,):
-        eventually(lambda: source.started_with is not None)
+        until(lambda: source.started_with is not None)
         assert source.held == {OBJECT}
         sync.signal(SOURCE, Signal(0, SignalKind.SNAPSHOT, OBJECT, reason="by a test"))
-        (waiting,) = eventually(lambda: instance.health.report().waiting_for)
+        (waiting,) = until(lambda: instance.health.report().waiting_for)
         assert waiting.what == OBJECT
         assert "Run `salmon match`" in waiting.sentence
         assert f"`salmon match --waive --object {OBJECT}`" in waiting.sentence
@@ -98,7 +99,7 @@ def test_what_is_matched_or_was_loaded_before_does_not_wait(
     store(sync, connector, partition, {"done": True})
     source = HoldingSource()
     with running(SourceWorker(sync.instance(SOURCE), source, (OBJECT,), match=(OBJECT,))) as (run,):
-        eventually(lambda: source.started_with is not None)
+        until(lambda: source.started_with is not None)
         assert source.held == ()
         run.stop()
 

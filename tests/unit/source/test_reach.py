@@ -16,7 +16,8 @@ from salmon.source.reach import Reach
 from salmon.source.worker import SourceWorker
 from support.clock import Clock
 from support.memory_sync import MemorySync, PromptSource
-from support.runtime import OBJECT, eventually, running
+from support.runtime import OBJECT, running
+from support.waiting import until
 
 
 def place(replay_id: str, *, commit_time_s: int, told_s: int | None = None) -> Position:
@@ -142,7 +143,7 @@ def test_the_metrics_show_how_old_the_committed_position_is() -> None:
     with running(SourceWorker(instance, source, (OBJECT,))) as (run,):
         assert sample("salmon_position_age_seconds") is None
         source.offers.put(SourceBatch((), {"stream": place("01", commit_time_s=1_000_000)}))
-        eventually(lambda: sample("salmon_position_age_seconds"))
+        until(lambda: sample("salmon_position_age_seconds"))
         assert sample("salmon_position_age_seconds") > 1_000_000
         assert sample("salmon_position_retention_seconds") == KEPT_S
         run.stop()
@@ -164,9 +165,9 @@ def test_a_position_grows_older_while_the_side_is_away_at_a_start() -> None:
     before, after = PromptSource(), Away()
     with running(SourceWorker(sync.instance("salesforce-source"), before, (OBJECT,))) as (run,):
         before.offers.put(SourceBatch((), {"stream": place("01", commit_time_s=1_000_000)}))
-        eventually(lambda: sync.values(sync.topics.offsets))
+        until(lambda: sync.values(sync.topics.offsets))
         run.stop()
     instance = sync.instance("salesforce-source")
     with running(SourceWorker(instance, after, (OBJECT,))) as (run,):
-        eventually(lambda: instance.metrics.registry.get_sample_value("salmon_position_age_seconds", labels))
+        until(lambda: instance.metrics.registry.get_sample_value("salmon_position_age_seconds", labels))
         run.stop()

@@ -32,7 +32,8 @@ from salmon.source.worker import SourceWorker
 from support.impatient_members import look_every
 from support.memory_broker import error
 from support.memory_sync import MemorySync, PromptSource, reading
-from support.runtime import OBJECT, SCHEMA, error_of, eventually, running
+from support.runtime import OBJECT, SCHEMA, error_of, running
+from support.waiting import until
 
 CONNECTOR = "mongodb-source"
 
@@ -63,7 +64,7 @@ def test_a_batch_its_identities_and_its_position_are_one_transaction(sync: Memor
     changes, identity = sync.topics.changes(OBJECT), sync.topics.identity(OBJECT)
     source.offers.put(batch(1, identities=(IdentityRecord(OBJECT, "a00000000000001AAA", "k1"),)))
     with running(SourceWorker(sync.instance(CONNECTOR), source, (OBJECT,))) as (run,):
-        eventually(lambda: names(sync))
+        until(lambda: names(sync))
         run.stop()
     written = sync.broker.transactions(changes, identity, sync.topics.offsets)
     assert [sorted(each) for each in written] == [sorted([changes, identity, sync.topics.offsets])]
@@ -79,10 +80,10 @@ def test_a_standby_that_nobody_leads_joins_again_and_takes_the_lead(
     source, instance = PromptSource(), sync.instance(CONNECTOR)
     sync.broker.withhold(instance.group)
     with running(SourceWorker(instance, source, (OBJECT,))) as (run,):
-        eventually(lambda: source.started_with, saying="it leads")
+        until(lambda: source.started_with, "it leads")
         assert reading(instance.metrics.rejoins) >= 1
         source.offers.put(batch(1))
-        eventually(lambda: names(sync) == ["n1"])
+        until(lambda: names(sync) == ["n1"])
         assert instance.health.report().ready
         run.stop()
 
@@ -103,9 +104,9 @@ def test_a_standby_of_a_leader_that_works_does_not_join_again(
 
     monkeypatch.setattr(cluster, "shares", counted)
     with running(SourceWorker(sync.instance(CONNECTOR), leader, (OBJECT,))) as (first_run,):
-        eventually(lambda: leader.started_with)
+        until(lambda: leader.started_with)
         with running(SourceWorker(second, standby, (OBJECT,))) as (run,):
-            eventually(lambda: len(looks) > 10, saying="the group was looked at")
+            until(lambda: len(looks) > 10, "the group was looked at")
             assert reading(second.metrics.rejoins) == 0
             assert second.health.report().waiting_for == ()
             run.stop()
@@ -155,8 +156,8 @@ def test_events_from_beside_are_committed_with_their_position_also_while_the_tas
     beside = Outbox(SourceBatch(events=(event,), positions={"outbox/Sent__e": {"at": 1}}))
     instance = sync.instance(CONNECTOR)
     with running(SourceWorker(instance, source, (OBJECT,), [beside])) as (run,):
-        eventually(lambda: sync.values(topic))
-        eventually(lambda: "It waits." in str(instance.health.report()))
+        until(lambda: sync.values(topic))
+        until(lambda: "It waits." in str(instance.health.report()))
         run.stop()
     assert beside.ended
     (value,) = sync.values(topic)
@@ -164,7 +165,7 @@ def test_events_from_beside_are_committed_with_their_position_also_while_the_tas
     assert sync.broker.transactions(topic, sync.topics.offsets) == [[topic, sync.topics.offsets]]
     again = Outbox()
     with running(SourceWorker(sync.instance(CONNECTOR), PromptSource(), (OBJECT,), [again])) as (run,):
-        eventually(lambda: again.began_at)
+        until(lambda: again.began_at)
         run.stop()
     assert again.began_at == {"at": 1}
 
@@ -176,7 +177,7 @@ def test_a_record_that_kafka_refuses_is_set_aside_in_the_transaction_of_the_othe
     source = PromptSource()
     source.offers.put(SourceBatch(tuple(edit(f"k{n}", f"n{n}") for n in (1, 2, 3)), {"stream": {"at": 3}}))
     with running(SourceWorker(sync.instance(CONNECTOR), source, (OBJECT,))) as (run,):
-        eventually(lambda: names(sync))
+        until(lambda: names(sync))
         run.stop()
     assert names(sync) == ["n1", None, "n3"]
     assert sync.broker.transactions(changes, offsets, dlq) == [[changes] * 3 + [offsets, dlq]]
@@ -204,7 +205,7 @@ def test_when_nothing_can_be_read_nothing_more_is_set_aside_and_the_process_rest
     source = PromptSource()
     source.offers.put(batch(2))
     with running(SourceWorker(instance, source, (OBJECT,))) as (run,):
-        eventually(lambda: names(sync))
+        until(lambda: names(sync))
         run.stop()
     assert source.started_with is not None
     assert source.started_with[0] == {"stream": {"at": 1}}, "what was counted is no position of the task"
@@ -216,7 +217,7 @@ def test_a_record_that_is_written_in_part_is_no_failure(sync: MemorySync) -> Non
     source = PromptSource()
     source.offers.put(batch(1, dead_letters=[unreadable(1), unreadable(1)]))
     with running(SourceWorker(instance, source, (OBJECT,))) as (run,):
-        eventually(lambda: names(sync))
+        until(lambda: names(sync))
         run.stop()
     assert len(sync.dead_letters(CONNECTOR)) == 2
 
@@ -228,7 +229,7 @@ def test_a_commit_that_did_not_happen_is_done_again_and_nothing_is_doubled(sync:
     source.offers.put(batch(1))
     source.offers.put(batch(2))
     with running(SourceWorker(instance, source, (OBJECT,))) as (run,):
-        eventually(lambda: len(names(sync)) == 2)
+        until(lambda: len(names(sync)) == 2)
         run.stop()
     assert names(sync) == ["n1", "n2"]
     assert reading(instance.metrics.retries) == 1
@@ -239,9 +240,9 @@ def test_a_side_that_is_away_is_an_outage_until_it_answers(sync: MemorySync) -> 
     instance, source = sync.instance(CONNECTOR), PromptSource()
     source.offers.put(Unavailable("the side is away"))
     with running(SourceWorker(instance, source, (OBJECT,))) as (run,):
-        eventually(lambda: reading(instance.metrics.retries))
+        until(lambda: reading(instance.metrics.retries))
         source.offers.put(batch(1))
-        eventually(lambda: names(sync))
+        until(lambda: names(sync))
         assert reading(instance.metrics.outage) == 0
         run.stop()
 
@@ -251,14 +252,14 @@ def test_a_signal_is_forgotten_in_the_transaction_that_answers_it(sync: MemorySy
     instance, source = sync.instance(CONNECTOR), PromptSource()
     with running(SourceWorker(instance, source, (OBJECT,))) as (run,):
         sync.signal(CONNECTOR, Signal(0, SignalKind.SNAPSHOT, OBJECT, reason="by a test"))
-        eventually(lambda: source.asked)
+        until(lambda: source.asked)
         (asked,) = source.asked
         source.offers.put(batch(1))
-        eventually(lambda: len(names(sync)) == 1)
+        until(lambda: len(names(sync)) == 1)
         place = (sync.topics.signals(CONNECTOR), 0)
         assert sync.broker.committed(instance.group).get(place, 0) <= asked.id
         source.offers.put(batch(2, answered=(asked.id,)))
-        eventually(lambda: len(names(sync)) == 2)
+        until(lambda: len(names(sync)) == 2)
         assert sync.broker.committed(instance.group)[place] == asked.id + 1
         run.stop()
 
@@ -267,7 +268,7 @@ def test_a_leader_that_kafka_took_for_dead_writes_nothing_more(sync: MemorySync)
     """It ends with what makes the process begin again (cases S1, S2)."""
     instance, source = sync.instance(CONNECTOR), PromptSource()
     with running(SourceWorker(instance, source, (OBJECT,))) as (run,):
-        eventually(lambda: source.started_with)
+        until(lambda: source.started_with)
         sync.broker.drop_out(instance.group, instance.id)
         assert isinstance(error_of(run), ClientLost)
     source.offers.put(batch(1))
@@ -334,13 +335,13 @@ def test_an_object_whose_new_schema_is_refused_waits_with_the_one_it_had(sync: M
     """It worked before: the process goes on for the others, and /health names the object and the reason (case V10)."""
     with running(SourceWorker(sync.instance(CONNECTOR), first := PromptSource(), (OBJECT,))) as (run,):
         first.offers.put(batch(1))
-        eventually(lambda: names(sync))
+        until(lambda: names(sync))
         run.stop()
     refuse_odd(sync)
     instance, source = sync.instance(CONNECTOR), KeepingSource()
     source.offers.put(batch(2))
     with running(SourceWorker(instance, source, (OBJECT,))) as (run,):
-        eventually(lambda: instance.health.report().degraded)
+        until(lambda: instance.health.report().degraded)
         (waits,) = instance.health.report().waiting_for
         assert (waits.what, waits.sentence) == (OBJECT, "the registry does not accept Odd")
         run.stop()
@@ -352,13 +353,13 @@ def test_a_refused_schema_that_somebody_else_registers_is_taken(sync: MemorySync
     """By `salmon schemas register`, where the process's account may only read: the process restarts, and uses it."""
     with running(SourceWorker(sync.instance(CONNECTOR), first := PromptSource(), (OBJECT,))) as (run,):
         first.offers.put(batch(1))
-        eventually(lambda: names(sync))
+        until(lambda: names(sync))
         run.stop()
     accept = sync.registry.register
     refuse_odd(sync)
     instance, source = sync.instance(CONNECTOR), KeepingSource()
     with running(SourceWorker(instance, source, (OBJECT,))) as (run,):
-        eventually(lambda: instance.health.report().degraded)
+        until(lambda: instance.health.report().degraded)
         newer = replace(source.schemas()[OBJECT], generation=2**33)
         accept(subject(sync.topics.records(OBJECT)), newer.to_avro())
         assert isinstance(error_of(run), SchemaOutdated)

@@ -7,7 +7,6 @@ salmon.api.records.checking.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -26,9 +25,11 @@ from pydantic import (
 
 from salmon.api.handle import ApiObject
 from salmon.api.problems import Fault, Problem
+from salmon.foreign_json import json_in
 from salmon.model.convert import is_time
 from salmon.model.described import DescribedField
 from salmon.model.schema import FieldSchema, Kind
+from salmon.mongodb.documents import is_unicode
 
 _NAMED_MAX: Final = 20  # values of a picklist that a fault lists
 _UNKNOWN_MAX: Final = 50  # fields of a body that the object does not have; with more, none is named
@@ -197,7 +198,7 @@ def _checks(field: FieldSchema, described: DescribedField) -> Callable[[Any], An
             raise _Wrong("wrong-type", f"must be {_FORMS[field.kind]} ({field.type} in Salesforce)")
         texts = value if isinstance(value, list) else [value] if isinstance(value, str) else []
         for text in texts:
-            if not _is_unicode(text):
+            if not is_unicode(text):
                 raise _Wrong("not-unicode", "is not valid Unicode")
         if (
             field.kind is Kind.STRING
@@ -244,14 +245,6 @@ def _is_moment(kind: Kind, text: str) -> bool:
     return is_time(text)
 
 
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def parsed(body: bytes, content_type: str) -> Any:
     """
     The JSON of a body. Its numbers have all the digits that were given.
@@ -263,8 +256,8 @@ def parsed(body: bytes, content_type: str) -> Any:
     if kind != "application/json" and not kind.endswith("+json"):
         raise Problem(415, "not-json", "The body must be JSON: send Content-Type: application/json.")
     try:
-        return json.loads(body, parse_float=Decimal, parse_constant=_no_constant, object_pairs_hook=_once)
-    except (ValueError, RecursionError):
+        return json_in(body, parse_float=Decimal, parse_constant=_no_constant, object_pairs_hook=_once)
+    except ValueError:
         raise Problem(400, "not-json", "The body is not valid JSON, or names a field twice.") from None
 
 

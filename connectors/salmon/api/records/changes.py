@@ -27,6 +27,7 @@ from salmon.api.handle import Api
 from salmon.api.problems import Problem, at_fault, described
 from salmon.api.streams import Streamed, Streams, lasting
 from salmon.errors import SalmonError
+from salmon.foreign_json import json_in
 from salmon.kafka.codecs.serdes import Records
 from salmon.kafka.extents import extents_of
 from salmon.kafka.foreign import decoded
@@ -125,13 +126,13 @@ def _positions(text: str | None, names: Collection[str]) -> Positions | None:
     try:
         if len(text) > _ID_MAX:
             raise ValueError
-        read = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        read = json_in(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
         return {
             str(name): {int(n): _offset(offset) for n, offset in places.items()}
             for name, places in read.items()
             if name in names
         }
-    except (ValueError, binascii.Error, AttributeError, TypeError, RecursionError):
+    except (ValueError, binascii.Error, AttributeError, TypeError):
         raise at_fault("Last-Event-ID", "not-an-id", "is not the id of an event of this stream") from None
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from salmon.api.problems import Problem, at_fault
+from salmon.api.records.scanning import Scanner
 
 CONDITIONS_MAX: Final = 50
 DEPTH_MAX: Final = 5
@@ -96,12 +97,12 @@ def _short(name: str) -> str:
     return ascii(name[:80])[1:-1]
 
 
-class _Parser:
+class _Parser(Scanner):
     """Reads (a.eq.1,or(...),not.b.in.(x,"y,z")). Values in quotes may have anything; \\ takes the next character as it is."""
 
     def __init__(self, name: str, text: str, budget: _Budget) -> None:
-        self._name, self._text, self._budget = _short(name), text, budget
-        self._at = 0
+        super().__init__(text)
+        self._name, self._budget = _short(name), budget
 
     def group(self, operator: str, negated: bool) -> Group:
         """The whole text."""
@@ -155,10 +156,7 @@ class _Parser:
 
     def _value(self) -> str:
         if not self._takes('"'):
-            begin = self._at
-            while self._at < len(self._text) and self._text[self._at] not in ",)":
-                self._at += 1
-            return self._text[begin : self._at]
+            return self._before(",)")
         found: list[str] = []
         while not self._takes('"'):
             if self._takes("\\") and self._at >= len(self._text):
@@ -177,12 +175,6 @@ class _Parser:
             raise self._wrong("has a condition that is not FIELD.OPERATOR.VALUE")
         found, self._at = self._text[self._at : end], end + 1
         return found
-
-    def _takes(self, mark: str) -> bool:
-        if not self._text.startswith(mark, self._at):
-            return False
-        self._at += len(mark)
-        return True
 
     def _expect(self, mark: str) -> None:
         if not self._takes(mark):

@@ -14,6 +14,7 @@ from salmon.api.grants import Caller
 from salmon.api.handle import Api, ApiObject
 from salmon.api.problems import at_fault
 from salmon.api.records.matching import RECORD_ID, RECORD_KEY, field_of
+from salmon.api.records.scanning import Scanner
 from salmon.mongodb.paths import MARKER, tops_of
 from salmon.transforms.nearest import nearest
 
@@ -109,9 +110,10 @@ def selection_of(api: Api, of: ApiObject, text: str | None, caller: Caller) -> S
     return found
 
 
-class _Parser:
+class _Parser(Scanner):
     def __init__(self, api: Api, caller: Caller, text: str) -> None:
-        self._api, self._caller, self._text, self._at = api, caller, text, 0
+        super().__init__(text)
+        self._api, self._caller = api, caller
         self._embeds = self._names = 0
 
     def end(self) -> None:
@@ -134,10 +136,7 @@ class _Parser:
 
     def _listed(self) -> Iterator[str]:
         while True:
-            begin = self._at
-            while self._at < len(self._text) and self._text[self._at] not in ",()":
-                self._at += 1
-            name = self._text[begin : self._at].strip()
+            name = self._before(",()").strip()
             self._names += 1
             if not name or self._names > NAMES_MAX:
                 raise at_fault("select", "not-understood", "must be names of fields, separated by commas")
@@ -166,12 +165,6 @@ class _Parser:
         if not self._takes(")"):
             raise at_fault("select", "not-understood", "has a bracket that is never closed")
         return Embedded(name, slot, wanted, local, foreign, many)
-
-    def _takes(self, mark: str) -> bool:
-        if not self._text.startswith(mark, self._at):
-            return False
-        self._at += len(mark)
-        return True
 
 
 def relations(api: Api, of: ApiObject) -> Mapping[str, tuple[ApiObject, str, str, bool]]:

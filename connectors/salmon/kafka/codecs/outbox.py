@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from salmon.errors import SchemaMismatch
+from salmon.foreign_json import json_in
 from salmon.kafka.codecs import schemas
 from salmon.kafka.codecs.avro import Codec
 from salmon.kafka.codecs.registry import Registry
@@ -50,8 +51,8 @@ class Documents(Codec):
         """The inverse of encode. Raises SchemaMismatch: the bytes are not of this topic."""
         datum = self.decode_datum(data)
         try:
-            fields = json.loads(datum["fields"])
-        except (ValueError, RecursionError):
+            fields = json_in(datum["fields"])
+        except ValueError:
             fields = None
         if not isinstance(fields, dict):
             raise SchemaMismatch(

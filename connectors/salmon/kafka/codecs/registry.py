@@ -22,6 +22,7 @@ from requests.auth import AuthBase
 from salmon.backoff import Backoff, Tries
 from salmon.calls import Calls, Peer
 from salmon.errors import SchemaMismatch, SetupError, SignInRefused, Unavailable, UnfitServer
+from salmon.foreign_json import json_in
 from salmon.model.schema import ObjectSchema
 
 log = structlog.get_logger(__name__)
@@ -423,7 +424,7 @@ def _id_in(body: Any) -> int:
 
 def _schema_in(body: Any) -> dict[str, Any]:
     """Return the schema in the body of an answer. Raises KeyError, TypeError or ValueError if there is none."""
-    schema: dict[str, Any] = json.loads(body["schema"])
+    schema: dict[str, Any] = json_in(body["schema"])
     return schema
 
 

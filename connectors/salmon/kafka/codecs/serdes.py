@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
-from salmon.errors import SchemaMismatch
 from salmon.kafka.codecs import schemas
 from salmon.kafka.codecs.avro import Codec, generation_of, writer_of
+from salmon.kafka.codecs.positions import position_in
 from salmon.kafka.codecs.registry import Registry
 from salmon.model.change import (
     ERROR,
@@ -266,11 +265,7 @@ class Offsets(Codec):
 
     def decode(self, data: bytes) -> Position:
         """Decode a position. Raises SchemaMismatch: the bytes are not a position."""
-        with suppress(ValueError, RecursionError):
-            position = json.loads(self.decode_datum(data)["position"])
-            if isinstance(position, dict):
-                return position
-        raise SchemaMismatch(f"{self.topic}: a position is not a JSON object. Find out who wrote it.")
+        return position_in(self.decode_datum(data)["position"], self.topic)
 
 
 class Identities(Codec):

@@ -40,7 +40,7 @@ class Dates:
         if partition.startswith(SNAPSHOT):
             return None
         try:
-            return float(time_of_token(token_from_json(position["token"])) >> 32)
+            return float(time_of_token(token_from_json(position.get("token", {}))) >> 32)
         except (KeyError, TypeError, ValueError):
             return None
 

@@ -23,6 +23,7 @@ from enum import StrEnum
 from typing import Any, Final, TypeVar
 
 from salmon.errors import DataError
+from salmon.foreign_json import json_in
 
 _LOGGER: Final = "logger-cluster-"
 _PROCESS: Final = re.compile(r"status-task-(.+)-(\d+)")
@@ -79,8 +80,8 @@ def decode(value: bytes) -> Row:
         DataError: it is not a JSON object, so another program wrote it.
     """
     try:
-        row = json.loads(value)
-    except (ValueError, RecursionError):
+        row = json_in(value)
+    except ValueError:
         row = None
     if not isinstance(row, dict):
         raise DataError("the status topic: a record is not a JSON object. Find out who wrote it.")

@@ -14,7 +14,7 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any, Final, Protocol
 
 import structlog
@@ -23,8 +23,9 @@ from salmon.errors import RequestRejected, SalmonError, Unavailable
 from salmon.model.schema import ObjectSchema
 from salmon.salesforce.reading.bulk_rule import JOB_ROWS, RESULT_ROWS
 from salmon.salesforce.reading.bulk_values import OtherColumns, ValuesOfCsv
-from salmon.salesforce.reading.rows import IDS_A_QUERY, ReadRows
+from salmon.salesforce.reading.rows import ReadRows
 from salmon.salesforce.reading.windows import Window
+from salmon.salesforce.wire.batches import IDS_A_QUERY
 from salmon.salesforce.wire.bulk import JobState, NotCsv
 from salmon.salesforce.wire.clock import OrgClock
 from salmon.salesforce.wire.codes import NOT_FOUND
@@ -111,7 +112,23 @@ class BulkJob:
     @classmethod
     def from_position(cls, position: Mapping[str, Any] | None) -> BulkJob | None:
         """The inverse of to_position."""
-        return None if position is None else cls(**position)
+        return None if position is None else cls(**stored_of(cls, position))
+
+
+def stored_of(kind: type[Any], position: Mapping[str, Any], *, but: Collection[str] = ()) -> dict[str, Any]:
+    """
+    Return what a position holds of the fields of *kind*, a dataclass. What a later version of Salmon has put into it is left; a
+    field without a default is asked for by name, so that its absence is reported as that of a key.
+
+    Args:
+        but: Fields that are not kept in the position.
+    """
+    return {
+        each.name: position[each.name]
+        for each in fields(kind)
+        if each.name not in but
+        and (each.name in position or (each.default is MISSING and each.default_factory is MISSING))
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from salmon.plugin.contract import Signal, SignalKind
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.events import RETURNS
 from salmon.salesforce.reading.own_requests import OwnRequests
-from salmon.salesforce.reading.rows import IDS_A_QUERY
+from salmon.salesforce.wire.batches import IDS_A_QUERY
 
 WAITING_MAX: Final = 5_000  # records of an object
 

@@ -24,11 +24,12 @@ from salmon.salesforce.ids import id18
 from salmon.salesforce.reading.doubts import Doubts, Verdict
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.own_requests import OwnRequests
-from salmon.salesforce.reading.rows import IDS_A_QUERY, BadRow, Row, RowReader, key_batches
+from salmon.salesforce.reading.rows import BadRow, Row, RowReader
 from salmon.salesforce.reading.snapshot import Org
 from salmon.salesforce.reading.waiting_events import Held, Waiting
 from salmon.salesforce.reading.windows import Reads, Window
 from salmon.salesforce.troubles import Troubles
+from salmon.salesforce.wire.batches import IDS_A_QUERY, key_batches
 from salmon.salesforce.wire.budget import Urgency, asked_as, during
 from salmon.salesforce.wire.clock import SECOND_MS
 

@@ -11,9 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, Final, Protocol, TypeVar
-from urllib.parse import quote
+from typing import Any, Final, Protocol
 
 from salmon.errors import RequestRejected, SchemaMismatch
 from salmon.model.change import NOT_OF_TYPE, SALESFORCE, Change, Misfit, Op, Value
@@ -24,17 +22,13 @@ from salmon.salesforce.catalog import STAMP, SyncedObject
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.windows import Window
 from salmon.salesforce.wire import soql
-from salmon.salesforce.wire.batches import sized_batches
+from salmon.salesforce.wire.batches import IDS_A_QUERY, batches, key_batches
 from salmon.salesforce.wire.clock import OrgClock
 from salmon.salesforce.wire.rest import PAGE_ROWS, URI_BYTES, Page
 
-IDS_A_QUERY: Final = 200
-_KEYS_BYTES: Final = 5_400  # what 200 Ids take up
 _STAMPS: Final = ("LastModifiedDate", STAMP)
 _WHO: Final = "LastModifiedById"
 _STAMP: Final = FieldSchema(name=STAMP, type="datetime", kind=Kind.DATETIME)
-
-T = TypeVar("T")
 
 
 class Reading(Protocol):
@@ -426,17 +420,3 @@ def _stamp_of(shown: Mapping[str, Any], stamps: Sequence[str] = _STAMPS) -> int:
         if shown.get(stamp):
             return int(str(from_rest(_STAMP, shown[stamp])))
     return 0
-
-
-def key_batches(keys: Iterable[str]) -> Iterator[list[str]]:
-    """*keys* in lists that fit a query's URL, in which a key of 255 bytes takes up three times as many."""
-    return sized_batches(
-        keys, IDS_A_QUERY, _KEYS_BYTES, size_of=lambda key: len(quote(key)) + len(quote("'',"))
-    )
-
-
-def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """*items* in lists of at most *size*."""
-    rest = iter(items)
-    while some := list(islice(rest, size)):
-        yield some

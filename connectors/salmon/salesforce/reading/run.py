@@ -6,11 +6,11 @@ in the source's position.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from salmon.salesforce.reading.bulk_jobs import BulkJob
+from salmon.salesforce.reading.bulk_jobs import BulkJob, stored_of
 
 
 class Why(StrEnum):
@@ -38,8 +38,7 @@ class Part:
     @classmethod
     def from_position(cls, position: Mapping[str, Any]) -> Part:
         """The inverse of asdict. What a later version of Salmon has put into it is left."""
-        stored = {each.name: position[each.name] for each in fields(cls) if each.name in position}
-        return cls(**{**stored, "job": BulkJob.from_position(position["job"])})
+        return cls(**{**stored_of(cls, position), "job": BulkJob.from_position(position["job"])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +175,7 @@ class Run:
     def from_position(cls, name: str, position: Mapping[str, Any]) -> Run:
         """The inverse of to_position. What a later version of Salmon has put into it is left."""
         stored = {
-            **{each.name: position[each.name] for each in fields(cls) if each.name in position},
+            **stored_of(cls, position, but=("object",)),
             "why": Why(position["why"]),
             "signals": tuple(position["signals"]),
             "covers": frozenset(position.get("covers", ())),

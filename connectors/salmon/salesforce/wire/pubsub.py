@@ -9,7 +9,6 @@ Sources: Pub/Sub API, "RPC Method Reference", "Error Codes", "Allocations", and 
 from __future__ import annotations
 
 import io
-import json
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from salmon.errors import (
     Unavailable,
     UnfitServer,
 )
+from salmon.foreign_json import json_in
 from salmon.salesforce.config import Proxy, SalesforceConfig
 from salmon.salesforce.wire import pubsub_api_pb2 as pb2
 from salmon.salesforce.wire.auth import SignIn, Token
@@ -200,7 +200,7 @@ class PubSub:
         known = self._texts.get(schema_id)
         if known is None:
             info = self._unary(self._get_schema, pb2.SchemaRequest(schema_id=schema_id))
-            known = json.loads(info.schema_json)
+            known = json_in(info.schema_json)
             with self._lock:
                 known = self._texts.setdefault(schema_id, known)
         return known

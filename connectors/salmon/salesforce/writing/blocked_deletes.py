@@ -17,8 +17,8 @@ from salmon.errors import RequestRejected
 from salmon.model.change import WriteOp
 from salmon.model.schema import ObjectSchema
 from salmon.plugin.contract import Outcome, OutcomeKind, OwedTo
-from salmon.salesforce.reading.rows import IDS_A_QUERY, batches
 from salmon.salesforce.wire import soql
+from salmon.salesforce.wire.batches import IDS_A_QUERY, batches
 from salmon.salesforce.wire.codes import BLOCKED
 from salmon.salesforce.writing.markers import Querying
 from salmon.salesforce.writing.references import RecordId

@@ -126,7 +126,7 @@ class Delivery:
     def _job(self, index: int, record: SinkRecord) -> Job:
         write, native_id = record.write, None
         if write.op is not WriteOp.CREATE:
-            native_id = write.native_id or self._references.native_id((record.object, record.key))
+            native_id = write.native_id or self._references.native_id(record.id)
         return Job(index, record, write.op, native_id)
 
     def _after_looking(self, jobs: Sequence[Job], must_look: Callable[[SinkRecord], bool]) -> list[Job]:

@@ -17,9 +17,9 @@ from salmon.model.change import Write, WriteOp
 from salmon.model.markers import Markers
 from salmon.model.schema import ObjectSchema
 from salmon.plugin.contract import Outcome, OutcomeKind
-from salmon.salesforce.reading.rows import IDS_A_QUERY, batches, key_batches
 from salmon.salesforce.troubles import ObjectRefused
 from salmon.salesforce.wire import soql
+from salmon.salesforce.wire.batches import IDS_A_QUERY, batches, key_batches
 from salmon.salesforce.wire.rest import PAGE_ROWS, Page
 from salmon.salesforce.writing.references import RecordId
 

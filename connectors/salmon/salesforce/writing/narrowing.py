@@ -114,7 +114,7 @@ class Narrowing:
 
     def saved(self, each: Nameless) -> None:
         """The record could be saved without any field."""
-        _remember(self._progress, _id(each.record), _Progress(self._clock()), _PROGRESS_MAX)
+        _remember(self._progress, each.record.id, _Progress(self._clock()), _PROGRESS_MAX)
 
     def took(self, record: SinkRecord) -> None:
         """The org has carried out a write."""
@@ -149,7 +149,7 @@ class Narrowing:
         )
 
     def _progress_of(self, record: SinkRecord) -> _Progress | None:
-        progress = self._progress.get(_id(record))
+        progress = self._progress.get(record.id)
         if progress is None or self._clock() - progress.at_s > _PROGRESS_S:
             return None
         return progress
@@ -170,10 +170,6 @@ def units(schema: ObjectSchema, names: Iterable[str]) -> tuple[Unit, ...]:
             name = _RECORD_TYPE if of_type else each.compound or each.name
             groups.setdefault(name, set()).add(each.name)
     return tuple(frozenset(group) for group in groups.values())
-
-
-def _id(record: SinkRecord) -> RecordId:
-    return record.object, record.key
 
 
 def _digest(value: Value) -> bytes:

@@ -245,21 +245,21 @@ class SalesforceSinkTask:
                 self._bulk.settle()
             outcomes = delivery.carry_out(records, self._must_look)
         except ObjectRefused as refused:
-            self._doubted.update(map(_id, records))
+            self._doubted.update(record.id for record in records)
             self._troubles.found(refused.name, refused.error)
             return self._put_others(records, {refused.name: str(refused)})
         except RetriableError:
-            self._doubted.update(map(_id, records))
+            self._doubted.update(record.id for record in records)
             raise
         for name in {record.object for record in records}:
             self._troubles.over(name)
         for record, outcome in zip(records, outcomes, strict=True):
-            self._doubted.discard(_id(record))
+            self._doubted.discard(record.id)
             if outcome.kind is OutcomeKind.APPLIED:
                 self._narrowing.took(record)
             if looked and outcome.kind in _NEWEST:
-                sure[_id(record)] = None
-                sure.move_to_end(_id(record))
+                sure[record.id] = None
+                sure.move_to_end(record.id)
         while len(sure) > _SURE_MAX:
             sure.popitem(last=False)
         bounded = [self._bounded(record, outcome) for record, outcome in zip(records, outcomes, strict=True)]
@@ -317,7 +317,7 @@ class SalesforceSinkTask:
         ]
 
     def _must_look(self, record: SinkRecord) -> bool:
-        return _id(record) in self._doubted or (self._unclean and _id(record) not in self._sure)
+        return record.id in self._doubted or (self._unclean and record.id not in self._sure)
 
     def _bounded(self, record: SinkRecord, outcome: Outcome) -> Outcome:
         """
@@ -335,15 +335,15 @@ class SalesforceSinkTask:
             return Outcome(OutcomeKind.GONE, reason="it was deleted, and no event will say so")
         is_lock = outcome.code in ROW_LOCKS or outcome.code in WRAPPERS
         if outcome.kind is not OutcomeKind.RETRY_LATER or not (is_lock or outcome.code == _UNEXPLAINED):
-            self._unexplained.pop(_id(record), None)
+            self._unexplained.pop(record.id, None)
             return outcome
         now = self._clock()
-        seq, since = self._unexplained.get(_id(record), (record.write.seq, now))
+        seq, since = self._unexplained.get(record.id, (record.write.seq, now))
         since = since if seq == record.write.seq else now
         if now - since < (_ROW_LOCK_MAX_S if is_lock else _UNEXPLAINED_MAX_S):
-            self._unexplained[_id(record)] = record.write.seq, since
+            self._unexplained[record.id] = record.write.seq, since
             return outcome
-        self._unexplained.pop(_id(record), None)
+        self._unexplained.pop(record.id, None)
         if is_lock:
             return locked(outcome.code)
         return replace(
@@ -351,7 +351,3 @@ class SalesforceSinkTask:
             kind=OutcomeKind.REFUSED,
             reason=f"Salesforce failed on it for {now - since:.0f} s without saying why",
         )
-
-
-def _id(record: SinkRecord) -> RecordId:
-    return record.object, record.key

@@ -7,12 +7,12 @@ The two marker fields, which an administrator would add for Salmon, are added on
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from salmon.errors import ConfigError, SetupError
+from salmon.foreign_json import json_in
 
 Describe = dict[str, Any]  # one describe answer, as JSON
 
@@ -76,12 +76,12 @@ def load_describes(
     read_from: dict[str, str] = {}
     for path in sorted(folder.glob("*.json")):
         try:
-            content = json.loads(path.read_text("utf-8"))
+            content = json_in(path.read_text("utf-8"))
         except OSError as error:
             raise SetupError(
                 f"{path.name} in the describe folder cannot be read ({error.strerror}); correct or delete it"
             ) from None
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise SetupError(
                 f"{path.name} in the describe folder is not JSON ({error}); correct or delete it"
             ) from None

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
+from salmon.foreign_json import json_in
 from salmon.simulator.org.refusals import BadRequest, Refusal, not_found
 from salmon.simulator.rest.metadata import version_of
 from salmon.simulator.rest.web import Answer, Call, Resource
@@ -149,8 +150,8 @@ def body_of(answered: Answer) -> Any:
     if not isinstance(body, bytes):
         return body
     try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
+        return json_in(body)
+    except ValueError:
         return body.decode("utf-8", "replace")
 
 

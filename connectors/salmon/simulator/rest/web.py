@@ -13,6 +13,7 @@ from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from salmon.foreign_json import json_in
 from salmon.simulator.org.org import Org
 from salmon.simulator.org.records import Unit
 from salmon.simulator.org.refusals import BadRequest, not_found
@@ -61,8 +62,8 @@ class Call:
         if self.given is not None:
             return self.given
         try:
-            return json.loads(self.body or b"null", parse_float=Decimal)  # all the digits that were sent
-        except (ValueError, RecursionError):
+            return json_in(self.body or b"null", parse_float=Decimal)  # all the digits that were sent
+        except ValueError:
             raise BadRequest(
                 "JSON_PARSER_ERROR",
                 "The HTTP entity body is required, but this request has none or it is not JSON.",

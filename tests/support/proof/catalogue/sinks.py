@@ -198,7 +198,7 @@ SINKS: Final = (
         "Salesforce: nobody looks after a restart",
         "6: it reads the markers first where a repetition is possible, and skips what is older",
         "salesforce.writing.sink",
-        "return _id(record) in self._doubted or (self._unclean and _id(record) not in self._sure)",
+        "return record.id in self._doubted or (self._unclean and record.id not in self._sure)",
         "return False",
     ),
     Mutant(

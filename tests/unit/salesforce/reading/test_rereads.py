@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from salmon.errors import Unavailable
 from salmon.model.change import Op
 from salmon.salesforce.reading.rereads import AT_ONCE
-from salmon.salesforce.reading.rows import IDS_A_QUERY
+from salmon.salesforce.wire.batches import IDS_A_QUERY
 from salmon.salesforce.wire.rest import Page
 from support.salesforce import MemoryOrg, payload
 from support.salesforce_feed import NOW, Rig

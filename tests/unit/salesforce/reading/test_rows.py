@@ -15,7 +15,7 @@ from salmon.model.change import Change
 from salmon.salesforce.catalog import SyncedObject
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading import rows
-from salmon.salesforce.reading.rows import BadRow, Row, RowReader, key_batches
+from salmon.salesforce.reading.rows import BadRow, Row, RowReader
 from salmon.salesforce.reading.run import Run, Why
 from salmon.salesforce.reading.snapshot import Chunk, Failed, Snapshots
 from salmon.salesforce.troubles import Troubles
@@ -140,15 +140,6 @@ def test_a_record_whose_stamp_cannot_be_read_is_set_aside() -> None:
     rig.org.put("Account", A, Name="A", LastModifiedDate="yesterday", SystemModstamp="yesterday")
     (row,) = rig.reader("Account").after("").rows
     assert isinstance(row, BadRow)
-
-
-def test_keys_are_asked_for_in_urls_of_bounded_length() -> None:
-    """A key of 255 bytes takes up three times as many."""
-    keys = [f"{'é' * 120}{number}" for number in range(50)]
-    asked = list(key_batches(keys))
-    assert [key for some in asked for key in some] == keys
-    assert len(asked) > 5
-    assert len(list(key_batches(f"$oid:{number:024}" for number in range(200)))) <= 2
 
 
 # Whole objects.

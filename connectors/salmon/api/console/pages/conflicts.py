@@ -13,6 +13,7 @@ from salmon.api.console.parts import REASON_MAX, Parts, Question, note
 from salmon.api.console.visitors import Visitor
 from salmon.api.problems import Problem
 from salmon.api.threads import in_thread
+from salmon.foreign_json import json_in
 from salmon.model.policies import EXISTENCE
 from salmon.story.conflicts import ConflictFilter
 from salmon.story.formatting import MASKED, side_named
@@ -107,8 +108,8 @@ def routes(parts: Parts) -> APIRouter:
 def picks_of(texts: Sequence[str]) -> list[Pick]:
     """The fields of records that a form names. Raises Problem: there are none, or too many, or it is no form of ours."""
     try:
-        picks = [(str(name), str(key), str(field)) for name, key, field in map(json.loads, texts)]
-    except (ValueError, TypeError, RecursionError):
+        picks = [(str(name), str(key), str(field)) for name, key, field in map(json_in, texts)]
+    except (ValueError, TypeError):
         raise Problem(400, "not-understood", "The conflicts are not named as this page names them.") from None
     if not picks:
         raise Problem(400, "not-chosen", "Mark at least one conflict, and then decide.")
