@@ -57,7 +57,6 @@ _HEADERS: Final = {
     "Sforce-Mru": "updateMru=false",
     "Sforce-Query-Options": f"batchSize={PAGE_ROWS}",
 }
-_STANDARD_CHANNEL: Final = "ChangeEvents"
 _PROBE_TIMEOUT_S: Final = 10.0
 
 
@@ -194,16 +193,6 @@ class Rest:
             "GET", f"{self.base}/limits/recordCount?{urlencode({'sObjects': name})}", resource="limits"
         )
         return sum(int(each["count"]) for each in answer["sObjects"])
-
-    def selections(self, channel: str = _STANDARD_CHANNEL) -> Mapping[str, str]:
-        """The Ids of what is selected for a channel of change events, by name (AccountChangeEvent). Raises RequestRejected if it is hidden."""
-        text = "SELECT Id, EventChannel, SelectedEntity FROM PlatformEventChannelMember"
-        answer = self._json("GET", f"{self.base}/tooling/query?{urlencode({'q': text})}", resource="tooling")
-        return {
-            str(row["SelectedEntity"]): str(row["Id"])
-            for row in answer["records"]
-            if row["EventChannel"] == channel
-        }
 
     def deleted(self, name: str, start_ms: int, end_ms: int) -> Deleted:
         """
