@@ -205,7 +205,7 @@ class BulkIngests:
         return str(_bulk2_answer(lambda: client.create_job(Operation(operation), None, *ours)["id"]))
 
     def upload(self, job_id: str, text: str) -> None:
-        """Give the job its records, as CSV with DELIMITER between and CRLF after."""
+        """Give the job its records, as CSV with DELIMITER between and CRLF after; not compressed (see http)."""
         _bulk2_answer(lambda: self._jobs.upload_job_data(job_id, text))
 
     def close(self, job_id: str) -> None:
