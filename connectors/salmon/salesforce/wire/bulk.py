@@ -229,6 +229,11 @@ class BulkIngests:
             for row in page.rows():
                 yield dict(zip(page.header, row, strict=False))
 
+    def calls(self) -> int:
+        """The calls about single jobs so far, those of BulkQueries by the same Rest included."""
+        counts = self._rest.calls
+        return sum(counts.get(resource, 0) for resource in (_MAKING, JOB))
+
     def unfinished(self) -> list[str]:
         """The jobs of ours in the org that have not ended. Raises RequestRejected where our user may not see jobs."""
         found: list[str] = []
