@@ -219,7 +219,7 @@ class OrgChecks:
         heard = [name for name, each in self._config.objects.items() if not is_polled(each)]
         channel = self._config.salesforce.pubsub.channel.rpartition("/")[2]
         if channel != CHANNEL:
-            yield from self._custom(channel, heard, selected)
+            yield from self._custom(channel, heard)
             return
         missing = [each for each in heard if CHANNEL not in selected.get(event_of(each), ())]
         needed = len(selected.keys() | {event_of(each) for each in missing})
@@ -236,20 +236,21 @@ class OrgChecks:
         else:
             yield ok(name, what, f"{said}; without the add-on, {SELECTED_DEFAULT_MAX} can be.")
 
-    def _custom(
-        self, channel: str, heard: Sequence[str], selected: Mapping[str, frozenset[str]]
-    ) -> Iterator[Line]:
+    def _custom(self, channel: str, heard: Sequence[str]) -> Iterator[Line]:
         """Whether a custom channel carries all objects, and all of their events."""
         name, what = "salesforce.selection", f"Salesforce: change events on {channel}"
-        if missing := [each for each in heard if channel not in selected.get(event_of(each), ())]:
+        members = self._org.members(channel)
+        if missing := [each for each in heard if event_of(each) not in members]:
             yield fail(
                 name,
                 what,
                 f"The channel {channel} does not carry {', '.join(missing)}.",
-                "Run `salmon setup`, which adds them to a channel that exists, or let an administrator make the channel; or remove"
+                "Run `salmon setup`, which makes the channel if it does not exist, and adds them to it; or remove"
                 " salesforce.pubsub.channel.",
             )
-        elif filtered := sorted({event_of(each) for each in heard} & set(self._org.filtered(channel))):
+        elif filtered := sorted(
+            event for event in map(event_of, heard) if members[event].get("FilterExpression")
+        ):
             yield fail(
                 name,
                 what,

@@ -21,6 +21,7 @@ from salmon.salesforce.wire.administration import (
     RIGHTS,
     SELECTED_DEFAULT_MAX,
     Administration,
+    channel_of_changes,
     event_of,
     member_of,
 )
@@ -280,23 +281,43 @@ class OrgSetup:
         if not self._heard:
             return
         try:
-            selected = {
-                event for event, channels in self._admin.selected().items() if self._channel in channels
-            }
+            is_there = self._admin.channel_key(self._channel) is not None
+            selected = self._admin.members(self._channel).keys() if is_there else frozenset()
         except RequestRejected as error:
             yield Step(
                 "selection",
                 Became.BY_HAND,
                 f"The org does not show this user which objects are selected for change events ({_why(error)}).",
-                f"Under Setup, Change Data Capture, select {', '.join(self._heard)}; or run this with an administrator's"
-                " session (--admin-token-file).",
+                f"{self._by_hand(', '.join(self._heard))}; or run this with an administrator's session (--admin-token-file).",
             )
             return
+        if self._channel != CHANNEL:
+            step = self._custom_channel(is_there=is_there)
+            yield step
+            if step.needs_a_person:
+                return
         for name in self._heard:
             if event_of(name) in selected:
                 yield Step(f"selection.{name}", Became.THERE, f"{name} is selected for change events.")
             else:
                 yield self._select(name)
+
+    def _custom_channel(self, *, is_there: bool) -> Step:
+        step = "selection.channel"
+        if is_there:
+            return Step(step, Became.THERE, f"The channel {self._channel}.")
+        try:
+            if not self._dry:
+                self._admin.make_of_metadata("PlatformEventChannel", *channel_of_changes(self._channel))
+        except RequestRejected as error:
+            return Step(
+                step,
+                Became.BY_HAND,
+                f"The org does not let this user make the channel {self._channel} ({_why(error)}).",
+                f"{self._by_hand(', '.join(self._heard))}; or run this with an administrator's session (--admin-token-file);"
+                " or remove salesforce.pubsub.channel.",
+            )
+        return self._made(step, f"the channel {self._channel} of change events")
 
     def _select(self, name: str) -> Step:
         step = f"selection.{name}"

@@ -14,10 +14,12 @@ from salmon.model.change import WriteOp
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
 from salmon.salesforce.catalog import synced_object
 from salmon.salesforce.wire.bulk import BulkIngests
-from salmon.salesforce.wire.rest import Rest
-from salmon.salesforce.writing.bulk_writes import BULK_ROWS_MAX
+from salmon.salesforce.wire.rest import COLLECTION_ROWS, Rest
+from salmon.salesforce.writing.bulk_writes import BULK_ROWS_MAX, BULK_ROWS_MIN, JOB_CALLS, BulkWrites
 from salmon.salesforce.writing.sink import SalesforceSinkTask
+from salmon.simulator.org.org import Org
 from salmon.simulator.server import Simulator
+from salmon.sink.buffer import COMMANDS_MAX
 from support.boxes import Box
 from support.salesforce_box import Known, configured, write
 from support.waiting import until
@@ -215,6 +217,94 @@ def test_few_writes_go_by_collections(rig: Rig) -> None:
     never = Rig(rig.simulator, write="never")
     assert kinds(never.task.put(creations("g", 12))) == [APPLIED] * 12
     assert jobs_of(never.task) == 0
+
+
+# What it costs.
+
+
+class Passing(threading.Event):
+    """A sink's stop that never comes: who waits for it takes the org's time and none of ours, and then finds a job done that lasts no longer."""
+
+    def __init__(self, org: Org, lasts_s: float) -> None:
+        super().__init__()
+        self._org, self._lasts_s, self._waited_s = org, lasts_s, 0.0
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self._waited_s += timeout or 0.0
+        self._org.clock.advance(timeout or 0.0)
+        if self._waited_s >= self._lasts_s:
+            until(lambda: not any(each.name.startswith("bulk-") for each in threading.enumerate()))
+        return False
+
+
+def by_one_job(rig: Rig, prefix: str, lasts_s: float) -> tuple[int, int]:
+    """Create BULK_ROWS_MIN accounts by a job that the org works so long at: how many it wrote, and the calls that the org counted."""
+    ingests, (schema,) = (
+        BulkIngests(rig.rest),
+        [synced_object("Account", configured("Account"), rig.rest).schema],
+    )
+    bulk = BulkWrites(ingests, Passing(rig.org, lasts_s))
+    bodies = [
+        ("Account", {"Name": f"{prefix} {n}", "Salmon_Id__c": f"{prefix}-{n}"}) for n in range(BULK_ROWS_MIN)
+    ]
+    rig.org.settings.bulk_processing_s = lasts_s
+    before, ours = rig.org.usage.calls()["total"], ingests.calls()
+    written = bulk.sent(WriteOp.CREATE, bodies, {"Account": schema})
+    calls = rig.org.usage.calls()["total"] - before
+    assert calls == ingests.calls() - ours, "what the rule goes by is what the org counts"
+    return len(written), calls
+
+
+@pytest.mark.parametrize(("lasts_s", "fails_after"), [(0.0, None), (15.0, None), (15.0, BULK_ROWS_MIN - 9)])
+def test_a_job_of_the_fewest_rows_costs_no_more_calls_than_the_rule_says(
+    rig: Rig, lasts_s: float, fails_after: int | None
+) -> None:
+    """Also one that the org works a quarter of a minute at, and that does not end well: then all three kinds of results are asked for."""
+    rig.org.settings.bulk_fail_after = fails_after
+    written, calls = by_one_job(rig, f"cost-{lasts_s}-{fails_after}", lasts_s)
+    assert written == (BULK_ROWS_MIN if fails_after is None else fails_after)
+    assert 5 <= calls <= JOB_CALLS
+    assert calls < -(-BULK_ROWS_MIN // COLLECTION_ROWS), "Collections of 200 would be more"
+    if fails_after is not None:
+        assert calls == JOB_CALLS, "the rule is as tight as it can be"
+
+
+def test_one_write_less_goes_by_collections_and_costs_no_more_than_a_job(rig: Rig) -> None:
+    """The rule's other side, counted by the org."""
+    task = SalesforceSinkTask(rig.config, configured("Account"), "crm", rest=Rest(rig.config))
+    task.start(
+        {"Account": synced_object("Account", configured("Account"), rig.rest).schema}, Known(), clean=True
+    )
+    before = rig.org.usage.calls()["total"]
+    assert set(kinds(task.put(creations("less", BULK_ROWS_MIN - 1)))) == {APPLIED}
+    assert jobs_of(task) == 0
+    # One more: before its first write, a sink looks for jobs that were left.
+    assert rig.org.usage.calls()["total"] - before == JOB_CALLS + 1
+    task.stop()
+
+
+def test_a_job_that_lasts_five_minutes_costs_more_and_is_dear_by_then(rig: Rig) -> None:
+    """Looks are half a minute apart by then. A full job costs less than Collections even so."""
+    _, calls = by_one_job(rig, "long", 300.0)
+    assert JOB_CALLS < calls <= 20 < BULK_ROWS_MAX // COLLECTION_ROWS
+
+
+@pytest.mark.parametrize("concurrent", [1, 8, 20])
+def test_a_backlog_goes_by_bulk_however_many_calls_may_be_made_at_once(rig: Rig, concurrent: int) -> None:
+    """As many as a sink holds in memory are more than its calls take at once, so what waits behind them shows that it is a backlog."""
+    config = rig.config.model_copy(update={"concurrent_writes": concurrent})
+    task = SalesforceSinkTask(config, configured("Account", "Contact"), "crm", rest=Rest(config))
+    task.connect()
+
+    def ready(accounts: int, contacts: int = 0) -> set[tuple[str, str]]:
+        counts = {"Account": accounts, "Contact": contacts}
+        return {(name, str(number)) for name, count in counts.items() for number in range(count)}
+
+    assert task.batch_for(ready(BULK_ROWS_MIN)) == BULK_ROWS_MAX
+    assert task.batch_for(ready(BULK_ROWS_MIN - 1, BULK_ROWS_MIN - 1)) == COLLECTION_ROWS * concurrent
+    behind = COMMANDS_MAX - COLLECTION_ROWS * rig.config.concurrent_writes
+    assert behind >= BULK_ROWS_MIN, "by default, so many wait while all calls are under way"
+    task.stop()
 
 
 # What is not known.

@@ -238,6 +238,33 @@ def test_an_object_that_is_not_selected_has_no_change_events(box: Box) -> None:
     assert "Change Data Capture" in lines["objects.Contact.change_events"].mend
 
 
+def test_a_custom_channel_is_looked_at(box: Box) -> None:
+    """That it is there, carries each synced object, and has no filter, by which a record could vanish unseen."""
+
+    def make(kind: str, full_name: str, metadata: dict[str, Any]) -> str:
+        answer = box.call("POST", f"tooling/sobjects/{kind}", {"FullName": full_name, "Metadata": metadata})
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
+
+    def line() -> Line:
+        settings = config(box)
+        pubsub = {"endpoint": settings.salesforce.pubsub.endpoint, "channel": "/data/Sync__chn"}
+        return looked(config(box, pubsub=pubsub))["salesforce.selection"]
+
+    assert (line().outcome, "Account, Contact" in line().says) == (Outcome.FAIL, True)
+    channel = make("PlatformEventChannel", "Sync__chn", {"channelType": "data", "label": "Sync"})
+    of_channel = {"eventChannel": "Sync__chn"}
+    make("PlatformEventChannelMember", "S_1", {**of_channel, "selectedEntity": "AccountChangeEvent"})
+    assert "does not carry Contact." in line().says
+    filtered = {"selectedEntity": "ContactChangeEvent", "filterExpression": "LastName = 'Doe'"}
+    member = make("PlatformEventChannelMember", "S_2", {**of_channel, **filtered})
+    assert "filters for ContactChangeEvent" in line().says
+    path = f"tooling/sobjects/PlatformEventChannelMember/{member}"
+    assert box.call("PATCH", path, {"Metadata": {"filterExpression": ""}}).status_code == 204
+    assert line().outcome is Outcome.OK
+    assert box.call("DELETE", f"tooling/sobjects/PlatformEventChannel/{channel}").status_code == 204
+
+
 def test_little_that_is_left_is_a_warning_and_nothing_a_failure(box: Box) -> None:
     """Of API requests as of event deliveries, as the limits resource shows them."""
     usage = box.org.usage

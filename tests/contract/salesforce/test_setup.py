@@ -15,7 +15,7 @@ from salmon.config.saving import MarkersConfig
 from salmon.devstack import sync_file
 from salmon.errors import ConfigError, RequestRejected, SetupError, SignInRefused, Unavailable
 from salmon.salesforce.catalog import synced_object
-from salmon.salesforce.wire.administration import CHANNEL, Administration, event_of
+from salmon.salesforce.wire.administration import Administration, event_of
 from salmon.salesforce.wire.pubsub import PubSub
 from salmon.salesforce.wire.rest import Rest
 from salmon.setup.org import PERMISSION_SET, OrgSetup
@@ -96,6 +96,7 @@ def rows(box: Box, name: str) -> list[Mapping[str, Any]]:
         return list(box.org.tables[name].live.values())
     columns = {
         "CustomField": "Id, DeveloperName, EntityDefinitionId, Length, Precision, CreatedById",
+        "PlatformEventChannel": "Id, DeveloperName, ChannelType, MasterLabel",
         "PlatformEventChannelMember": "Id, EventChannel, SelectedEntity",
     }
     answer = box.call("GET", f"tooling/query?q=SELECT {columns[name]} FROM {name}").json()
@@ -328,6 +329,94 @@ def test_a_polled_object_is_not_selected_for_change_events(box: Box, config: Syn
     assert not any(name.startswith("selection") for name in steps)
 
 
+def on_channel(config: SyncConfig, channel: str) -> SyncConfig:
+    pubsub = config.salesforce.pubsub.model_copy(update={"channel": f"/data/{channel}"})
+    return config.model_copy(update={"salesforce": config.salesforce.model_copy(update={"pubsub": pubsub})})
+
+
+@pytest.fixture
+def custom(box: Box, config: SyncConfig) -> Iterator[SyncConfig]:
+    """A sync on a custom channel that the org does not have."""
+    before = {row["Id"] for row in rows(box, "PlatformEventChannel")}
+    yield on_channel(config, "Sync__chn")
+    for row in rows(box, "PlatformEventChannel"):
+        if row["Id"] not in before:
+            path = f"tooling/sobjects/PlatformEventChannel/{row['Id']}"
+            assert box.call("DELETE", path).status_code == 204
+
+
+def test_a_custom_channel_is_made_with_all_synced_objects_on_it(box: Box, custom: SyncConfig) -> None:
+    """It is a channel of change events, which can be subscribed to; then there is nothing more to make."""
+    made = taken(custom)
+    assert made["selection.channel"].became is Became.MADE
+    assert {step.became for step in made.values()} == {Became.MADE}
+    (channel,) = rows(box, "PlatformEventChannel")
+    assert (channel["DeveloperName"], channel["ChannelType"]) == ("Sync", "data")
+    members = rows(box, "PlatformEventChannelMember")
+    assert {(row["EventChannel"], row["SelectedEntity"]) for row in members} == {
+        (channel["Id"], event_of(name)) for name in OBJECTS
+    }
+    rest = Rest(custom.salesforce)
+    events = PubSub(custom.salesforce, rest.sign_in)
+    try:
+        assert events.topic(custom.salesforce.pubsub.channel).can_subscribe
+        assert set(Administration(rest).selections("Sync__chn")) == {event_of(name) for name in OBJECTS}
+    finally:
+        events.close()
+        rest.close()
+    assert {step.became for step in taken(custom).values()} == {Became.THERE}
+    assert [channel] == rows(box, "PlatformEventChannel")
+
+
+def test_a_dry_run_says_that_it_would_make_the_channel_and_makes_none(box: Box, custom: SyncConfig) -> None:
+    """And its members, each by name."""
+    dry = taken(custom, dry=True)
+    ours = {name: step.became for name, step in dry.items() if name.startswith("selection")}
+    assert ours == dict.fromkeys(
+        ["selection.channel", *(f"selection.{name}" for name in OBJECTS)], Became.WOULD_MAKE
+    )
+    assert "Sync__chn" in dry["selection.channel"].says
+    assert (rows(box, "PlatformEventChannel"), rows(box, "PlatformEventChannelMember")) == ([], [])
+
+
+def test_a_channel_that_somebody_made_gets_what_it_lacks_and_stays_otherwise(
+    box: Box, custom: SyncConfig
+) -> None:
+    """Its label is the other's, and so is what it carries already; another channel's members are none of ours."""
+    for name in ("Sync__chn", "Other__chn"):
+        body = {"FullName": name, "Metadata": {"channelType": "data", "label": "By hand"}}
+        assert box.call("POST", "tooling/sobjects/PlatformEventChannel", body).status_code == 201
+    carried = {
+        "Sync__chn": ["AccountChangeEvent"],
+        "Other__chn": ["AccountChangeEvent", "ContactChangeEvent"],
+    }
+    for name, events in carried.items():
+        for number, event in enumerate(events):
+            member = {"eventChannel": name, "selectedEntity": event}
+            body = {"FullName": f"{name[:4]}_{number}", "Metadata": member}
+            assert box.call("POST", "tooling/sobjects/PlatformEventChannelMember", body).status_code == 201
+    before = rows(box, "PlatformEventChannel"), rows(box, "PlatformEventChannelMember")
+    became = {name: step.became for name, step in taken(custom).items() if name.startswith("selection")}
+    assert became == {
+        "selection.channel": Became.THERE, "selection.Account": Became.THERE,
+        "selection.Contact": Became.MADE, "selection.Invoice__c": Became.MADE,
+    }  # fmt: skip
+    assert rows(box, "PlatformEventChannel") == before[0]
+    assert [row for row in rows(box, "PlatformEventChannelMember") if row in before[1]] == before[1]
+
+
+def test_a_channel_that_the_org_does_not_let_us_make_is_told_once(box: Box, custom: SyncConfig) -> None:
+    """Its members are not tried: each would be refused because there is no channel."""
+    taken(on_channel(custom, "ChangeEvents"))
+    elsewhere = on_channel(custom, "Acme__Sync__chn")  # as of a package, which makes its own
+    steps = taken(elsewhere)
+    assert [name for name in steps if name.startswith("selection")] == ["selection.channel"]
+    step = steps["selection.channel"]
+    assert step.became is Became.BY_HAND
+    assert "Acme__Sync__chn" in step.mend
+    assert not is_complete(list(steps.values()))
+
+
 class Described:
     """An org that shows one describe, and has all objects selected; nobody may make anything."""
 
@@ -338,8 +427,11 @@ class Described:
     def describe(self, name: str) -> Mapping[str, Any]:
         return self._described
 
-    def selected(self) -> Mapping[str, frozenset[str]]:
-        return {event_of(self._described["name"]): frozenset({CHANNEL})}
+    def channel_key(self, channel: str) -> str:
+        return channel
+
+    def members(self, _: str) -> Mapping[str, Mapping[str, Any]]:
+        return {event_of(self._described["name"]): {}}
 
 
 def test_a_dry_run_foresees_that_the_user_lacks_the_rights(box: Box, config: SyncConfig) -> None:

@@ -350,6 +350,17 @@ def test_bodies_travel_in_gzip_both_ways(box: Box) -> None:
     assert plain.json() == packed.json()
 
 
+def test_a_fault_of_calls_with_a_text_strikes_packed_ones_too(box: Box) -> None:
+    """It is the call's content that counts; one that does not unpack is refused as without a fault."""
+    fault = {"fault": "http", "api": "rest", "status": 503, "containing": "Struck", "times": 1}
+    box.control("POST", "/faults", fault).raise_for_status()
+    headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+    for body, status in ((b"Struck", 400), (b'{"Name": "Spared"}', 201), (b'{"Name": "Struck"}', 503)):
+        data = body if status == 400 else gzip.compress(body)
+        assert box.call("POST", "sobjects/Account", data=data, headers=headers).status_code == status
+    box.control("DELETE", "/faults").raise_for_status()
+
+
 def test_a_write_may_be_made_to_depend_on_nobody_having_been_there_since(box: Box) -> None:
     """If-Unmodified-Since: 412 when the row is newer."""
     account = box.create("Account", Name="A")

@@ -386,6 +386,15 @@ def test_custom_channels_and_enriched_fields_are_records(box: Box) -> None:
     assert tooling(box, "SELECT Id FROM EnrichedField")["totalSize"] == 0
 
 
+@pytest.mark.parametrize(
+    "name", ["Salmon", "Acme__Salmon__chn", "Salmon___chn", "1Salmon__chn", "My Salmon__chn"]
+)
+def test_a_channel_has_a_name_as_an_org_takes_it(box: Box, name: str) -> None:
+    """A letter first, no two underscores together, none at the end: a namespace is given by a package alone."""
+    body = {"FullName": name, "Metadata": {"channelType": "data", "label": "Salmon"}}
+    assert refused(box, "PlatformEventChannel", body)[0] == "FIELD_INTEGRITY_EXCEPTION"
+
+
 def test_events_have_a_new_field_as_soon_as_it_is_shown(box: Box, wire: Wire) -> None:
     """Under another schema id, which GetSchema knows, as it knows the old one."""
     told = box.simulator.endpoints

@@ -4,7 +4,8 @@ What a stream of events asks for, and when: before the server has nothing left t
 A server owes a stream 100 events at most, and takes what is asked for beyond that for 100. So a client that asks for what it has
 received gets 100 events per round trip, less what its threads need to hand over: that limits a backlog over a slow line. While there
 is one, more is therefore asked for without an answer, in short intervals. Each of these requests reaches the server when it has
-sent what the one before asked for; one that comes too early changes nothing.
+sent what the one before asked for; one that comes too early changes nothing. A server that complains of being asked too much is
+asked for what has come, and for nothing ahead (see subscription).
 Source: Pub/Sub API, "Pull Subscription and Flow Control", "Pub/Sub API and Event Allocations".
 """
 
@@ -28,10 +29,12 @@ class Demand:
 
     Args:
         fetch_size: What the server shall owe. If it is less than OWED_MAX, nothing is asked for ahead: the server would add it up.
+        may_ask_ahead: False for a server that has complained of being asked too much.
     """
 
-    def __init__(self, fetch_size: int) -> None:
+    def __init__(self, fetch_size: int, *, may_ask_ahead: bool = True) -> None:
         self._fetch_size = fetch_size
+        self._may_ask_ahead = may_ask_ahead and fetch_size >= OWED_MAX
         self._ahead_left = 0
 
     def answered(self, events: int, owed: int) -> int:
@@ -39,7 +42,7 @@ class Demand:
         if owed > self._fetch_size // 2:
             self._ahead_left = 0
             return 0
-        if events and owed == 0 and self._fetch_size >= OWED_MAX:  # it had more than it might send
+        if events and owed == 0 and self._may_ask_ahead:  # it had more than it might send
             self._ahead_left = AHEAD_MAX
         return self._fetch_size - owed
 
@@ -57,8 +60,8 @@ class Demand:
 class Requests:
     """The requests of one stream, as gRPC takes them: an iterator that waits."""
 
-    def __init__(self, first: pb2.FetchRequest) -> None:
-        self._demand = Demand(first.num_requested)
+    def __init__(self, first: pb2.FetchRequest, *, may_ask_ahead: bool = True) -> None:
+        self._demand = Demand(first.num_requested, may_ask_ahead=may_ask_ahead)
         self._queue: queue.SimpleQueue[pb2.FetchRequest | None] = queue.SimpleQueue()
         self._queue.put(first)
 

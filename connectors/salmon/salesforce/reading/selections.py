@@ -16,12 +16,14 @@ from typing import Final
 import structlog
 
 from salmon.errors import RequestRejected
+from salmon.salesforce.wire.administration import Administration
 from salmon.salesforce.wire.budget import Urgency, during
 from salmon.salesforce.wire.layout import channel_of
+from salmon.salesforce.wire.rest import Rest
 
 log = structlog.get_logger(__name__)
 
-EVERY_S: Final = 300.0  # each look is one API call
+EVERY_S: Final = 300.0  # each look is one API call; two where the channel is a custom one
 
 
 class Selections:
@@ -63,3 +65,8 @@ class Selections:
             else:
                 self._seen({name: members[event] for event, name in self._names.items() if event in members})
             self._closing.wait(self._every_s)
+
+
+def selected_on(rest: Rest, topic: str) -> Mapping[str, str]:
+    """The Id of each selection for the channel of this topic, by the name of the object's change events. Raises as Rest does."""
+    return Administration(rest).selections(topic.rpartition("/")[2])

@@ -43,7 +43,7 @@ from salmon.salesforce.reading.identities import load_identities
 from salmon.salesforce.reading.platform_events import Gathered, PlatformEvents, is_position_of_events
 from salmon.salesforce.reading.recurring import Recurring
 from salmon.salesforce.reading.rows import RowReader
-from salmon.salesforce.reading.selections import EVERY_S, Selections
+from salmon.salesforce.reading.selections import EVERY_S, Selections, selected_on
 from salmon.salesforce.reading.side_by_side import SideBySide
 from salmon.salesforce.reading.snapshot_runs import partition_of
 from salmon.salesforce.reading.subscription import SELECT, Start, Subscription
@@ -299,7 +299,7 @@ class SalesforceSourceTask:
         self._rechecks.begin(blocked, watched=heard - set(blocked))
         self._selected.clear()
         if heard:
-            look = partial(rest.selections, self._channel.rpartition("/")[2])
+            look = partial(selected_on, rest, self._channel)
             take = partial(self._hand_over, self._selected)
             self._selections = Selections(look, heard, take, every_s=self._selections_every_s)
         self._log.info("source_started", objects=sorted(self._objects), resumed="stream" in positions)

@@ -33,7 +33,7 @@ from salmon.salesforce.reading.demand import Requests
 from salmon.salesforce.reading.split_events import SplitEvents
 from salmon.salesforce.wire import pubsub_api_pb2 as pb2
 from salmon.salesforce.wire.auth import Token
-from salmon.salesforce.wire.pubsub import PubSub, TokenRefused
+from salmon.salesforce.wire.pubsub import PubSub, TokenRefused, was_asked_too_much
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +44,8 @@ _WATCH_EVERY_S: Final = 1.0
 # Events are kept for a day at least. A stream on which nothing came for so long has been away for most of that time:
 # keepalives come within minutes.
 BEGINNING_GOOD_S: Final = 3600.0
+# For so long nothing is asked for ahead, after the server has said that it is asked too much.
+NOTHING_AHEAD_S: Final = 600.0
 _NO_EVENTS: Final = "For {} s now, the stream of change events has not stayed open."
 _EVENTS_KEPT: Final = (
     "It is tried again, and goes on where it stopped. Salesforce keeps events for 72 hours; if it lasts longer, everything "
@@ -125,6 +127,7 @@ class Subscription:
         backoff: Backoff = Backoff(),
         limited: Backoff = LIMITED,
         beginning_good_s: float = BEGINNING_GOOD_S,
+        nothing_ahead_s: float = NOTHING_AHEAD_S,
         mend: str = SELECT,
     ) -> None:
         """
@@ -136,6 +139,7 @@ class Subscription:
             backoff: Between tries to open it.
             limited: The same, where the server says that we ask for too much.
             beginning_good_s: For so long the stream's beginning may be asked for again, when nothing came of it.
+            nothing_ahead_s: For so long nothing is asked for ahead, once the server has said that it is asked too much.
             mend: What a person should do where the org has no such topic.
         """
         self._pubsub = pubsub
@@ -148,6 +152,8 @@ class Subscription:
         self._mend = mend
         self._tries = Tries(backoff)
         self._limited = Tries(limited)
+        self._nothing_ahead_s = nothing_ahead_s
+        self._ahead_from_s = 0.0  # when we may ask ahead again
         self._opened_s: float | None = None
         # Since when no stream has stood, and the latest reason.
         self._failure: tuple[float, SalmonError] | None = None
@@ -217,6 +223,8 @@ class Subscription:
                 error: SalmonError | None = None  # The server ended the stream in good order: open another.
             except grpc.RpcError as broken:
                 error = self._pubsub.trouble(broken)
+                if was_asked_too_much(broken):
+                    self._ahead_from_s = time.monotonic() + self._nothing_ahead_s
             except SalmonError as trouble:
                 error = trouble
             if self._stopped.is_set():
@@ -243,7 +251,7 @@ class Subscription:
             self._stopped.wait(wait_s)
 
     def _listen(self, token: Token) -> None:
-        requests = Requests(self._first_request())
+        requests = Requests(self._first_request(), may_ask_ahead=time.monotonic() >= self._ahead_from_s)
         self._last_response_s = self._opened_s = time.monotonic()
         self._instance_url = token.instance_url
         self._call = call = self._pubsub.subscribe(requests, token)

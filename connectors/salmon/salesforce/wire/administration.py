@@ -2,7 +2,7 @@
 What an administrator asks an org and makes in it: its rights, fields, permission sets, selections and allowances.
 
 Only calls; what they are for is said by those who use them (salmon.doctor, salmon.setup). Nothing here is repeated.
-Sources: Tooling API Developer Guide, "REST Resources", "CustomField", "PlatformEventChannelMember"; Object Reference,
+Sources: Tooling API Developer Guide, "REST Resources", "CustomField", "PlatformEventChannel", "PlatformEventChannelMember"; Object Reference,
 "UserPermissionAccess", "PermissionSet", "FieldPermissions", "PermissionSetAssignment"; REST API Developer Guide, "Limits".
 """
 
@@ -18,6 +18,7 @@ from salmon.salesforce.wire.rest import Rest
 from salmon.salesforce.wire.soql import one_of, quoted, select
 
 CHANNEL: Final = "ChangeEvents"  # the standard channel
+_CUSTOM_CHANNEL: Final = "__chn"
 # How many objects an org may select for change events without the add-on ("Change Data Capture Allocations").
 SELECTED_DEFAULT_MAX: Final = 5
 
@@ -82,8 +83,21 @@ class Administration:
             or bool(self.with_right("PermissionsViewAllRecords", (name,)))
         )
 
+    def channel_key(self, channel: str) -> str | None:
+        """What the members of a channel name it by: the standard one by its name, a custom one by its Id. None: there is no such channel."""
+        if channel == CHANNEL:
+            return channel
+        namespace, _, name = channel.removesuffix(_CUSTOM_CHANNEL).rpartition("__")
+        rows = self.tooling_rows(
+            ("Id",),
+            "PlatformEventChannel",
+            f"DeveloperName = {quoted(name)}",
+            f"NamespacePrefix = {quoted(namespace) if namespace else 'null'}",
+        )
+        return str(rows[0]["Id"]) if rows else None
+
     def selected(self) -> Mapping[str, frozenset[str]]:
-        """The change events that are selected -> the channels that they are selected for."""
+        """The change events that are selected -> the channels that they are selected for, as `channel_key` has them."""
         found: dict[str, set[str]] = {}
         for row in self.tooling_rows(("EventChannel", "SelectedEntity"), "PlatformEventChannelMember"):
             if str(row["SelectedEntity"]).endswith(
@@ -92,16 +106,17 @@ class Administration:
                 found.setdefault(str(row["SelectedEntity"]), set()).add(str(row["EventChannel"]))
         return {entity: frozenset(channels) for entity, channels in found.items()}
 
-    def filtered(self, channel: str) -> Sequence[str]:
-        """The change events of which a channel brings only some."""
+    def members(self, channel: str) -> Mapping[str, Row]:
+        """What a channel carries, by name (AccountChangeEvent): each one's Id and FilterExpression."""
+        key = self.channel_key(channel)
         rows = self.tooling_rows(
-            ("EventChannel", "SelectedEntity", "FilterExpression"), "PlatformEventChannelMember"
+            ("Id", "EventChannel", "SelectedEntity", "FilterExpression"), "PlatformEventChannelMember"
         )
-        return [
-            str(row["SelectedEntity"])
-            for row in rows
-            if row["EventChannel"] == channel and row.get("FilterExpression")
-        ]
+        return {str(row["SelectedEntity"]): row for row in rows if row["EventChannel"] == key}
+
+    def selections(self, channel: str) -> Mapping[str, str]:
+        """The Ids of what is selected for a channel, by name."""
+        return {name: str(row["Id"]) for name, row in self.members(channel).items()}
 
     def custom_fields(self, names: Collection[str]) -> Mapping[tuple[str, str], str]:
         """(object, field) -> Id, of the custom fields with these names, also of those that are hidden from everybody."""
@@ -165,6 +180,11 @@ class Administration:
 def event_of(name: str) -> str:
     """The change event of an object, as a channel's member names it: Account -> AccountChangeEvent."""
     return channel_of(name).rpartition("/")[2]
+
+
+def channel_of_changes(channel: str) -> tuple[str, Mapping[str, Any]]:
+    """Full name and metadata of a custom channel of change events."""
+    return channel, {"channelType": "data", "label": channel.removesuffix(_CUSTOM_CHANNEL)}
 
 
 def member_of(name: str, channel: str = CHANNEL) -> tuple[str, Mapping[str, Any]]:

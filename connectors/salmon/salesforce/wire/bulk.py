@@ -1,13 +1,9 @@
 """
 Jobs of Bulk API 2.0, for queries and for writes: begun, asked for, and their results as they come in, row by row.
 
-The jobs are made and asked for by simple-salesforce's bulk2, on our session: each call of it goes through Rest, so that it has
-a deadline, our token and its one renewal, and our errors. Three things of bulk2 stand in the way of what Salmon promises, so
-they are ours. It waits for a job in the caller's thread, which could not be stopped. It holds a page of the results in memory,
-or writes it to a file, and drops null characters. It expects an answer of a deletion, which has none.
-Records do not go through it (see rest): it gives the JSON of an answer without its Date header, by which rows and events are
-ordered; it judges an error by its status and not by its code; and it repeats a refused call without the caller's headers, perhaps for ever.
-simple-salesforce is imported for the first job: it brings a SOAP client and a second HTTP client, and most starts need no job.
+The jobs are made and asked for by simple-salesforce's bulk2, on our session (see client). Three things of bulk2 stand in the way of
+what Salmon promises, so they are ours. It waits for a job in the caller's thread, which could not be stopped. It holds a page of the
+results in memory, or writes it to a file, and drops null characters. It expects an answer of a deletion, which has none.
 Sources: Bulk API 2.0 Developer Guide, "Create a Query Job", "Get Information About a Query Job", "Get Results for a Query Job".
 """
 
@@ -27,6 +23,7 @@ import requests
 
 from salmon.calls import Calls, Peer
 from salmon.errors import Unavailable
+from salmon.salesforce.wire.client import OF_A_JOB, OF_JOBS
 from salmon.salesforce.wire.deadlines import ends_within
 from salmon.salesforce.wire.http import READ_TIMEOUT_S
 from salmon.salesforce.wire.rest import Rest
@@ -34,10 +31,8 @@ from salmon.salesforce.wire.rest import Rest
 if TYPE_CHECKING:
     from simple_salesforce import bulk2
 
-JOB: Final = "bulk job"  # the resource of a call about one job, which may be gone
-_MAKING: Final = "bulk"
+JOB: Final = OF_A_JOB
 _JOBS: Final = "jobs/"
-_TAKEN: Final = frozenset({"accept", "content-type"})  # of bulk2's headers; the others are ours
 _PIECE_BYTES: Final = 65_536
 # Results that come more slowly than this for long are given up: what drips in would never end.
 _SLOWEST_BYTES_A_S: Final = 1_000
@@ -147,7 +142,7 @@ class BulkQueries:
 
     @cached_property
     def _jobs(self) -> Any:
-        return _handler(self._rest).Query._client  # its calls one by one have no other name
+        return self._rest.client.bulk().Query._client  # its calls one by one have no other name
 
     def begin(self, soql: str) -> str:
         """Make a job of a query, and return its Id."""
@@ -190,7 +185,7 @@ class BulkIngests:
 
     @cached_property
     def _handler(self) -> bulk2.SFBulk2Handler:
-        return _handler(self._rest)
+        return self._rest.client.bulk()
 
     @cached_property
     def _jobs(self) -> Any:
@@ -205,7 +200,7 @@ class BulkIngests:
         return str(_bulk2_answer(lambda: client.create_job(Operation(operation), None, *ours)["id"]))
 
     def upload(self, job_id: str, text: str) -> None:
-        """Give the job its records, as CSV with DELIMITER between and CRLF after."""
+        """Give the job its records, as CSV with DELIMITER between and CRLF after; not compressed (see http)."""
         _bulk2_answer(lambda: self._jobs.upload_job_data(job_id, text))
 
     def close(self, job_id: str) -> None:
@@ -229,6 +224,11 @@ class BulkIngests:
             for row in page.rows():
                 yield dict(zip(page.header, row, strict=False))
 
+    def calls(self) -> int:
+        """The calls about single jobs so far, those of BulkQueries by the same Rest included."""
+        counts = self._rest.calls
+        return sum(counts.get(resource, 0) for resource in (OF_JOBS, JOB))
+
     def unfinished(self) -> list[str]:
         """The jobs of ours in the org that have not ended. Raises RequestRejected where our user may not see jobs."""
         found: list[str] = []
@@ -247,20 +247,6 @@ def has_ended(state: str) -> bool:
     return state in _ENDED
 
 
-class _OurSession(requests.Session):
-    """What bulk2 sends its requests by. Their addresses are below the API's root, and their token is ours."""
-
-    def __init__(self, rest: Rest) -> None:
-        super().__init__()
-        self._rest = rest
-
-    def request(self, method: Any, url: Any, *, headers: Any = None, **request: Any) -> requests.Response:  # type: ignore[override]
-        kept = {name.title(): value for name, value in (headers or {}).items() if name.lower() in _TAKEN}
-        kept["Accept"] = "application/json"  # bulk2 asks for CSV where it reads JSON
-        resource = JOB if str(url).count("/") > 1 else _MAKING
-        return self._rest.exchange(method, url, resource=resource, headers=kept, **request)
-
-
 def _unfinished_of(answer: Mapping[str, Any], user: str) -> list[str]:
     return [
         str(job["id"])
@@ -277,12 +263,6 @@ def _state_of(shown: Mapping[str, Any]) -> JobState:
         return JobState(False, 0, f"{state}: {shown.get('errorMessage') or 'no reason'}")
     is_complete = state == "JobComplete"
     return JobState(is_complete, int(shown["numberRecordsProcessed"]) if is_complete else 0)
-
-
-def _handler(rest: Rest) -> bulk2.SFBulk2Handler:
-    from simple_salesforce import bulk2
-
-    return bulk2.SFBulk2Handler(session_id="", bulk2_url=_JOBS, session=_OurSession(rest))
 
 
 def _bulk2_answer(call: Callable[[], _T]) -> _T:

@@ -1,11 +1,14 @@
 """
 One HTTPS request, with a deadline and with requests' errors translated, once, into ours.
 
+Large bodies of JSON travel in gzip, both ways. The REST API is documented to take compressed requests ("Compression Headers"); Bulk
+API 2.0 to give compressed answers only ("Use Compression for Bulk API 2.0 Ingest Responses"), so CSV is uploaded as it is.
 What a response means is for auth and rest.
 """
 
 from __future__ import annotations
 
+import gzip
 import re
 import ssl
 from email.utils import parsedate_to_datetime
@@ -29,6 +32,9 @@ READ_TIMEOUT_S: Final = 130.0
 CALLS_AT_ONCE: Final = 24
 # An answer may be as long in coming as this times the longest silence in it; what drips in ends then.
 _WHOLE: Final = 1.2
+# A smaller body fits into the first packets as it is. Level 1 makes records three to ten times smaller, at 100 MB/s and more.
+_GZIP_FROM_BYTES: Final = 2_048
+_GZIP_LEVEL: Final = 1
 # What a proxy answers that wants a name and a password (RFC 9110). The client tells it in words alone.
 _PROXY_REFUSES: Final = re.compile(r"Tunnel connection failed: 407\b")
 
@@ -190,11 +196,27 @@ class _Adapter(Adapter):
         super().__init__(pool_connections=4, pool_maxsize=CALLS_AT_ONCE, max_retries=0)
         self._ours = proxy
 
+    def send(self, request: requests.PreparedRequest, *given: Any, **named: Any) -> requests.Response:
+        _compress(request)
+        return super().send(request, *given, **named)
+
     def proxy_headers(self, proxy: str) -> dict[str, str]:
         if self._ours is None:
             return super().proxy_headers(proxy)
         authorization = self._ours.authorization
         return {} if authorization is None else {"Proxy-Authorization": authorization}
+
+
+def _compress(request: requests.PreparedRequest) -> None:
+    """Put a large body of JSON into gzip."""
+    body, headers = request.body, request.headers
+    if (
+        isinstance(body, bytes)
+        and len(body) >= _GZIP_FROM_BYTES
+        and headers.get("Content-Type") == "application/json"
+    ):
+        request.body = packed = gzip.compress(body, _GZIP_LEVEL, mtime=0)
+        headers.update({"Content-Encoding": "gzip", "Content-Length": str(len(packed))})
 
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:

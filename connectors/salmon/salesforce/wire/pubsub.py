@@ -50,6 +50,8 @@ _OPTIONS: Final = (
 )
 _LOST: Final = ("fetch.replayid.corrupted", "fetch.replayid.validation.failed")
 _LIMITED: Final = ("subscription.limit.exceeded", "service.protection", "concurrent.client.limit.exceeded")
+# The server's protection of itself; more requests than it takes in; a request that it says is not as it should be.
+_ASKED_TOO_MUCH: Final = ("service.protection", "subscription.fetch.overflow", "subscription.fetch.request")
 _MISSING: Final = ("topic.not.found", "schema.validation.failed")
 _FATAL: Final = (
     "service.auth.headers.invalid",
@@ -226,6 +228,12 @@ class PubSub:
             raise
         self._calls.answered(call)
         return answer
+
+
+def was_asked_too_much(error: grpc.RpcError) -> bool:
+    """Whether the server ended a stream for how often, or for how much, it was asked ("Pub/Sub API Error Codes")."""
+    code = _code_of(error)
+    return any(complaint in code for complaint in _ASKED_TOO_MUCH)
 
 
 def _way_by(proxy: Proxy | None, endpoint: str) -> Iterator[tuple[str, Any]]:

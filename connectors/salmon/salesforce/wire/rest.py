@@ -2,7 +2,8 @@
 Salesforce's REST API: one method for each resource we use, with its errors translated and its calls counted.
 
 Every call has a deadline, signs in again once if the token was refused, and shows the org's clock. Nothing is
-repeated here otherwise: who calls knows whether a repetition is safe.
+repeated here otherwise: who calls knows whether a repetition is safe. Calls go through simple-salesforce's client, whose session
+is ours (see client), and come back to _send.
 Sources: REST API Developer Guide, "sObject Collections", "Query", "Status Codes and Error Responses", "Headers".
 """
 
@@ -14,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
+from functools import cached_property
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -26,6 +27,7 @@ from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.wire import soql
 from salmon.salesforce.wire.auth import SignIn
 from salmon.salesforce.wire.budget import Budget, of_api_calls
+from salmon.salesforce.wire.client import Client, NotJson
 from salmon.salesforce.wire.clock import OrgClock
 from salmon.salesforce.wire.codes import NOT_FOUND, Verdict, verdict_of, verdict_of_request
 from salmon.salesforce.wire.http import Https, Unreachable, retry_after_s_of
@@ -57,7 +59,6 @@ _HEADERS: Final = {
     "Sforce-Mru": "updateMru=false",
     "Sforce-Query-Options": f"batchSize={PAGE_ROWS}",
 }
-_STANDARD_CHANNEL: Final = "ChangeEvents"
 _PROBE_TIMEOUT_S: Final = 10.0
 
 
@@ -125,6 +126,11 @@ class Rest:
         self._count = threading.Lock()
         self._calls: Counter[str] = Counter()
 
+    @cached_property
+    def client(self) -> Client:
+        """What calls go through, those of other modules, too."""
+        return Client(self._send, self.base)
+
     @property
     def calls(self) -> Mapping[str, int]:
         """API calls made so far, by resource."""
@@ -159,11 +165,7 @@ class Rest:
 
         *resource*: what the call is counted as, and what an error is told of.
         """
-        response = self._send(method, f"{self.base}/{below}", resource=resource, body=body)
-        try:
-            return response.json() if response.content else None
-        except ValueError as error:
-            raise Unavailable(f"the answer of Salesforce's {resource} resource is not JSON") from error
+        return self._answer(method, f"{self.base}/{below}", resource=resource, body=body)[0]
 
     def exchange(
         self, method: str, below: str, *, resource: str, headers: Mapping[str, str], **request: Any
@@ -194,16 +196,6 @@ class Rest:
             "GET", f"{self.base}/limits/recordCount?{urlencode({'sObjects': name})}", resource="limits"
         )
         return sum(int(each["count"]) for each in answer["sObjects"])
-
-    def selections(self, channel: str = _STANDARD_CHANNEL) -> Mapping[str, str]:
-        """The Ids of what is selected for a channel of change events, by name (AccountChangeEvent). Raises RequestRejected if it is hidden."""
-        text = "SELECT Id, EventChannel, SelectedEntity FROM PlatformEventChannelMember"
-        answer = self._json("GET", f"{self.base}/tooling/query?{urlencode({'q': text})}", resource="tooling")
-        return {
-            str(row["SelectedEntity"]): str(row["Id"])
-            for row in answer["records"]
-            if row["EventChannel"] == channel
-        }
 
     def deleted(self, name: str, start_ms: int, end_ms: int) -> Deleted:
         """
@@ -288,18 +280,23 @@ class Rest:
 
     def _read(self, method: str, path: str, *, resource: str, **request: Any) -> tuple[Any, int]:
         began_s = time.monotonic()
-        response = self._send(method, path, resource=resource, **request)
+        answer, response = self._answer(method, path, resource=resource, **request)
         date_ms = self.clock.saw(response.headers.get("Date"))
         if date_ms is None:
             raise UnfitServer(
                 f"salesforce.login_url: an answer of the {resource} resource has no Date header, which rows are"
                 " ordered by. Check that no proxy removes it."
             )
-        try:
-            answer = response.json(parse_float=Decimal)  # with the digits that the org shows
-        except ValueError as error:
-            raise Unavailable(f"the answer of Salesforce's {resource} resource is not JSON") from error
         return answer, self.clock.read_until(date_ms, time.monotonic() - began_s)
+
+    def _answer(
+        self, method: str, path: str, *, resource: str, **request: Any
+    ) -> tuple[Any, requests.Response]:
+        """The JSON of an answer, None if it has none; and its response."""
+        try:
+            return self.client.json(method, path, resource=resource, **request)
+        except NotJson as error:
+            raise Unavailable(f"the answer of Salesforce's {resource} resource is not JSON") from error
 
     def _send(
         self,

@@ -35,16 +35,18 @@ from salmon.salesforce.wire.rest import COLLECTION_ROWS, RowResult
 
 log = structlog.get_logger(__name__)
 
-# To make the job, upload, close, look at it (after 0.5, 1, 2, ... s: about five times), and for its results (up to three).
+# To make the job, upload, close, look at it (after 0.5, 1, 2, ... s: five times in 15 s), and for its results (up to three).
 JOB_CALLS: Final = 11
 # From here on a job costs fewer calls than Collections of 200: its rows, of one object and one kind, are more than 11 of them.
+# Where the latest job of an object took longer, and so more calls than that, the next one has to have rows for as many.
 BULK_ROWS_MIN: Final = JOB_CALLS * COLLECTION_ROWS + 1
 BULK_ROWS_MAX: Final = 10_000  # the org makes one batch of so many
 _CHARS_MAX: Final = 20_000_000  # of a job; it is held in memory
 _ROW_CHARS_MAX: Final = 400_000
 _NULL: Final = "#N/A"
 _OPERATIONS: Final = {WriteOp.CREATE: "insert", WriteOp.UPDATE: "update"}
-_LOOK_AGAIN: Final = Backoff(first_s=0.5, max_s=10.0)
+_LOOK_AGAIN: Final = Backoff(first_s=0.5, max_s=30.0)
+_DEAR_FOR_S: Final = 3_600.0  # so long a job's calls count as those of the next one
 _NOT_AGAIN_S: Final = 600.0  # an object whose job was refused, or has written less than half
 _NOT_MADE_S: Final = 60.0  # one that was not made
 _SHOWN_AFTER_S: Final = 60.0
@@ -70,6 +72,7 @@ class Jobs(Protocol):
     def state(self, job_id: str) -> str: ...
     def rows(self, job_id: str, which: str) -> Iterator[Mapping[str, str]]: ...
     def unfinished(self) -> list[str]: ...
+    def calls(self) -> int: ...
 
 
 class BulkWrites:
@@ -78,7 +81,7 @@ class BulkWrites:
 
     Args:
         leave: Objects that never go by Bulk.
-        rows_min: From how many writes of one object and one kind on they go by Bulk.
+        rows_min: From how many writes of one object and one kind on they go by Bulk; more where its jobs are dear.
         may_send: Asked before a job is made, and before it is let go (see AsksForLeave).
         clock: Seconds that only ever grow.
     """
@@ -105,13 +108,16 @@ class BulkWrites:
         self._waits_since_s: float | None = None
         self._not_before_s: dict[str, float] = {}  # objects that go by Collections until then
         self._none_before_s = 0.0  # the same for all objects
+        # Objects whose latest job took more calls than usual: how many rows the next is to have, and until when.
+        self._dear: dict[str, tuple[int, float]] = {}
 
     def batch_for(self, ready: Collection[tuple[str, str]]) -> int:
         """How many of the writes that wait, as (object, key), to take at once: many where a job may be made of them."""
         if not self._is_used or len(ready) < self._rows_min:
             return COLLECTION_ROWS
         counts = Counter(name for name, _ in islice(ready, BULK_ROWS_MAX) if self._is_served(name))
-        return BULK_ROWS_MAX if any(count >= self._rows_min for count in counts.values()) else COLLECTION_ROWS
+        is_enough = any(count >= self._least_of(name) for name, count in counts.items())
+        return BULK_ROWS_MAX if is_enough else COLLECTION_ROWS
 
     def doubt(self) -> None:
         """Another instance may have left jobs."""
@@ -163,7 +169,7 @@ class BulkWrites:
     ) -> Mapping[int, RowResult]:
         operation, key = _OPERATIONS[op], schema.markers.key if op is WriteOp.CREATE else "Id"
         fits = {str(body[key]): index for index, body in enumerate(bodies) if _fits(body)}
-        if len(fits) < self._rows_min or not self._is_served(name):
+        if len(fits) < self._least_of(name):
             return {}
         # Rows of one parent in one batch after the other lock it less often.
         parents = [field.name for field in schema.references]
@@ -171,9 +177,13 @@ class BulkWrites:
             fits.values(), key=lambda index: [str(bodies[index].get(each) or "") for each in parents]
         )
         written: dict[int, RowResult] = {}
-        while order and self._is_served(name):
+        while self._is_served(name):
             some, order = _one_job(order, bodies)
+            if len(some) < self._least_of(name):  # the rest, or large ones
+                break
+            before = self._jobs.calls()
             results = self._carry_out(name, operation, key, [bodies[index] for index in some])
+            self._took(name, self._jobs.calls() - before)
             written.update({fits[each]: result for each, result in results.items()})
             if len(results) * 2 < len(some):
                 self._not_now(name, f"its job has written {len(results)} of {len(some)} records")
@@ -320,6 +330,20 @@ class BulkWrites:
 
     def _is_served(self, name: str) -> bool:
         return name not in self._leave and self._clock() >= self._not_before_s.get(name, 0.0)
+
+    def _least_of(self, name: str) -> int:
+        """How many rows a job of the object is to have now, so that it costs fewer calls than Collections."""
+        rows, until_s = self._dear.get(name, (0, 0.0))
+        return max(self._rows_min, rows) if self._clock() < until_s else self._rows_min
+
+    def _took(self, name: str, calls: int) -> None:
+        """The latest job of the object took so many calls."""
+        if calls <= JOB_CALLS:
+            self._dear.pop(name, None)
+            return
+        rows = calls * COLLECTION_ROWS + 1
+        self._dear[name] = rows, self._clock() + _DEAR_FOR_S
+        log.info("bulk_job_was_dear", object=name, calls=calls, rows_min=rows, for_s=_DEAR_FOR_S)
 
     def _not_now(self, name: str, why: str, for_s: float = _NOT_AGAIN_S) -> None:
         self._not_before_s[name] = self._clock() + for_s

@@ -104,12 +104,12 @@ class RestServer:
 
     def _answer(self, api: str, resource: str, asked: Asked) -> Answer:
         """The answer to one request, refusals and injected faults included."""
-        if (struck := self._fault(api, asked.body)) is not None:
-            return struck
-        if asked.head_bytes > HEAD_BYTES_MAX:
-            return Answer(414, b"<html><body>URI Too Long</body></html>", {"Content-Type": "text/html"})
         path, headers = asked.path, asked.headers
         try:
+            if (struck := self._fault(api, asked)) is not None:
+                return struck
+            if asked.head_bytes > HEAD_BYTES_MAX:
+                return Answer(414, b"<html><body>URI Too Long</body></html>", {"Content-Type": "text/html"})
             if (signing_in := self._signing_in.answer(asked)) is not None:
                 return signing_in
             if path == ["services", "data"]:
@@ -128,7 +128,7 @@ class RestServer:
                 raise BadRequest("API_DISABLED_FOR_ORG", message, status=403)
             self._count(resource)
             most = UPLOAD_BYTES_MAX if resource == "bulk" else BODY_BYTES_MAX
-            content = unpacked(asked.body, headers.get("content-encoding", "").lower(), most)
+            content = _content_of(asked, most)
             call = Call(self._org, user, version, asked.method, asked.params, headers, content)
             return self._resource(path[3:], asked.method)(call)
         except Refusal as refusal:
@@ -244,9 +244,11 @@ class RestServer:
             raise BadRequest("REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.", status=403)
         self._org.usage.count_call(resource)
 
-    def _fault(self, api: str, body: bytes) -> Answer | None:
+    def _fault(self, api: str, asked: Asked) -> Answer | None:
         struck = self._org.faults.active("http", api=api)
-        if struck is None or struck.get("containing", "").encode() not in body:
+        if struck is None:
+            return None
+        if (text := struck.get("containing", "").encode()) and text not in _content_of(asked):
             return None
         self._org.faults.take("http", api=api)
         status, code = int(struck.get("status", 503)), struck.get("error_code")
@@ -302,3 +304,8 @@ def _api_of(path: list[str]) -> tuple[str, str]:
         case ["jobs", *_]:
             return "bulk", "bulk"
     return "rest", "other"
+
+
+def _content_of(asked: Asked, bytes_max: int = BODY_BYTES_MAX) -> bytes:
+    """The body of a request, unpacked. Raises BadRequest where it does not unpack."""
+    return unpacked(asked.body, asked.headers.get("content-encoding", "").lower(), bytes_max)

@@ -11,6 +11,7 @@ Change Data Capture Developer Guide, "Select Objects for Change Notifications wi
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
@@ -25,6 +26,8 @@ from salmon.simulator.org.transaction import Row, Transaction
 from salmon.simulator.tooling.custom_fields import Json, described, metadata_of, name_of
 from salmon.simulator.tooling.streaming import STANDARD_CHANNEL, Streaming
 
+# It begins with a letter; no two underscores are beside each other, and none is last (Tooling API, "PlatformEventChannel").
+_DEVELOPER_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*")
 ENRICHED_MAX: Final = 10  # "Change Data Capture Allocations"
 # Objects of the Tooling API alone; FullName and Metadata are shown of one record at a time.
 TOOLING_DESCRIBES: Final[Mapping[str, Describe]] = {
@@ -208,7 +211,7 @@ class Setup:
 
     def _channel_row(self, full_name: str, metadata: Json, itself: str = "") -> Json:
         stem = full_name.removesuffix("__chn")
-        if stem == full_name or not stem.replace("_", "a").isalnum() or not stem[:1].isalpha():
+        if stem == full_name or not _DEVELOPER_NAME.fullmatch(stem):
             raise Refusal(
                 "FIELD_INTEGRITY_EXCEPTION", "The name of a channel is like MyChannel__chn", "FullName"
             )

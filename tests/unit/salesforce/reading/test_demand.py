@@ -123,3 +123,14 @@ def test_the_next_request_is_not_waited_for_while_a_backlog_comes() -> None:
     requests.close()
     let_go.join(10)
     assert not let_go.is_alive()
+
+
+def test_a_server_that_has_complained_is_asked_for_nothing_ahead() -> None:
+    """There is one request for each response; the next waits for the next response, however far behind we are."""
+    first = pb2.FetchRequest(topic_name="/data/ChangeEvents", num_requested=OWED_MAX)
+    requests = Requests(first, may_ask_ahead=False)
+    next(requests)
+    for _ in range(3):
+        requests.answered(OWED_MAX, 0)
+    requests.close()
+    assert [each.num_requested for each in requests] == [OWED_MAX] * 3

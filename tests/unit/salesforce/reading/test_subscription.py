@@ -13,10 +13,12 @@ import pytest
 
 from salmon.backoff import Backoff
 from salmon.errors import LoginChanged, PositionLost, RateLimited, SalmonError, SetupError, Unavailable
-from salmon.salesforce.reading import source, subscription
+from salmon.salesforce.reading import demand, source, subscription
+from salmon.salesforce.reading.demand import AHEAD_MAX
 from salmon.salesforce.reading.source import SalesforceSourceTask
 from salmon.salesforce.reading.subscription import (
     BEGINNING_GOOD_S,
+    NOTHING_AHEAD_S,
     Ended,
     Preset,
     Received,
@@ -125,6 +127,7 @@ class Rig:
         silence_max_s: float = 300,
         beginning_good_s: float = BEGINNING_GOOD_S,
         limited: Backoff = Backoff(first_s=0.001),
+        nothing_ahead_s: float = NOTHING_AHEAD_S,
     ) -> None:
         self.server = Server()
         self.woken = threading.Event()
@@ -138,6 +141,7 @@ class Rig:
             backoff=Backoff(first_s=0.001),
             limited=limited,
             beginning_good_s=beginning_good_s,
+            nothing_ahead_s=nothing_ahead_s,
         )
 
     def __enter__(self) -> Rig:
@@ -315,6 +319,56 @@ def test_a_stream_that_is_refused_for_an_allowance_waits_longer_before_the_next(
         call.say(LIMIT)
         rig.server.call()
         assert time.monotonic() - refused_s >= 0.3
+
+
+def requests_for(call: Call, *, until_ended: Callable[[Call], None]) -> int:
+    """How many requests *call* sends for a response that shows a backlog."""
+    asked(call)
+    call.say(response(*range(1, 101), owed=0))
+    asked(call)
+    until_ended(call)
+    assert call.let_go.wait(WAIT_S)
+    return 1 + call.asked.qsize()
+
+
+COMPLAINTS = (
+    "service.protection.triggered",
+    "service.protection.stream.limit.triggered",
+    "subscription.fetch.overflow",
+    "subscription.fetch.requested.events.invalid",
+    "subscription.fetch.request.invalid",
+)
+
+
+@pytest.mark.parametrize("code", COMPLAINTS)
+def test_a_server_that_complains_of_being_asked_too_much_is_asked_for_nothing_ahead(
+    code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next streams ask for what has come, and a backlog comes at the line's pace; with the first stream, all ahead was sent."""
+    monkeypatch.setattr(demand, "AHEAD_EVERY_S", 0.0)
+
+    def ends(call: Call) -> None:
+        until(lambda: call.asked.qsize() == AHEAD_MAX)
+        call.say(Broken(code, "RESOURCE_EXHAUSTED"))
+
+    with Rig() as rig:
+        assert requests_for(rig.server.call(), until_ended=ends) == 1 + AHEAD_MAX
+        for _ in range(2):
+            next_call = rig.server.call()
+            assert requests_for(next_call, until_ended=lambda call: call.say(Broken())) == 1
+
+
+@pytest.mark.parametrize(("code", "nothing_ahead_s"), [("service.unavailable", 600.0), (COMPLAINTS[0], 0.0)])
+def test_a_stream_asks_ahead_again_after_another_error_and_once_the_complaint_is_old(
+    code: str, nothing_ahead_s: float
+) -> None:
+    """A slow line must not stay slow for good, nor for an error that is about something else."""
+    with Rig(nothing_ahead_s=nothing_ahead_s) as rig:
+        rig.server.call().say(Broken(code))
+        call = rig.server.call()
+        asked(call)
+        call.say(response(*range(1, 101), owed=0))
+        until(lambda: call.asked.qsize() == 1 + AHEAD_MAX)
 
 
 def test_a_stream_that_cannot_be_opened_says_since_when_and_why() -> None:

@@ -13,6 +13,7 @@ import requests
 from salmon.calls import Calls
 from salmon.errors import Unavailable
 from salmon.salesforce.wire.bulk import BulkIngests, BulkQueries, ResultPage
+from salmon.salesforce.wire.client import Client
 from salmon.salesforce.wire.clock import OrgClock
 
 
@@ -29,6 +30,7 @@ def rest(response: requests.Response) -> Any:
     return SimpleNamespace(
         exchange=lambda *_, **__: response,
         ask=lambda *_, **__: response.json(),
+        client=Client(lambda *_, **__: response, "/services/data/v64.0"),
         clock=OrgClock(),
         sign_in=SimpleNamespace(token=lambda: SimpleNamespace(user_id="005A")),
     )
