@@ -121,7 +121,7 @@ def test_a_standard_event_of_the_platform_becomes_a_document(box: BoxProcess, mo
     }
     with chain.source(), chain.sink():
         uuid = box._control("POST", f"events/{chain.event}", failure).json()["EventUuid"]
-        eventually(lambda: chain.collection.find_one({"_id": uuid}) is not None)
+        until(lambda: chain.collection.find_one({"_id": uuid}), "its document is there")
     document = chain.collection.find_one({"_id": uuid}) or {}
     assert {name: document[name] for name in failure} == failure
     assert len(chain.sync.values(chain.topic)) == 1

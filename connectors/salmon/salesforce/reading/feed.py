@@ -314,9 +314,8 @@ class Feed:
         return True
 
     def _read_all_again(self, reported_up_to: int) -> None:
-        for name, synced in self._objects.items():
-            is_stamped = STAMP in synced.names
-            self._runs.fall_into_hole(name, self._commit_time, reported_up_to, window=is_stamped)
+        for name, one in self._objects.items():
+            self._runs.fall_into_hole(name, self._commit_time, reported_up_to, window=STAMP in one.names)
 
     def _lose_position(self, error: PositionLost) -> None:
         """Take a new position; when it is known, everything is read again."""
