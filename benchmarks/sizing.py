@@ -32,7 +32,7 @@ _COPY_MIB, _COPY_FILES, _COPY_CPU_MS = 0.28, 7, 7.3
 CHANGES_AN_EDIT: Final = 2
 WRITES_AN_EDIT: Final = 1
 DELIVERIES_AN_EDIT: Final = 1
-_CALLS_A_BULK_JOB, _ROWS_A_JOB, _ROWS_A_PAGE = 10, 250_000, 10_000  # salesforce/reading/bulk_rule.py
+_CALLS_A_BULK_JOB, _ROWS_A_JOB, _ROWS_A_PAGE = 10, 250_000, 10_000  # salesforce/reading/whole/bulk_rule.py
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ ACCOUNTS = 6_900  # three parts of two pages each
 SOURCE = "salesforce-source"
 # A part has 50,000 records: here a connector is a process of its own that makes smaller ones, and nothing else is different.
 SMALL_PARTS = (
-    "from salmon.salesforce.reading.snapshot import PART_ROWS; PART_ROWS.update(rest=2_300);"
+    "from salmon.salesforce.reading.whole.snapshot import PART_ROWS; PART_ROWS.update(rest=2_300);"
     " from salmon.cli.main import main; main()"
 )
 

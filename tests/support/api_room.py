@@ -14,8 +14,8 @@ from salmon.api.handle import Api, objects_of
 from salmon.api.records.asking import bound_ms
 from salmon.api.reports.opening import opened
 from salmon.api.settling import Settling
-from salmon.config.api import ApiConfig
 from salmon.config.models import SyncConfig
+from salmon.config.sections.api import ApiConfig
 from salmon.errors import Unavailable
 from salmon.model.described import described
 from salmon.model.schema import ObjectSchema, schema_of_describe

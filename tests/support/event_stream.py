@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from salmon.salesforce.reading.subscription import Preset, Received, Subscription
+from salmon.salesforce.reading.stream.subscription import Preset, Received, Subscription
 from salmon.salesforce.wire.pubsub import PubSub
 from support.boxes import Box
 from support.waiting import until

@@ -14,12 +14,12 @@ from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.doubts import Doubts
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.feed import Feed
-from salmon.salesforce.reading.rows import RowReader
-from salmon.salesforce.reading.run import Run, Why
 from salmon.salesforce.reading.sight import Sight
-from salmon.salesforce.reading.snapshot import Chunk, Failed, Snapshots
 from salmon.salesforce.reading.snapshot_runs import Schedule
-from salmon.salesforce.reading.subscription import Ended, Received, Start
+from salmon.salesforce.reading.stream.subscription import Ended, Received, Start
+from salmon.salesforce.reading.whole.rows import RowReader
+from salmon.salesforce.reading.whole.run import Run, Why
+from salmon.salesforce.reading.whole.snapshot import Chunk, Failed, Snapshots
 from salmon.salesforce.troubles import Troubles
 from support.salesforce import OUR_USER, MemoryOrg, event, schema_of, synced
 

@@ -104,6 +104,17 @@ MAY_IMPORT: Final[Mapping[str, set[str]]] = {
 INNER_MAY_NOT: Final[Mapping[str, set[str]]] = {
     "salesforce/wire": {"salesforce.reading", "salesforce.writing"},
     "salesforce/reading": {"salesforce.writing"},
+    "salesforce/reading/stream": {
+        "salesforce.reading.whole",
+        "salesforce.reading.feed",
+        "salesforce.reading.source",
+    },
+    "salesforce/reading/whole": {
+        "salesforce.reading.stream",
+        "salesforce.reading.feed",
+        "salesforce.reading.source",
+    },
+    "config/sections": {"config.models", "config.checking", "config.faults"},
     "salesforce/writing": {"salesforce.reading"},
     "mongodb/wire": {"mongodb.reading", "mongodb.writing"},
     "mongodb/reading": {"mongodb.writing"},

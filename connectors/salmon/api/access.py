@@ -23,7 +23,7 @@ from salmon.api.keys import PREFIX, StoredKeys, named
 from salmon.api.limits import Buckets, too_many
 from salmon.api.oidc import NotGood, Provider
 from salmon.api.problems import Problem
-from salmon.config.api import ApiConfig, ApiKeyConfig
+from salmon.config.sections.api import ApiConfig, ApiKeyConfig
 from salmon.errors import SalmonError
 
 HEADER: Final = "x-api-key"

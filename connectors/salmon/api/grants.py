@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from salmon.config.api import ANY, OPERATOR, VERBS, VIEWER
+from salmon.config.sections.api import ANY, OPERATOR, VERBS, VIEWER
 
 _WRITES: Final = frozenset({"create", "update", "delete"})
 

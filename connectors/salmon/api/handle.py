@@ -21,8 +21,8 @@ from salmon.api.access import Access
 from salmon.api.problems import Problem
 from salmon.api.reports.opening import Reports
 from salmon.api.settling import Settling
-from salmon.config.api import ApiConfig
 from salmon.config.models import ObjectConfig, SyncConfig
+from salmon.config.sections.api import ApiConfig
 from salmon.model.change import MONGODB
 from salmon.model.described import Described
 from salmon.model.schema import ObjectSchema

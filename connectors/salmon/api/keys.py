@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from salmon.api.grants import Caller, caller
 from salmon.api.keeping import Kept
-from salmon.config.api import NAME_PATTERN, ApiKeyConfig
+from salmon.config.sections.api import NAME_PATTERN, ApiKeyConfig
 
 log = structlog.get_logger(__name__)
 

@@ -18,7 +18,7 @@ import structlog
 
 from salmon.api.grants import Caller, caller
 from salmon.api.keeping import Kept
-from salmon.config.api import OidcConfig, is_safe, is_scope
+from salmon.config.sections.api import OidcConfig, is_safe, is_scope
 from salmon.errors import Unavailable
 
 log = structlog.get_logger(__name__)

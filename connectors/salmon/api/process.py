@@ -40,9 +40,9 @@ from salmon.app.process import PARENT_VARIABLE, REACHED_VARIABLE
 from salmon.app.reloading import Reloading
 from salmon.calls import Peer
 from salmon.config import models as configuration
-from salmon.config.api import ApiConfig
 from salmon.config.models import SyncConfig
 from salmon.config.registries import registry_of
+from salmon.config.sections.api import ApiConfig
 from salmon.errors import FatalError, SalmonError, Stopping
 from salmon.kafka.codecs.registry import SchemaRegistry
 from salmon.model.described import Described

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from salmon.config.deletions import DeleteGuardConfig
 from salmon.config.live import with_live_of
 from salmon.config.models import ObjectConfig, SyncConfig
+from salmon.config.sections.deletions import DeleteGuardConfig
 from salmon.plugin.contract import HasBudgets
 from salmon.plugin.marks import TakesSettings
 

@@ -27,7 +27,7 @@ def new_key(
 ) -> None:
     """Make a key, and print the entry for `api.keys` of the file. The key itself is shown here, and never again."""
     from salmon.api import keys
-    from salmon.config.api import NAME_PATTERN, is_scope
+    from salmon.config.sections.api import NAME_PATTERN, is_scope
 
     if not re.fullmatch(NAME_PATTERN, name):
         raise ConfigError("NAME: must have up to 64 letters, digits or the signs _ . @ -")

@@ -76,7 +76,7 @@ def _show_without_configuration(
     config: Path, ports_file: Path | None, fault: ConfigError, *, as_json: bool
 ) -> None:
     """Show what the processes report at their ports: those of the ports file, or what the file still says of name and `rest`."""
-    from salmon.config.rest import RestConfig
+    from salmon.config.sections.rest import RestConfig
     from salmon.status.counting import NONE
     from salmon.status.overview import Overview
     from salmon.status.scraping import Owner, addresses, ask

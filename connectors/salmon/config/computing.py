@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from salmon.config.fields import FieldsConfig
+from salmon.config.sections.fields import FieldsConfig
 from salmon.errors import ConfigError
 from salmon.model.change import SALESFORCE
 from salmon.transforms.computed import Computed

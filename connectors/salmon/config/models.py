@@ -29,8 +29,6 @@ from pydantic.fields import FieldInfo
 
 from salmon.config import checking
 from salmon.config import settings_table as rendering
-from salmon.config.api import ApiConfig
-from salmon.config.capture import CaptureConfig
 from salmon.config.checking import checked
 from salmon.config.collections import (
     PATTERN,
@@ -40,22 +38,24 @@ from salmon.config.collections import (
     places_of,
     usable_collection,
 )
-from salmon.config.deletions import DeleteGuardConfig, DeletesConfig
 from salmon.config.events import EventConfig, faults_of_events
-from salmon.config.failures import ErrorsConfig
-from salmon.config.fields import FieldsConfig, chosen
 from salmon.config.further import FURTHER_SIDES, Sided, SidedObject, SideName, roster_of
-from salmon.config.logs import LogConfig
-from salmon.config.matching import MatchConfig
-from salmon.config.refresh import RefreshConfig
 from salmon.config.reports import REPORTS_MAX, ReportConfig, ReportName, faults_of_reports
-from salmon.config.rest import RestConfig
-from salmon.config.saving import SavingConfig
-from salmon.config.schema_registry import SchemaRegistryConfig
+from salmon.config.sections.api import ApiConfig
+from salmon.config.sections.capture import CaptureConfig
+from salmon.config.sections.deletions import DeleteGuardConfig, DeletesConfig
+from salmon.config.sections.failures import ErrorsConfig
+from salmon.config.sections.fields import FieldsConfig, chosen
+from salmon.config.sections.logs import LogConfig
+from salmon.config.sections.matching import MatchConfig
+from salmon.config.sections.refresh import RefreshConfig
+from salmon.config.sections.rest import RestConfig
+from salmon.config.sections.saving import SavingConfig
+from salmon.config.sections.schema_registry import SchemaRegistryConfig
+from salmon.config.sections.verifying import VerifyConfig
 from salmon.config.texts import SECRET_PROPERTY
 from salmon.config.together import SOBJECT
 from salmon.config.transforming import TRANSFORMS_MAX, TransformConfig, computed_of, flow_of
-from salmon.config.verifying import VerifyConfig
 from salmon.kafka.topics import Topics
 from salmon.model.schema import FieldSchema, ObjectSchema
 from salmon.mongodb.config import MongoConfig

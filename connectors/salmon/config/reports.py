@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from salmon.config.faults import as_value_error, type_named
-from salmon.config.fields import FieldsConfig
+from salmon.config.sections.fields import FieldsConfig
 from salmon.mongodb.reports.report import CALCULATED, COUNT, FUNNEL, Group, Measure, Report
 from salmon.transforms.expressions import condition
 from salmon.transforms.nearest import nearest

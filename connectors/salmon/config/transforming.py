@@ -20,8 +20,8 @@ from pydantic.fields import FieldInfo
 
 from salmon.config.computing import faults_of_names
 from salmon.config.faults import as_value_error
-from salmon.config.fields import FieldsConfig, chosen
 from salmon.config.plugging import keys_of, settings_read, step_of
+from salmon.config.sections.fields import FieldsConfig, chosen
 from salmon.errors import ConfigError
 from salmon.model.change import MONGODB, SALESFORCE
 from salmon.model.sides import OWN_ROSTER

@@ -18,7 +18,7 @@ import yaml
 
 from salmon.demo.people import Person
 from salmon.devstack import private
-from salmon.salesforce.reading.subscription import Ended, Preset, Subscription
+from salmon.salesforce.reading.stream.subscription import Ended, Preset, Subscription
 from salmon.salesforce.wire.pubsub import PubSub
 
 SHIPPED: Final = "Order_Shipped__e"

@@ -18,8 +18,8 @@ from pymongo.database import Database
 
 from salmon.app.events import specs_of
 from salmon.app.sync import Sync
-from salmon.config.matching import MatchConfig
 from salmon.config.models import SyncConfig
+from salmon.config.sections.matching import MatchConfig
 from salmon.errors import ConfigError
 from salmon.kafka import clients, topics
 from salmon.kafka.offsets import OffsetStore

@@ -28,9 +28,9 @@ from salmon.mongodb.wire.client import Document
 from salmon.salesforce.catalog import SyncedObject
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.ids import id18, prefix_of
-from salmon.salesforce.reading.bulk_jobs import BulkJob, BulkReads, NotByBulk
-from salmon.salesforce.reading.bulk_rule import bulk_is_cheaper
-from salmon.salesforce.reading.rows import BadRow, ReadRows, Row, RowReader
+from salmon.salesforce.reading.whole.bulk_jobs import BulkJob, BulkReads, NotByBulk
+from salmon.salesforce.reading.whole.bulk_rule import bulk_is_cheaper
+from salmon.salesforce.reading.whole.rows import BadRow, ReadRows, Row, RowReader
 from salmon.salesforce.wire.bulk import BulkQueries
 from salmon.salesforce.wire.rest import Rest
 from salmon.transforms.bound import NOTHING, Bound

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from salmon.config.deletions import DeletesConfig
 from salmon.config.models import ObjectConfig, SyncConfig
+from salmon.config.sections.deletions import DeletesConfig
 from salmon.errors import ConfigError
 from salmon.kafka.codecs.registry import Registry
 from salmon.kafka.codecs.serdes import Changes, Records, Writes

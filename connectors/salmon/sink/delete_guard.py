@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Final
 
-from salmon.config.deletions import DeleteGuardConfig
+from salmon.config.sections.deletions import DeleteGuardConfig
 from salmon.plugin.contract import Position
 
 PREFIX: Final = "guard/"

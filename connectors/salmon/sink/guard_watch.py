@@ -13,7 +13,7 @@ from typing import Final
 
 import structlog
 
-from salmon.config.deletions import DeleteGuardConfig
+from salmon.config.sections.deletions import DeleteGuardConfig
 from salmon.errors import SchemaMismatch
 from salmon.kafka import tables
 from salmon.kafka.codecs.serdes import Signals

@@ -16,7 +16,7 @@ from typing import Any, Final
 import structlog
 from confluent_kafka import Message
 
-from salmon.config.deletions import DeleteGuardConfig
+from salmon.config.sections.deletions import DeleteGuardConfig
 from salmon.errors import Stopping, Unavailable
 from salmon.kafka import clients
 from salmon.kafka.codecs.serdes import Changes, Signals, Writes

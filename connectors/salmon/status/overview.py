@@ -213,7 +213,10 @@ class Look:
         if self._processes is None:
             owner = Owner(self._sync.config.name, lambda: self._cluster_id)
             config = self._sync.config
-            tls, api_tls = config.rest.tls, None if config.api is None else config.api.tls
+            tls, api_tls = (
+                config.rest.tls,
+                None if config.api is None else config.api.tls,
+            )
             found = ask(
                 owner,
                 self._addresses,

@@ -27,7 +27,7 @@ from salmon.plugin.contract import SourceRecord
 from salmon.plugin.showing import ShowsRecords
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.ids import id18
-from salmon.salesforce.reading.rows import BadRow, Row, RowReader
+from salmon.salesforce.reading.whole.rows import BadRow, Row, RowReader
 from salmon.salesforce.wire.batches import IDS_A_QUERY, batches, key_batches
 from salmon.salesforce.wire.rest import PAGE_ROWS
 from salmon.transforms.bound import NOTHING, Bound

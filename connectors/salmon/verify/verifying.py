@@ -27,7 +27,7 @@ from salmon.runtime import discovery
 from salmon.salesforce.catalog import SyncedObject
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.ids import id18, prefix_of
-from salmon.salesforce.reading.rows import RowReader
+from salmon.salesforce.reading.whole.rows import RowReader
 from salmon.salesforce.wire.budget import Budget, Urgency
 from salmon.salesforce.wire.rest import Rest
 from salmon.scratch import scratch

@@ -16,8 +16,8 @@ from salmon.errors import Unavailable
 from salmon.model.change import Op
 from salmon.salesforce.catalog import synced_object
 from salmon.salesforce.identity import Identity
-from salmon.salesforce.reading.bulk_jobs import BulkJob, BulkReads, NotByBulk, Step
-from salmon.salesforce.reading.rows import Row, RowReader
+from salmon.salesforce.reading.whole.bulk_jobs import BulkJob, BulkReads, NotByBulk, Step
+from salmon.salesforce.reading.whole.rows import Row, RowReader
 from salmon.salesforce.wire.bulk import BulkQueries, ResultPage
 from salmon.salesforce.wire.rest import Rest
 from salmon.simulator.server import Simulator
@@ -314,7 +314,7 @@ def test_an_object_that_the_org_does_not_serve_by_bulk_is_read_by_rest_and_that_
     live: BoxProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A person learns why it costs more calls than it might; nothing is missing."""
-    monkeypatch.setattr("salmon.salesforce.reading.snapshot.bulk_is_cheaper", lambda *_, **__: True)
+    monkeypatch.setattr("salmon.salesforce.reading.whole.snapshot.bulk_is_cheaper", lambda *_, **__: True)
     live.fault("http", api="bulk", status=400, error_code="INVALIDENTITY", times=1)
     notes: list[str] = []
     with Source(live, "Account") as source:

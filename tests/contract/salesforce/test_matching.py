@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from salmon.config.matching import MatchConfig
+from salmon.config.sections.matching import MatchConfig
 from salmon.errors import ConfigError
 from salmon.match.applying import Applying, Collected
 from salmon.match.calling import Budget

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from salmon.model.change import Op
-from salmon.salesforce.reading.snapshot import BULK, PART_ROWS, REST, Snapshots
+from salmon.salesforce.reading.whole.snapshot import BULK, PART_ROWS, REST, Snapshots
 from support.salesforce_box import BoxProcess, Source
 
 ACCOUNTS = 2_900

@@ -10,8 +10,8 @@ from salmon.model.change import Op, WriteOp
 from salmon.plugin.contract import OutcomeKind
 from salmon.salesforce.catalog import SyncedObject
 from salmon.salesforce.identity import Identity
-from salmon.salesforce.reading.rows import RowReader
 from salmon.salesforce.reading.vanished import COMPARE_EVERY_MS, Vanished
+from salmon.salesforce.reading.whole.rows import RowReader
 from salmon.salesforce.wire.rest import Rest
 from support.salesforce_box import BoxProcess, Source, started_sink, write
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from salmon.config.capture import CaptureConfig
 from salmon.config.models import SyncConfig, load
-from salmon.config.saving import MarkersConfig
+from salmon.config.sections.capture import CaptureConfig
+from salmon.config.sections.saving import MarkersConfig
 from salmon.devstack import sync_file
 from salmon.errors import ConfigError, RequestRejected, SetupError, SignInRefused, Unavailable
 from salmon.salesforce.catalog import synced_object

@@ -16,7 +16,7 @@ from salmon.model.change import Op, WriteOp
 from salmon.plugin.contract import OutcomeKind, Signal, SignalKind, SinkRecord
 from salmon.salesforce.reading import source as source_module
 from salmon.salesforce.reading.source import SalesforceSourceTask
-from salmon.salesforce.reading.subscription import Subscription
+from salmon.salesforce.reading.stream.subscription import Subscription
 from salmon.salesforce.writing.sink import SalesforceSinkTask
 from support.salesforce_box import SETTLE_S, BoxProcess, Source, configured, started_sink, write
 from support.waiting import until

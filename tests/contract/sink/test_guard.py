@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from salmon.config.deletions import DeleteGuardConfig
+from salmon.config.sections.deletions import DeleteGuardConfig
 from salmon.model.change import WriteOp
 from salmon.plugin.contract import Signal, SignalKind
 from salmon.sink import partitions

@@ -14,8 +14,8 @@ from salmon.model.change import SALESFORCE, Change, Op, Value
 from salmon.model.schema import MARKER_ID, MARKER_SEQ
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.ids import id18
-from salmon.salesforce.reading.rows import ReadRows, Row
-from salmon.salesforce.reading.windows import Window
+from salmon.salesforce.reading.whole.rows import ReadRows, Row
+from salmon.salesforce.reading.whole.windows import Window
 from salmon.salesforce.wire.clock import SECOND_MS, OrgClock
 from salmon.salesforce.wire.rest import Page, RowError, RowResult
 from support.world.nature import LINK, OBJECT, RANK, Nature

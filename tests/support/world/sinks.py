@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any, Protocol
 
-from salmon.config.capture import CaptureConfig
 from salmon.config.models import ObjectConfig
+from salmon.config.sections.capture import CaptureConfig
 from salmon.model.change import MONGODB, OWNED_BY_MERGE, SALESFORCE, Change, Op, Write, WriteOp
 from salmon.model.schema import ObjectSchema
 from salmon.mongodb.documents import DocumentShape

@@ -20,16 +20,16 @@ from salmon.plugin.contract import Position, Signal, SignalKind
 from salmon.salesforce.catalog import SyncedObject
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.draft import Harvest
-from salmon.salesforce.reading.events import Report, Told
 from salmon.salesforce.reading.feed import STREAM, Feed
 from salmon.salesforce.reading.intake import Decoded
 from salmon.salesforce.reading.polling import OVERLAP_MS
-from salmon.salesforce.reading.rows import ReadRows
-from salmon.salesforce.reading.run import Run, Why
-from salmon.salesforce.reading.snapshot import Chunk, Failed, Snapshots
 from salmon.salesforce.reading.snapshot_runs import Schedule, partition_of
-from salmon.salesforce.reading.subscription import Ended, Preset, Received, Start
-from salmon.salesforce.reading.windows import Window
+from salmon.salesforce.reading.stream.events import Report, Told
+from salmon.salesforce.reading.stream.subscription import Ended, Preset, Received, Start
+from salmon.salesforce.reading.whole.rows import ReadRows
+from salmon.salesforce.reading.whole.run import Run, Why
+from salmon.salesforce.reading.whole.snapshot import Chunk, Failed, Snapshots
+from salmon.salesforce.reading.whole.windows import Window
 from support.world.database import Backup, Database
 from support.world.nature import OBJECT, Nature
 from support.world.org import Org, OrgEvent, OrgReader, OrgRecord, told_of

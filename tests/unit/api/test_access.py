@@ -13,7 +13,7 @@ from salmon.api.access import Access
 from salmon.api.grants import caller
 from salmon.api.keys import StoredKeys, hash_of, new_key
 from salmon.api.records import changes, routes
-from salmon.config.api import ApiConfig
+from salmon.config.sections.api import ApiConfig
 from salmon.errors import Unavailable
 from support.api_room import LOCAL, api_of, client_of, echo, settings
 from support.console_room import console_of

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from salmon.api.access import Access
 from salmon.api.keeping import READ_AGAIN_S
 from salmon.api.oidc import NotGood, Provider
-from salmon.config.api import OidcConfig
+from salmon.config.sections.api import OidcConfig
 from salmon.errors import Unavailable
 from support.api_room import api_of, client_of, echo
 

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from salmon.api.keys import hash_of
 from salmon.cli.main import app
-from salmon.config.api import ApiConfig
+from salmon.config.sections.api import ApiConfig
 from salmon.errors import ConfigError
 
 

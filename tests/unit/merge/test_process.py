@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from confluent_kafka import KafkaError
 
-from salmon.config.failures import ErrorsConfig
 from salmon.config.models import SyncConfig
+from salmon.config.sections.failures import ErrorsConfig
 from salmon.errors import TooManyErrors
 from salmon.kafka.codecs.serdes import Signals
 from salmon.merge.process import MergeProcess

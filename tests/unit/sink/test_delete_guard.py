@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from salmon.config.deletions import DeleteGuardConfig
+from salmon.config.sections.deletions import DeleteGuardConfig
 from salmon.errors import Unavailable
 from salmon.sink.delete_guard import Delete, DeleteGuard
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from salmon.config.deletions import DeleteGuardConfig
+from salmon.config.sections.deletions import DeleteGuardConfig
 from salmon.errors import SetupError, Unavailable
 from salmon.kafka.offsets import OffsetStore
 from salmon.plugin.contract import Signal, SignalKind

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from salmon.config.deletions import DeleteGuardConfig
+from salmon.config.sections.deletions import DeleteGuardConfig
 from salmon.errors import SalmonError, SignInRefused, Unavailable, UnfitServer
 from salmon.kafka.codecs.serdes import Writes
 from salmon.model.change import Write, WriteOp

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from salmon.config.api import ApiConfig
+from salmon.config.sections.api import ApiConfig
 from salmon.errors import ConfigError
 from salmon.kafka.topics import CONNECTORS
 from salmon.ops.health import Health

@@ -22,7 +22,7 @@ from urllib.parse import quote, urlencode
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
 from salmon.api.oidc import NotGood, Provider, exchanged
-from salmon.config.api import SignInConfig
+from salmon.config.sections.api import SignInConfig
 
 ATTEMPT_COOKIE: Final = "salmon_sign_in"
 ATTEMPT_MAX_S: Final = 600

@@ -28,7 +28,7 @@ from salmon.api.grants import Caller, caller
 from salmon.api.keys import hash_of
 from salmon.api.oidc import named, scopes_of
 from salmon.api.problems import Problem
-from salmon.config.api import ApiConfig
+from salmon.config.sections.api import ApiConfig
 
 COOKIE: Final = "salmon_console"
 SESSION_MAX_S: Final = 12 * 3600

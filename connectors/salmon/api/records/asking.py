@@ -17,7 +17,7 @@ from salmon.api.records.filters import filters_of
 from salmon.api.records.matching import query_of
 from salmon.api.records.paging import Order, after, order_of, sort_of
 from salmon.api.records.selecting import Selection, selection_of
-from salmon.config.api import ApiConfig
+from salmon.config.sections.api import ApiConfig
 from salmon.mongodb.wire.client import Document, border
 
 RESERVED: Final = frozenset({"select", "order", "limit", "cursor"})

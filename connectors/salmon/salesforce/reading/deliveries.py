@@ -27,7 +27,7 @@ from salmon.errors import PositionLost, RequestRejected
 from salmon.plugin.contract import Position, Signal, SignalKind, WaitingObject
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.own_requests import OwnRequests
-from salmon.salesforce.reading.subscription import Ended, Preset, Received, Start, Stream
+from salmon.salesforce.reading.stream.subscription import Ended, Preset, Received, Start, Stream
 from salmon.salesforce.wire import soql
 from salmon.salesforce.wire.budget import Budget, Level, Urgency
 from salmon.salesforce.wire.clock import OrgClock

@@ -23,7 +23,7 @@ from salmon.model.change import Op
 from salmon.plugin.contract import Position, SourceRecord, WaitingObject
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.sight import Sight, mend
-from salmon.salesforce.reading.waiting_events import RecordId
+from salmon.salesforce.reading.stream.waiting_events import RecordId
 
 log = structlog.get_logger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from salmon.plugin.contract import DeadLetter, IdentityRecord, Position, SourceBatch, SourceRecord
-from salmon.salesforce.reading.rows import BadRow, Row
+from salmon.salesforce.reading.whole.rows import BadRow, Row
 
 
 @dataclass(slots=True)

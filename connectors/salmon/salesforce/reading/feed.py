@@ -30,20 +30,20 @@ from salmon.plugin.contract import (
 )
 from salmon.salesforce.catalog import STAMP, SyncedObject
 from salmon.salesforce.identity import Identity
-from salmon.salesforce.reading.beginning import NO_PLACE, Beginning
 from salmon.salesforce.reading.doubts import Doubts
 from salmon.salesforce.reading.draft import Harvest
-from salmon.salesforce.reading.events import EventId, Report, Told, understood
-from salmon.salesforce.reading.history import History
 from salmon.salesforce.reading.intake import EVENTS_A_POLL, Decoded, Intake
 from salmon.salesforce.reading.parents import Parents
 from salmon.salesforce.reading.polling import reads_of
 from salmon.salesforce.reading.rereads import Rereads, records_of
-from salmon.salesforce.reading.rows import RowReader
-from salmon.salesforce.reading.snapshot import Org
 from salmon.salesforce.reading.snapshot_runs import ReadsWhole, Runs, Schedule
-from salmon.salesforce.reading.subscription import Ended, Preset, Start, Stream, start_at
-from salmon.salesforce.reading.waiting_events import KEYS_MAX, Held, Waiting
+from salmon.salesforce.reading.stream.beginning import NO_PLACE, Beginning
+from salmon.salesforce.reading.stream.events import EventId, Report, Told, understood
+from salmon.salesforce.reading.stream.history import History
+from salmon.salesforce.reading.stream.subscription import Ended, Preset, Start, Stream, start_at
+from salmon.salesforce.reading.stream.waiting_events import KEYS_MAX, Held, Waiting
+from salmon.salesforce.reading.whole.rows import RowReader
+from salmon.salesforce.reading.whole.snapshot import Org
 from salmon.salesforce.troubles import Troubles
 from salmon.salesforce.wire.clock import SECOND_MS
 from salmon.salesforce.wire.pubsub import EventSchema

@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 from salmon.errors import RateLimited, RequestRejected, RetriableError, SetupError
 from salmon.salesforce.identity import Identity
-from salmon.salesforce.reading.rows import learn_keys
+from salmon.salesforce.reading.whole.rows import learn_keys
 from salmon.salesforce.troubles import Troubles, sentence
 from salmon.salesforce.wire.rest import Rest
 

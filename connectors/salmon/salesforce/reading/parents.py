@@ -22,9 +22,9 @@ from salmon.model.change import Change
 from salmon.salesforce.catalog import SyncedObject
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.polling import Reported
-from salmon.salesforce.reading.rows import RowReader
-from salmon.salesforce.reading.waiting_events import Held
-from salmon.salesforce.reading.windows import Reads
+from salmon.salesforce.reading.stream.waiting_events import Held
+from salmon.salesforce.reading.whole.rows import RowReader
+from salmon.salesforce.reading.whole.windows import Reads
 from salmon.salesforce.troubles import Troubles
 
 log = structlog.get_logger(__name__)

@@ -34,8 +34,8 @@ from salmon.errors import (
 from salmon.model.event_schema import CREATED, event_schema, fields_of
 from salmon.model.schema import ObjectSchema
 from salmon.plugin.contract import DeadLetter, EventRecord, Position, WaitingObject
-from salmon.salesforce.reading.payloads import PayloadReader
-from salmon.salesforce.reading.subscription import Ended, Preset, Received, Start, Stream
+from salmon.salesforce.reading.stream.payloads import PayloadReader
+from salmon.salesforce.reading.stream.subscription import Ended, Preset, Received, Start, Stream
 
 log = structlog.get_logger(__name__)
 

@@ -24,9 +24,9 @@ from hashlib import blake2b
 from typing import Final
 
 from salmon.plugin.contract import Position
-from salmon.salesforce.reading.rows import BadRow, Row
-from salmon.salesforce.reading.subscription import Ended, Received
-from salmon.salesforce.reading.windows import Reads, Window
+from salmon.salesforce.reading.stream.subscription import Ended, Received
+from salmon.salesforce.reading.whole.rows import BadRow, Row
+from salmon.salesforce.reading.whole.windows import Reads, Window
 
 OVERLAP_MS: Final = 15 * 60_000  # 10 minutes that a transaction may take, and clocks of several servers
 # The recycle bin keeps what is deleted for 15 days: after a longer pause, deletions are found by comparing all Ids.

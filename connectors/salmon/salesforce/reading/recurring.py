@@ -17,12 +17,12 @@ from salmon.salesforce.reading.doubts import Doubts, of_object
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.polling import NoEvents
 from salmon.salesforce.reading.refreshing import AfterEvents, Intervals
-from salmon.salesforce.reading.rows import RowReader
 from salmon.salesforce.reading.sight import Sight
-from salmon.salesforce.reading.snapshot import Snapshots
 from salmon.salesforce.reading.snapshot_runs import Schedule
-from salmon.salesforce.reading.subscription import Start, Stream
+from salmon.salesforce.reading.stream.subscription import Start, Stream
 from salmon.salesforce.reading.vanished import Vanished
+from salmon.salesforce.reading.whole.rows import RowReader
+from salmon.salesforce.reading.whole.snapshot import Snapshots
 from salmon.salesforce.troubles import Troubles
 from salmon.salesforce.wire.administration import Administration
 from salmon.salesforce.wire.budget import Budget, Urgency

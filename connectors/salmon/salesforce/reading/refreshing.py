@@ -16,8 +16,8 @@ from typing import Final
 from salmon.model.change import Op
 from salmon.plugin.contract import Signal, SignalKind
 from salmon.salesforce.reading.draft import Harvest
-from salmon.salesforce.reading.events import RETURNS
 from salmon.salesforce.reading.own_requests import OwnRequests
+from salmon.salesforce.reading.stream.events import RETURNS
 from salmon.salesforce.wire.batches import IDS_A_QUERY
 
 WAITING_MAX: Final = 5_000  # records of an object

@@ -24,10 +24,10 @@ from salmon.salesforce.ids import id18
 from salmon.salesforce.reading.doubts import Doubts, Verdict
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.own_requests import OwnRequests
-from salmon.salesforce.reading.rows import BadRow, Row, RowReader
-from salmon.salesforce.reading.snapshot import Org
-from salmon.salesforce.reading.waiting_events import Held, Waiting
-from salmon.salesforce.reading.windows import Reads, Window
+from salmon.salesforce.reading.stream.waiting_events import Held, Waiting
+from salmon.salesforce.reading.whole.rows import BadRow, Row, RowReader
+from salmon.salesforce.reading.whole.snapshot import Org
+from salmon.salesforce.reading.whole.windows import Reads, Window
 from salmon.salesforce.troubles import Troubles
 from salmon.salesforce.wire.batches import IDS_A_QUERY, key_batches
 from salmon.salesforce.wire.budget import Urgency, asked_as, during

@@ -18,9 +18,9 @@ from salmon.plugin.contract import FIRST_READ, Position, SnapshotProgress
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.polling import OVERLAP_MS, REACH_MS, Reported
-from salmon.salesforce.reading.run import Run, Why
-from salmon.salesforce.reading.snapshot import BULK, REST, Chunk, Failed, Org
-from salmon.salesforce.reading.windows import END, Reads
+from salmon.salesforce.reading.whole.run import Run, Why
+from salmon.salesforce.reading.whole.snapshot import BULK, REST, Chunk, Failed, Org
+from salmon.salesforce.reading.whole.windows import END, Reads
 
 log = structlog.get_logger(__name__)
 

@@ -34,7 +34,6 @@ from salmon.salesforce.catalog import (
 )
 from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.identity import Identity
-from salmon.salesforce.reading.bulk_jobs import BulkReads
 from salmon.salesforce.reading.channels import of_channel, with_channel
 from salmon.salesforce.reading.dates import Dates
 from salmon.salesforce.reading.draft import Harvest
@@ -42,11 +41,12 @@ from salmon.salesforce.reading.feed import SETTLE_S, Feed
 from salmon.salesforce.reading.identities import load_identities
 from salmon.salesforce.reading.platform_events import Gathered, PlatformEvents, is_position_of_events
 from salmon.salesforce.reading.recurring import Recurring
-from salmon.salesforce.reading.rows import RowReader
-from salmon.salesforce.reading.selections import EVERY_S, Selections, selected_on
-from salmon.salesforce.reading.side_by_side import SideBySide
 from salmon.salesforce.reading.snapshot_runs import partition_of
-from salmon.salesforce.reading.subscription import SELECT, Start, Subscription
+from salmon.salesforce.reading.stream.selections import EVERY_S, Selections, selected_on
+from salmon.salesforce.reading.stream.subscription import SELECT, Start, Subscription
+from salmon.salesforce.reading.whole.bulk_jobs import BulkReads
+from salmon.salesforce.reading.whole.rows import RowReader
+from salmon.salesforce.reading.whole.side_by_side import SideBySide
 from salmon.salesforce.troubles import AGAIN_S, Rechecks, Troubles, described
 from salmon.salesforce.wire.auth import SignIn
 from salmon.salesforce.wire.budget import Budget, of_api_calls, of_deliveries

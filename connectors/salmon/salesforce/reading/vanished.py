@@ -30,9 +30,9 @@ from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.own_requests import OwnRequests
 from salmon.salesforce.reading.polling import REACH_MS
-from salmon.salesforce.reading.rows import RowReader
-from salmon.salesforce.reading.run import Why
 from salmon.salesforce.reading.snapshot_runs import partition_of
+from salmon.salesforce.reading.whole.rows import RowReader
+from salmon.salesforce.reading.whole.run import Why
 from salmon.salesforce.wire import soql
 from salmon.salesforce.wire.batches import IDS_A_QUERY, batches
 from salmon.salesforce.wire.budget import Urgency, during

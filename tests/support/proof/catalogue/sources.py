@@ -46,7 +46,7 @@ SOURCES: Final = (
     Mutant(
         "a window is forgotten before the stream has passed it",
         "5: the source remembers each chunk's window (as_of, read until]",
-        "salesforce.reading.windows",
+        "salesforce.reading.whole.windows",
         "        self.ranges = [known for known in self.ranges if known.window.until >= commit_time]\n",
         "        self.ranges = []\n",
     ),
@@ -109,7 +109,7 @@ SOURCES: Final = (
     Mutant(
         "a key dies in the recycle bin, though the record whose Id it is was restored",
         "5: after a hole the lost window is read anew, absences included; a key that lives on is not absent",
-        "salesforce.reading.rows",
+        "salesforce.reading.whole.rows",
         '                self._identity.learn(self.name, row["Id"], row["Id"])\n',
         "                pass\n",
     ),
@@ -123,7 +123,7 @@ SOURCES: Final = (
     Mutant(
         "after a hole absences are not told",
         "5: the lost window is read anew, absences included",
-        "salesforce.reading.run",
+        "salesforce.reading.whole.run",
         "        if self.absences or no_absences:\n",
         "        if True:\n",
     ),

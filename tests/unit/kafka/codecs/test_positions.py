@@ -12,8 +12,8 @@ from salmon.mongodb.reading.dates import Dates as MongoDates
 from salmon.mongodb.reading.snapshot import Place
 from salmon.plugin.contract import Position
 from salmon.salesforce.reading.dates import Dates as SalesforceDates
-from salmon.salesforce.reading.run import Run, Why
-from salmon.salesforce.reading.windows import Reads
+from salmon.salesforce.reading.whole.run import Run, Why
+from salmon.salesforce.reading.whole.windows import Reads
 from salmon.sink.deferrals import Wait
 from salmon.sink.refusals import Refused
 from support.registries import MemoryRegistry

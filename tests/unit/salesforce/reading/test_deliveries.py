@@ -16,8 +16,8 @@ from salmon.plugin.contract import Position
 from salmon.salesforce.config import EventBudget
 from salmon.salesforce.reading.deliveries import CALM_S, EVERY_S, PLACE, READ_EVERY_S, Deliveries
 from salmon.salesforce.reading.draft import Harvest
-from salmon.salesforce.reading.run import Why
-from salmon.salesforce.reading.subscription import Ended, Preset, Start, Stream
+from salmon.salesforce.reading.stream.subscription import Ended, Preset, Start, Stream
+from salmon.salesforce.reading.whole.run import Why
 from salmon.salesforce.wire.budget import DAY_S, Budget, of_api_calls
 from support.salesforce import MemoryOrg, payload
 from support.salesforce_feed import NOW, A, B, MemoryStream, Rig, org_of, read_all

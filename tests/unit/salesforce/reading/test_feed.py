@@ -10,9 +10,10 @@ import pytest
 from salmon.errors import RequestRejected, SetupError, Unavailable
 from salmon.model.change import Op
 from salmon.plugin.contract import Signal, SignalKind
-from salmon.salesforce.reading import feed, rows
-from salmon.salesforce.reading.run import Why
-from salmon.salesforce.reading.subscription import Ended, Preset, Received
+from salmon.salesforce.reading import feed
+from salmon.salesforce.reading.stream.subscription import Ended, Preset, Received
+from salmon.salesforce.reading.whole import rows
+from salmon.salesforce.reading.whole.run import Why
 from support.salesforce import OUR_USER, MemoryOrg, event, payload
 from support.salesforce_feed import NOW, A, B, C, D, Rig, org_of, read_all
 

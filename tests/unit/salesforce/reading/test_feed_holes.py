@@ -8,7 +8,7 @@ import pytest
 
 from salmon.errors import PositionLost, RateLimited, RequestRejected, SetupError
 from salmon.model.change import Op
-from salmon.salesforce.reading.subscription import Ended
+from salmon.salesforce.reading.stream.subscription import Ended
 from support.salesforce import OUR_USER, MemoryOrg, payload, synced
 from support.salesforce_feed import NOW, A, B, C, D, Rig, org_of, read_all
 

@@ -10,11 +10,11 @@ from typing import Any, Final
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from salmon.salesforce.reading.rows import ReadRows, RowReader
-from salmon.salesforce.reading.run import Run
-from salmon.salesforce.reading.snapshot import Chunk
-from salmon.salesforce.reading.subscription import Received
-from salmon.salesforce.reading.windows import Window
+from salmon.salesforce.reading.stream.subscription import Received
+from salmon.salesforce.reading.whole.rows import ReadRows, RowReader
+from salmon.salesforce.reading.whole.run import Run
+from salmon.salesforce.reading.whole.snapshot import Chunk
+from salmon.salesforce.reading.whole.windows import Window
 from support.salesforce import MemoryOrg, payload
 from support.salesforce_box import view_of
 from support.salesforce_feed import Rig, StepwiseSnapshots, org_of, read_all

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from salmon.errors import PositionLost
 from salmon.model.change import Op
-from salmon.salesforce.reading.subscription import Ended, Preset
+from salmon.salesforce.reading.stream.subscription import Ended, Preset
 from support.salesforce import payload
 from support.salesforce_feed import NOW, A, B, Rig, org_of, read_all
 

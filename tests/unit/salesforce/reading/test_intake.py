@@ -12,7 +12,7 @@ import pytest
 from salmon.errors import RequestRejected, SchemaOutdated, Unavailable
 from salmon.salesforce.reading import intake
 from salmon.salesforce.reading.intake import Intake, Response
-from salmon.salesforce.reading.subscription import Ended, Preset, Received
+from salmon.salesforce.reading.stream.subscription import Ended, Preset, Received
 from support.salesforce import event, layout, payload, schema_of, synced
 from support.salesforce_feed import A, MemoryStream
 

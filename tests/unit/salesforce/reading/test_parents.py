@@ -10,7 +10,7 @@ from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from salmon.salesforce import identity
 from salmon.salesforce.catalog import SyncedObject
 from salmon.salesforce.identity import Identity
-from salmon.salesforce.reading.rows import RowReader
+from salmon.salesforce.reading.whole.rows import RowReader
 from support.salesforce import OUR_USER, MemoryOrg, payload, schema, synced
 from support.salesforce_feed import NOW, A, B, C, Rig, org_of
 

@@ -12,7 +12,7 @@ import pytest
 
 from salmon.errors import PositionLost, RequestRejected, SchemaOutdated, SetupError, Unavailable
 from salmon.salesforce.reading.platform_events import Gathered, PlatformEvents
-from salmon.salesforce.reading.subscription import Ended, Preset, Received, Start
+from salmon.salesforce.reading.stream.subscription import Ended, Preset, Received, Start
 
 EVENT = "Order_Shipped__e"
 TOPIC = f"/event/{EVENT}"

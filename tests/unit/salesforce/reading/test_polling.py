@@ -13,10 +13,10 @@ from salmon.model.change import SALESFORCE, Change, Op
 from salmon.plugin.contract import Signal, SignalKind
 from salmon.salesforce.config import ApiBudget, EventBudget
 from salmon.salesforce.reading.polling import OVERLAP_MS, REPORTED_MAX, NoEvents, Reported
-from salmon.salesforce.reading.rows import Row
-from salmon.salesforce.reading.run import Why
 from salmon.salesforce.reading.source import SalesforceSourceTask
-from salmon.salesforce.reading.windows import Window
+from salmon.salesforce.reading.whole.rows import Row
+from salmon.salesforce.reading.whole.run import Why
+from salmon.salesforce.reading.whole.windows import Window
 from support.salesforce import MemoryOrg, payload
 from support.salesforce_feed import NOW, A, B, C, D, Rig, read_all
 

@@ -13,7 +13,7 @@ from salmon.salesforce.reading.refreshing import (
     AfterEvents,
     Intervals,
 )
-from salmon.salesforce.reading.run import Why
+from salmon.salesforce.reading.whole.run import Why
 from salmon.salesforce.wire.batches import IDS_A_QUERY
 from support.salesforce import MemoryOrg, payload, schema
 from support.salesforce_feed import NOW, A, B, C, Rig, read_all

@@ -15,11 +15,11 @@ from salmon.model.change import Op
 from salmon.plugin.contract import Position, SourceRecord
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.draft import Harvest
-from salmon.salesforce.reading.rows import ReadRows, RowReader
-from salmon.salesforce.reading.side_by_side import SideBySide
-from salmon.salesforce.reading.snapshot import BULK, REST
 from salmon.salesforce.reading.snapshot_runs import Runs
-from salmon.salesforce.reading.windows import Reads
+from salmon.salesforce.reading.whole.rows import ReadRows, RowReader
+from salmon.salesforce.reading.whole.side_by_side import SideBySide
+from salmon.salesforce.reading.whole.snapshot import BULK, REST
+from salmon.salesforce.reading.whole.windows import Reads
 from support.salesforce import MemoryOrg, synced
 from support.waiting import until
 

@@ -13,9 +13,9 @@ from salmon.errors import RequestRejected, Unavailable
 from salmon.plugin.contract import Position, Signal
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.draft import Harvest
-from salmon.salesforce.reading.rows import RowReader
-from salmon.salesforce.reading.run import Run, Why
 from salmon.salesforce.reading.vanished import PORTION, Vanished
+from salmon.salesforce.reading.whole.rows import RowReader
+from salmon.salesforce.reading.whole.run import Run, Why
 from salmon.salesforce.wire.rest import Deleted, Page
 from support.salesforce import MemoryOrg, schema, synced
 from support.salesforce_feed import NOW, A, B, C

@@ -6,7 +6,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from salmon.config.durations import checked, seconds_of
+from salmon.config.sections.durations import checked, seconds_of
 
 _VERIFY_EVERY_S_MIN: Final = 10.0
 

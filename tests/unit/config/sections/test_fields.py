@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from salmon.config.fields import FieldsConfig
+from salmon.config.sections.fields import FieldsConfig
 
 
 def test_a_field_that_keeps_its_name_is_not_renamed() -> None:

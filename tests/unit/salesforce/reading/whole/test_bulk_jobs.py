@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from salmon.errors import RequestRejected, Unavailable
-from salmon.salesforce.reading.bulk_jobs import BulkJob, BulkReads, NotByBulk
-from salmon.salesforce.reading.rows import ReadRows
-from salmon.salesforce.reading.windows import Window
+from salmon.salesforce.reading.whole.bulk_jobs import BulkJob, BulkReads, NotByBulk
+from salmon.salesforce.reading.whole.rows import ReadRows
+from salmon.salesforce.reading.whole.windows import Window
 from salmon.salesforce.wire.bulk import JobState, NotCsv
 from salmon.salesforce.wire.clock import OrgClock
 from salmon.salesforce.wire.codes import NOT_FOUND

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from salmon.salesforce.reading.bulk_jobs import BulkJob, stored_of
+from salmon.salesforce.reading.whole.bulk_jobs import BulkJob, stored_of
 
 
 class Why(StrEnum):

@@ -21,10 +21,10 @@ import structlog
 
 from salmon.errors import RequestRejected, SalmonError, Unavailable
 from salmon.model.schema import ObjectSchema
-from salmon.salesforce.reading.bulk_rule import JOB_ROWS, RESULT_ROWS
-from salmon.salesforce.reading.bulk_values import OtherColumns, ValuesOfCsv
-from salmon.salesforce.reading.rows import ReadRows
-from salmon.salesforce.reading.windows import Window
+from salmon.salesforce.reading.whole.bulk_rule import JOB_ROWS, RESULT_ROWS
+from salmon.salesforce.reading.whole.bulk_values import OtherColumns, ValuesOfCsv
+from salmon.salesforce.reading.whole.rows import ReadRows
+from salmon.salesforce.reading.whole.windows import Window
 from salmon.salesforce.wire.batches import IDS_A_QUERY
 from salmon.salesforce.wire.bulk import JobState, NotCsv
 from salmon.salesforce.wire.clock import OrgClock

@@ -16,9 +16,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from salmon.plugin.contract import WaitingObject
-from salmon.salesforce.reading.bulk_jobs import BulkReads
-from salmon.salesforce.reading.run import Run
-from salmon.salesforce.reading.snapshot import Chunk, ChunkReader, CountingOrg, Failed, Snapshots
+from salmon.salesforce.reading.whole.bulk_jobs import BulkReads
+from salmon.salesforce.reading.whole.run import Run
+from salmon.salesforce.reading.whole.snapshot import Chunk, ChunkReader, CountingOrg, Failed, Snapshots
 
 AT_ONCE: Final = 4  # objects, or parts of them; each costs the memory of a few chunks
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from salmon.salesforce.reading.bulk_jobs import BulkJob
-from salmon.salesforce.reading.run import Run, Why
+from salmon.salesforce.reading.whole.bulk_jobs import BulkJob
+from salmon.salesforce.reading.whole.run import Run, Why
 
 A, B, C, D, E, F = (f"00100000000000{number}AAA" for number in range(1, 7))
 RUN = Run("Account", Why.HOLE, began=1000, by="rest", total=6)

@@ -29,8 +29,8 @@ from salmon.errors import (
     SetupError,
     StartAgain,
 )
-from salmon.salesforce.reading.demand import Requests
-from salmon.salesforce.reading.split_events import SplitEvents
+from salmon.salesforce.reading.stream.demand import Requests
+from salmon.salesforce.reading.stream.split_events import SplitEvents
 from salmon.salesforce.wire import pubsub_api_pb2 as pb2
 from salmon.salesforce.wire.auth import Token
 from salmon.salesforce.wire.pubsub import PubSub, TokenRefused, was_asked_too_much

@@ -22,12 +22,12 @@ import structlog
 from salmon.backoff import Backoff, Tries
 from salmon.errors import RateLimited, RequestRejected, RetriableError, SalmonError
 from salmon.plugin.contract import WaitingObject
-from salmon.salesforce.reading.bulk_jobs import BulkReads, NotByBulk
-from salmon.salesforce.reading.bulk_rule import JOB_ROWS, bulk_is_cheaper
-from salmon.salesforce.reading.cutting import cuts
-from salmon.salesforce.reading.rows import ReadRows
-from salmon.salesforce.reading.run import Run, Why
-from salmon.salesforce.reading.windows import Window
+from salmon.salesforce.reading.whole.bulk_jobs import BulkReads, NotByBulk
+from salmon.salesforce.reading.whole.bulk_rule import JOB_ROWS, bulk_is_cheaper
+from salmon.salesforce.reading.whole.cutting import cuts
+from salmon.salesforce.reading.whole.rows import ReadRows
+from salmon.salesforce.reading.whole.run import Run, Why
+from salmon.salesforce.reading.whole.windows import Window
 from salmon.salesforce.troubles import Troubles, job_is_slow, reading_fails
 from salmon.salesforce.wire.budget import OverBudget, Urgency, during
 from salmon.salesforce.wire.clock import OrgClock

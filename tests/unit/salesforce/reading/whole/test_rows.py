@@ -14,10 +14,10 @@ from salmon.errors import RateLimited, RequestRejected, Unavailable
 from salmon.model.change import Change
 from salmon.salesforce.catalog import SyncedObject
 from salmon.salesforce.identity import Identity
-from salmon.salesforce.reading import rows
-from salmon.salesforce.reading.rows import BadRow, Row, RowReader
-from salmon.salesforce.reading.run import Run, Why
-from salmon.salesforce.reading.snapshot import Chunk, Failed, Snapshots
+from salmon.salesforce.reading.whole import rows
+from salmon.salesforce.reading.whole.rows import BadRow, Row, RowReader
+from salmon.salesforce.reading.whole.run import Run, Why
+from salmon.salesforce.reading.whole.snapshot import Chunk, Failed, Snapshots
 from salmon.salesforce.troubles import Troubles
 from salmon.salesforce.wire.budget import OverBudget, Urgency, asked_as
 from salmon.salesforce.wire.rest import Page

@@ -15,14 +15,14 @@ from salmon.backoff import Backoff
 from salmon.errors import RequestRejected, Unavailable
 from salmon.plugin.contract import WaitingObject
 from salmon.salesforce.identity import Identity
-from salmon.salesforce.reading import bulk_rule
-from salmon.salesforce.reading.bulk_jobs import BulkJob, BulkReads, NotByBulk, Step
-from salmon.salesforce.reading.bulk_rule import bulk_is_cheaper
-from salmon.salesforce.reading.bulk_values import OtherColumns, ValuesOfCsv
-from salmon.salesforce.reading.rows import ReadRows, RowReader
-from salmon.salesforce.reading.run import Run, Why
-from salmon.salesforce.reading.snapshot import Chunk, Failed, Snapshots
-from salmon.salesforce.reading.windows import Window
+from salmon.salesforce.reading.whole import bulk_rule
+from salmon.salesforce.reading.whole.bulk_jobs import BulkJob, BulkReads, NotByBulk, Step
+from salmon.salesforce.reading.whole.bulk_rule import bulk_is_cheaper
+from salmon.salesforce.reading.whole.bulk_values import OtherColumns, ValuesOfCsv
+from salmon.salesforce.reading.whole.rows import ReadRows, RowReader
+from salmon.salesforce.reading.whole.run import Run, Why
+from salmon.salesforce.reading.whole.snapshot import Chunk, Failed, Snapshots
+from salmon.salesforce.reading.whole.windows import Window
 from salmon.salesforce.troubles import Troubles
 from support.clock import Clock
 from support.salesforce import MemoryOrg, synced
@@ -208,7 +208,7 @@ def test_what_is_not_in_order_is_read_again_from_the_beginning(
     reading: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By REST, and a person is told while it lasts; what was reported before cannot be trusted to be all below the last Id."""
-    monkeypatch.setattr("salmon.salesforce.reading.snapshot.bulk_is_cheaper", lambda *_, **__: True)
+    monkeypatch.setattr("salmon.salesforce.reading.whole.snapshot.bulk_is_cheaper", lambda *_, **__: True)
     one = reading(Step(JOB, C, NO_ROWS), NotByBulk("the order", disordered=True), use="auto")
     one.snapshots.begin(RUN)
     first, restarted, rest = one.chunk(), one.chunk(), one.chunk()
@@ -221,7 +221,7 @@ def test_a_part_that_is_not_in_order_is_read_again_from_its_own_beginning(
     reading: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other parts keep what they have reported."""
-    monkeypatch.setattr("salmon.salesforce.reading.snapshot.bulk_is_cheaper", lambda *_, **__: True)
+    monkeypatch.setattr("salmon.salesforce.reading.whole.snapshot.bulk_is_cheaper", lambda *_, **__: True)
     one = reading(Step(JOB, B, NO_ROWS), NotByBulk("the order", disordered=True), use="auto")
     run = replace(RUN, by="bulk", total=3).cut_at([A, B])
     one.snapshots.begin(run.piece(1))
@@ -245,7 +245,7 @@ def test_events_do_not_wait_for_a_job_that_the_org_is_slow_with(
     reading: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a hole they wait for the rows of their records: a quarter of an hour, then the object is read by REST."""
-    monkeypatch.setattr("salmon.salesforce.reading.snapshot.bulk_is_cheaper", lambda *_, **__: True)
+    monkeypatch.setattr("salmon.salesforce.reading.whole.snapshot.bulk_is_cheaper", lambda *_, **__: True)
     one = reading(Step(JOB, "", NO_ROWS), *[None] * 10_000, use="auto")
     one.snapshots.begin(Run("Account", Why.HOLE, began=0))
     one.chunk()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from salmon.salesforce.ids import id18
-from salmon.salesforce.reading.cutting import TRIES, cuts, id_of, number_of
+from salmon.salesforce.reading.whole.cutting import TRIES, cuts, id_of, number_of
 
 FIRST = number_of("001000000000001")
 FAR = 62**9  # from one instance of an org to another

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salmon.salesforce.reading.split_events import SplitEvents
+from salmon.salesforce.reading.stream.split_events import SplitEvents
 
 CUSTOM, STANDARD = "/data/Sync__chn", "/data/ChangeEvents"
 ONE, TWO, THREE = b"1", b"2", b"3"

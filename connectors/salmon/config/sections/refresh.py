@@ -8,7 +8,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from salmon.config.durations import checked, seconds_of
+from salmon.config.sections.durations import checked, seconds_of
 from salmon.plugin.marks import LIVE
 
 NEVER: Final = "never"

@@ -16,7 +16,7 @@ from salmon.errors import SchemaMismatch
 from salmon.model.change import Change, Op
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema, schema_of_describe
 from salmon.salesforce.identity import Identity
-from salmon.salesforce.reading.events import EventId, Report, report_of
+from salmon.salesforce.reading.stream.events import EventId, Report, report_of
 from salmon.salesforce.wire.layout import layout_of
 from salmon.simulator.events.cdc_schema import event_schema
 from salmon.simulator.org.describes import load_describes

@@ -8,8 +8,8 @@ from itertools import count
 
 import pytest
 
-from salmon.salesforce.reading import demand
-from salmon.salesforce.reading.demand import AHEAD_EVERY_S, AHEAD_MAX, OWED_MAX, Demand, Requests
+from salmon.salesforce.reading.stream import demand
+from salmon.salesforce.reading.stream.demand import AHEAD_EVERY_S, AHEAD_MAX, OWED_MAX, Demand, Requests
 from salmon.salesforce.wire import pubsub_api_pb2 as pb2
 
 ROUND_TRIP_S = 0.05

@@ -11,10 +11,10 @@ import pytest
 from salmon.backoff import Backoff
 from salmon.errors import Unavailable
 from salmon.salesforce.identity import Identity
-from salmon.salesforce.reading.rows import ReadRows, RowReader
-from salmon.salesforce.reading.run import Run, Why
-from salmon.salesforce.reading.side_by_side import SideBySide
-from salmon.salesforce.reading.snapshot import Chunk
+from salmon.salesforce.reading.whole.rows import ReadRows, RowReader
+from salmon.salesforce.reading.whole.run import Run, Why
+from salmon.salesforce.reading.whole.side_by_side import SideBySide
+from salmon.salesforce.reading.whole.snapshot import Chunk
 from support.salesforce import MemoryOrg, synced
 from support.waiting import until
 

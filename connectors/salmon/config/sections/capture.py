@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from salmon.config.durations import checked, seconds_of
+from salmon.config.sections.durations import checked, seconds_of
 from salmon.plugin.marks import LIVE
 
 _EVERY_S_MIN: Final = 2.0

@@ -20,7 +20,7 @@ from salmon.model.references import target_in
 from salmon.model.schema import FieldSchema, Kind
 from salmon.salesforce.catalog import STAMP, SyncedObject
 from salmon.salesforce.identity import Identity
-from salmon.salesforce.reading.windows import Window
+from salmon.salesforce.reading.whole.windows import Window
 from salmon.salesforce.wire import soql
 from salmon.salesforce.wire.batches import IDS_A_QUERY, batches, key_batches
 from salmon.salesforce.wire.clock import OrgClock

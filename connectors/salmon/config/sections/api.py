@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from salmon.addresses import is_loopback
-from salmon.config.rest import TlsFiles, named_host
+from salmon.config.sections.rest import TlsFiles, named_host
 from salmon.plugin.marks import LIVE
 from salmon.ports import url_of
 

@@ -13,10 +13,11 @@ import pytest
 
 from salmon.backoff import Backoff
 from salmon.errors import LoginChanged, PositionLost, RateLimited, SalmonError, SetupError, Unavailable
-from salmon.salesforce.reading import demand, source, subscription
-from salmon.salesforce.reading.demand import AHEAD_MAX
+from salmon.salesforce.reading import source
 from salmon.salesforce.reading.source import SalesforceSourceTask
-from salmon.salesforce.reading.subscription import (
+from salmon.salesforce.reading.stream import demand, subscription
+from salmon.salesforce.reading.stream.demand import AHEAD_MAX
+from salmon.salesforce.reading.stream.subscription import (
     BEGINNING_GOOD_S,
     NOTHING_AHEAD_S,
     Ended,

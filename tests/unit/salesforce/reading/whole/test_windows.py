@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salmon.salesforce.reading.windows import END, RANGES_MAX, RECORDS_MAX, Reads, Window
+from salmon.salesforce.reading.whole.windows import END, RANGES_MAX, RECORDS_MAX, Reads, Window
 
 A, B, C = (f"00100000000000{letter}AAA" for letter in "ABC")
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from salmon.config.matching import FieldName
+from salmon.config.sections.matching import FieldName
 from salmon.errors import ConfigError
 from salmon.mongodb.paths import clashes_in, moved_names, usable_path
 from salmon.transforms.computed import Computed
