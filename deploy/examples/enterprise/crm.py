@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -44,6 +45,14 @@ def until(found: Callable[[], T | None], what: str) -> T:
     while not (answer := found()):
         if time.monotonic() > deadline:
             sys.exit(f"After a minute, this is not so: {what}. `salmon status` says why.")
+        time.sleep(0.2)
+    return answer
+
+
+def is_so_within(most_s: float, found: Callable[[], bool]) -> bool:
+    """Whether it is so, at some moment of the next *most_s* seconds."""
+    deadline = time.monotonic() + most_s
+    while not (answer := found()) and time.monotonic() < deadline:
         time.sleep(0.2)
     return answer
 
@@ -126,9 +135,27 @@ def move() -> None:
 
 def conflict() -> None:
     """Two people change the amount of one deal, and neither knows of the other."""
-    deal = id_of("opportunities", "globex-deal")
-    as_person().Opportunity.update(deal, {"Amount": 300_000})
-    DB.opportunities.update_one({"_id": "globex-deal"}, {"$set": {"Amount": 275_000}})
+    org, deal = as_person(), id_of("opportunities", "globex-deal")
+
+    def theirs() -> float:
+        return float(org.Opportunity.get(deal)["Amount"])
+
+    def ours(amount: float) -> None:
+        DB.opportunities.update_one({"_id": "globex-deal"}, {"$set": {"Amount": amount}})
+
+    def is_same() -> bool:
+        document = DB.opportunities.find_one({"_id": "globex-deal"}) or {}
+        return bool(document.get("Amount") == theirs())
+
+    while True:
+        with ThreadPoolExecutor() as people:
+            people.submit(org.Opportunity.update, deal, {"Amount": 300_000})
+            people.submit(ours, 275_000)
+        if not is_so_within(3.0, is_same):
+            break
+        # The sync was faster: it had shown one amount to the other person, so that was no conflict.
+        ours(250_000)
+        until(lambda: theirs() == 250_000, "the amount is 250000 in Salesforce")
     print("The amount is 300000 in Salesforce and 275000 in MongoDB. Nobody wins by himself.")
 
 
