@@ -9,7 +9,7 @@ never reached.
 
 The broker also answers a fetch that finds nothing at once, whatever the client says in `max_wait_ms`: ten waiting readers
 ask 17,000 times a second, which fills two cores. The proxy delays such an answer if the client has just asked the same, and
-asks again when somebody has produced or ended a transaction.
+asks again when somebody has produced to one of its topics, or ended a transaction with records in one.
 
 If two consumers join a group within the same tenth of a second, the broker may never answer one of them, and the whole group
 waits for it until `max.poll.interval.ms` has passed (five minutes). The proxy closes a connection whose JoinGroup was not
@@ -35,7 +35,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from salmon.devstack.left_group import LeftGroup, Spoken, spoken
-from salmon.devstack.left_open import END_TRANSACTION, Heard, LeftOpen, heard
+from salmon.devstack.left_open import ADD_PARTITIONS, END_TRANSACTION, Heard, LeftOpen, heard
 
 BROKER_HOST: Final = "127.0.0.2"
 FRONT_HOST: Final = "127.0.0.1"
@@ -49,7 +49,6 @@ _JOIN_GROUP: Final = 11
 _API_VERSIONS: Final = 18
 _TELL_ADDRESSES: Final = frozenset({3, 10, 60})  # Metadata, FindCoordinator, DescribeCluster
 _MENDED: Final = _TELL_ADDRESSES | {_FETCH, _API_VERSIONS}
-_NEWS: Final = frozenset({_PRODUCE, END_TRANSACTION})  # after its answer, a fetch may find something
 # The last version of Fetch without topic ids and flexible lengths, and the first that tells aborted transactions.
 _FETCH_VERSION_MAX: Final = 11
 _FETCH_VERSION_MIN: Final = 4
@@ -61,6 +60,8 @@ _LONG: Final = struct.Struct(">q")
 _NEVER: Final = 2**63 - 1
 # The longest that a fetch is held back: a client that wants other partitions, too, asks for them only after the answer.
 _HELD_MAX_S: Final = 0.1
+# A longer request is not searched for names of topics: all are said to have news, which costs less.
+_SEARCHED_MAX_BYTES: Final = 65_536
 # A rebalance takes as long as its slowest member needs to hear of it: a heartbeat, 2 s, and a turn of its loop.
 _JOIN_MAX_S: Final = 10.0
 
@@ -161,6 +162,11 @@ def places(api_version: int, request: bytes) -> frozenset[bytes]:
     return frozenset(found)
 
 
+def topics(asked_for: frozenset[bytes]) -> frozenset[bytes]:
+    """The names of the topics in what `places` returns."""
+    return frozenset(place[2 : 2 + _SHORT.unpack_from(place)[0]] for place in asked_for)
+
+
 def _body_of(request: bytes) -> int:
     """Where the body of a request begins: behind the client's id."""
     length: int = _SHORT.unpack_from(request, _REQUEST.size)[0]
@@ -173,9 +179,9 @@ class _Asked:
 
     api_key: int
     api_version: int
-    frame: bytes = b""  # of a fetch alone
+    frame: bytes = b""  # of a fetch, and of what is produced
     until: float = 0.0
-    news: int = 0  # how often the front had been stirred then
+    news: int = 0  # how often the link had been stirred then
     heard: Heard | None = None  # of a request about a transaction
     spoken: Spoken | None = None  # of one about a group
 
@@ -189,10 +195,17 @@ class _Link:
         self._broker_in, self._broker_out = broker
         self._asked: dict[int, _Asked] = {}  # by correlation id, in the order of the requests
         self.stirred = asyncio.Event()  # of a fetch that is held back: it is looked at again
+        self._news = 0  # how often something has happened that its fetch may wait for
         self._last_fetch: frozenset[bytes] = frozenset()
+        self.topics: frozenset[bytes] = frozenset()  # that it fetches from
         self._let_go = (
             False  # the client wants something else meanwhile: answers come in the order of the requests
         )
+
+    def stir(self) -> None:
+        """Something has happened that its fetch may wait for."""
+        self._news += 1
+        self.stirred.set()
 
     async def run(self) -> None:
         """Pass everything on, until one of the two ends it."""
@@ -223,13 +236,15 @@ class _Link:
         if api_key == _FETCH:
             if until is None:
                 until = asyncio.get_running_loop().time() + self._may_be_held_s(api_version, frame)
-            self._asked[correlation] = _Asked(api_key, api_version, frame, until, self._front.news)
+            self._asked[correlation] = _Asked(api_key, api_version, frame, until, self._news)
         else:
             if (said := heard(frame)) is not None:
                 await self._front.left_open.asks(self, said)
+                self._front.takes_part(said, frame)
             if (of_group := spoken(frame)) is not None:
                 self._front.left_group.asks(self, of_group)
-            self._asked[correlation] = _Asked(api_key, api_version, heard=said, spoken=of_group)
+            produced = frame if api_key == _PRODUCE else b""
+            self._asked[correlation] = _Asked(api_key, api_version, produced, heard=said, spoken=of_group)
             if api_key == _JOIN_GROUP:
                 asyncio.get_running_loop().call_later(_JOIN_MAX_S, self._end_if_unanswered, correlation)
         await _send(self._broker_out, frame)
@@ -244,6 +259,8 @@ class _Link:
         if api_version < _FETCH_VERSION_MIN:
             return 0.0
         last, self._last_fetch = self._last_fetch, places(api_version, fetch)
+        if last != self._last_fetch:
+            self.topics = topics(self._last_fetch)
         return min(max_wait_s(fetch), _HELD_MAX_S) if last == self._last_fetch else 0.0
 
     async def _answers(self) -> None:
@@ -262,8 +279,10 @@ class _Link:
                 if asked.spoken is not None:
                     self._front.left_group.answered(self, asked.spoken, frame)
                 await _send(self._client_out, frame)
-                if asked.api_key in _NEWS:
-                    self._front.stir()
+                if asked.api_key == _PRODUCE:
+                    self._front.stir(asked.frame)
+                elif asked.heard is not None and asked.api_key == END_TRANSACTION:
+                    self._front.ended(asked.heard)
 
     def _asked_for(self, correlation: int) -> _Asked:
         """What is answered. Answers come in the order of the requests, and to some (Produce with acks=0) none comes."""
@@ -276,7 +295,7 @@ class _Link:
         left_s = asked.until - asyncio.get_running_loop().time()
         if self._asked or left_s <= 0 or not finds_nothing(asked.api_version, answer):
             return False
-        if self._front.news != asked.news:
+        if self._news != asked.news:
             return True  # it was told while the answer was on its way
         self._let_go = False
         self.stirred.clear()
@@ -298,8 +317,9 @@ class Front:
         self._port = port
         self.advertised_host = advertised_host
         self._broker_port = broker_port
+        self._links: set[_Link] = set()
         self.waiting: set[_Link] = set()  # whose fetch is held back
-        self.news = 0  # how often something has happened that a fetch may wait for
+        self._parts: dict[bytes, bytes] = {}  # transactional id -> the requests that name its topics
         self.left_open = LeftOpen((BROKER_HOST, broker_port), ended=self.stir)
         self.left_group = LeftGroup((BROKER_HOST, broker_port))
 
@@ -307,11 +327,25 @@ class Front:
         """Serve from now on, until what is returned is closed."""
         return await asyncio.start_server(self._connected, FRONT_HOST, self._port)
 
-    def stir(self) -> None:
-        """Something has happened that a fetch may wait for."""
-        self.news += 1
-        for link in self.waiting:
-            link.stirred.set()
+    def takes_part(self, said: Heard, request: bytes) -> None:
+        """A transaction is to have records in the topics that *request* names."""
+        if said.api_key == ADD_PARTITIONS:
+            self._parts[said.transactional_id] = self._parts.get(said.transactional_id, b"") + request
+
+    def ended(self, said: Heard) -> None:
+        """A transaction has ended. One that began before this front did may have records in any topic."""
+        self.stir(self._parts.pop(said.transactional_id, None))
+
+    def stir(self, named: bytes | None = None) -> None:
+        """Something has happened that a fetch may wait for: in the topics that are named in *named*, or in any."""
+        if named is None or len(named) > _SEARCHED_MAX_BYTES:
+            touched = None
+        else:
+            fetched = frozenset[bytes]().union(*(link.topics for link in self._links))
+            touched = {name for name in fetched if name in named}  # a name within another word does no harm
+        for link in self._links:
+            if touched is None or not touched.isdisjoint(link.topics):
+                link.stir()
 
     async def _connected(self, client_in: asyncio.StreamReader, client_out: asyncio.StreamWriter) -> None:
         try:
@@ -319,7 +353,12 @@ class Front:
         except OSError:
             client_out.close()  # As the broker itself would: nobody is there.
             return
-        await _Link(self, (client_in, client_out), broker).run()
+        link = _Link(self, (client_in, client_out), broker)
+        self._links.add(link)
+        try:
+            await link.run()
+        finally:
+            self._links.discard(link)
 
 
 async def _frame_of(source: asyncio.StreamReader) -> bytes:

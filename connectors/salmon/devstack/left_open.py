@@ -20,10 +20,10 @@ from typing import Final
 
 # API keys of Kafka's protocol (Kafka Protocol Guide), each with its first version of flexible lengths.
 INIT_PRODUCER_ID: Final = 22
-_ADD_PARTITIONS: Final = 24
+ADD_PARTITIONS: Final = 24
 _ADD_OFFSETS: Final = 25
 END_TRANSACTION: Final = 26
-HEARD: Final = {INIT_PRODUCER_ID: 2, _ADD_PARTITIONS: 3, _ADD_OFFSETS: 3, END_TRANSACTION: 3}
+HEARD: Final = {INIT_PRODUCER_ID: 2, ADD_PARTITIONS: 3, _ADD_OFFSETS: 3, END_TRANSACTION: 3}
 
 _REQUEST: Final = struct.Struct(">hhi")  # API key, API version, correlation id
 _SHORT: Final = struct.Struct(">h")

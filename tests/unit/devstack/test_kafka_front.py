@@ -16,6 +16,7 @@ from salmon.ports import free_ports
 from support.waiting import until_async
 
 FETCH, METADATA, API_VERSIONS, PRODUCE, JOIN_GROUP = 1, 3, 18, 0, 11
+ADD_PARTITIONS, END_TRANSACTION = 24, 26
 NEVER = 2**63 - 1
 
 
@@ -140,7 +141,7 @@ def test_records_and_errors_are_something(version: int) -> None:
 
 @dataclass
 class FakeBroker:
-    """Answers a Fetch with *records*, and anything else with its correlation id and no more."""
+    """Answers a Fetch with *records*, and what is about a group or a transaction with nothing in any field; else its correlation id alone."""
 
     records: bytes = b""
     asked: list[int] = field(default_factory=list)  # API keys
@@ -155,8 +156,7 @@ class FakeBroker:
                 self.asked.append(api_key)
                 if api_key in self.silent:
                     continue
-                # A join is answered with nothing in any field, and is as long as such an answer is.
-                nothing = bytes(20 if api_key == JOIN_GROUP else 4)
+                nothing = bytes(20 if api_key in {JOIN_GROUP, ADD_PARTITIONS, END_TRANSACTION} else 4)
                 answer = fetch_answer(version, [], self.records) if api_key == FETCH else nothing
                 answer = struct.pack(">i", correlation) + answer[4:]
                 target.write(struct.pack(">i", len(answer)) + answer)
@@ -219,11 +219,57 @@ def test_a_fetch_that_finds_nothing_waits_for_a_producer() -> None:
     async def play(broker: FakeBroker, reader: Client, producer: Client) -> None:
         await held_back(broker, reader)
         broker.records = b"records"
-        producer.ask(struct.pack(">hhi", PRODUCE, 7, 1))
+        producer.ask(struct.pack(">hhi", PRODUCE, 7, 1) + b"other")
+        assert await producer.answer()
+        producer.ask(struct.pack(">hhi", PRODUCE, 7, 1) + b"crm")
         assert await producer.answer()
         answer = await reader.answer()
         assert (answer[:4], finds_nothing(11, answer)) == (struct.pack(">i", 8), False)
-        assert broker.asked == [FETCH, FETCH, PRODUCE, FETCH], "it was asked again, and once"
+        assert broker.asked == [FETCH, FETCH, PRODUCE, PRODUCE, FETCH], "it was asked again, and once"
+
+    through_a_front(play)
+
+
+def of_transaction(api_key: int, correlation: int, *topics: bytes) -> bytes:
+    """Version 0: no client's id, the transactional id, producer and epoch, and the topics."""
+    head = struct.pack(">hhihh", api_key, 0, correlation, -1, 3) + b"one" + struct.pack(">qh", 7, 0)
+    return head + b"".join(topics)
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_fetch_that_finds_nothing_waits_for_the_end_of_a_transaction_in_its_topic() -> None:
+    """Readers of committed records find them then; one in other topics is nothing to it."""
+
+    async def play(broker: FakeBroker, reader: Client, producer: Client) -> None:
+        await held_back(broker, reader)
+        for topic in (b"other", b"crm"):
+            if topic == b"crm":
+                broker.records = b"records"
+            producer.ask(of_transaction(ADD_PARTITIONS, 1, topic))
+            assert await producer.answer()
+            producer.ask(of_transaction(END_TRANSACTION, 2))
+            assert await producer.answer()
+        answer = await reader.answer()
+        assert (answer[:4], finds_nothing(11, answer)) == (struct.pack(">i", 8), False)
+        assert broker.asked[2:] == [ADD_PARTITIONS, END_TRANSACTION] * 2 + [FETCH]
+
+    through_a_front(play)
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize("news", ["the end of a transaction that began before the front", "a long request"])
+def test_what_may_be_in_any_topic_is_news_to_every_fetch(news: str) -> None:
+    """Which topics it is about is not known, or costs more to find out."""
+
+    async def play(broker: FakeBroker, reader: Client, producer: Client) -> None:
+        await held_back(broker, reader)
+        broker.records = b"records"
+        if news == "a long request":
+            producer.ask(struct.pack(">hhi", PRODUCE, 7, 1) + bytes(100_000))
+        else:
+            producer.ask(of_transaction(END_TRANSACTION, 2))
+        assert await producer.answer()
+        assert not finds_nothing(11, await reader.answer())
 
     through_a_front(play)
 
