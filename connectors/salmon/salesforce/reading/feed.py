@@ -172,7 +172,7 @@ class Feed:
         # Of the latest event that was ever received.
         self._commit_time: int = 0 if stored is None else stored["commit_time"]
         # Of the latest event that was reported or waits here. After a restart, those that waited are received again.
-        self._taken_up_to: int = 0 if stored is None else stored.get("told_up_to", self._commit_time)
+        self._taken_up_to: int = 0 if stored is None else stored.get("told_up_to", 0)
         self._lost = was_forgotten
         self._beginning = Beginning(stored)
         self._arriving_since: float | None = None if self._place else monotonic_s()

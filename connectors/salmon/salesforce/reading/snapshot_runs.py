@@ -139,8 +139,8 @@ class Runs:
             last_event: When the latest event was committed that has come (0: none is known). Rows that do not hold it
                 would be old news.
             reported_up_to: What was committed before this has been told, deletions included (0: nothing is known).
-            window: Whether that is all that was lost, so that what was stamped before need not be read again. It is not, where events
-                speak of all records, or the object's own events have not come for a time that nobody knows.
+            window: True if nothing before *reported_up_to* can be missing: what was stamped before that is not read again. False where
+                events speak of all records, or where nobody knows since when the object's own events have not come.
         """
         if name in self._whole:
             self._read_again(name, last_event, reported_up_to, "events were lost", window=window)
@@ -220,7 +220,7 @@ class Runs:
             polled=name in self._polled,
         )
         if window and since is not None and earlier is not None:
-            run = replace(run, window=True, by=REST, whole=earlier.whole)
+            run = replace(run, window=True, whole=earlier.whole or earlier.began)
         self._begin(run)
         # The windows of what was read before say nothing any more: each record waits for its new row.
         self._reads[name].clear()

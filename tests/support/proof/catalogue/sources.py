@@ -107,6 +107,13 @@ SOURCES: Final = (
         "if own := own - own:",
     ),
     Mutant(
+        "a key lives on with a record that is gone, though the one whose Id it is was deleted",
+        "3: identity: a key that another record carries by now does not die with the one that was deleted",
+        "salesforce.reading.whole.rows",
+        "            if key == native_id and key not in carried and",
+        "            if False and key not in carried and",
+    ),
+    Mutant(
         "a key dies in the recycle bin, though the record whose Id it is was restored",
         "5: after a hole the lost window is read anew, absences included; a key that lives on is not absent",
         "salesforce.reading.whole.rows",

@@ -339,6 +339,20 @@ def test_nor_does_the_id_of_a_record_that_is_restored() -> None:
     assert rig.ops() == [(A, Op.ROW)], "and no absence, that would cover the event of the restored one"
 
 
+def test_a_key_dies_with_the_record_whose_id_it_is_once_the_one_that_carried_it_is_gone() -> None:
+    """That one has left the recycle bin long ago; the record was restored, and was deleted in the hole."""
+    org = org_of(A)
+    rig = Rig.streaming(org)
+    rig.feed._identity.learn("Account", B, A)
+    rig.hear(payload("CREATE", D, at=NOW, Name="D"))
+    rig.gather()
+    rig.ops()
+    org.remove("Account", A, "2001-09-09T01:46:40Z")
+    lose_position(rig, to=NOW)
+    read_all(rig, "Account")
+    assert rig.ops() == [(A, Op.ABSENT)]
+
+
 def test_the_id_of_a_record_that_carries_another_key_dies_with_the_one_that_carries_it() -> None:
     """That record has a key of its own, so it does not keep alive the one that its Id is."""
     org = org_of()

@@ -16,6 +16,7 @@ from salmon.plugin.contract import Position, SourceRecord
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.snapshot_runs import Runs
+from salmon.salesforce.reading.whole import snapshot
 from salmon.salesforce.reading.whole.rows import ReadRows, RowReader
 from salmon.salesforce.reading.whole.side_by_side import SideBySide
 from salmon.salesforce.reading.whole.snapshot import BULK, REST
@@ -171,6 +172,52 @@ def test_after_a_hole_each_part_is_followed_by_what_was_deleted(org: MemoryOrg, 
     assert waited, "parts were reported in turns"
     assert sorted(rig.rows()) == sorted({*IDS} - {IDS[7]})
     assert [each.change.op for each in rig.told][-1] is Op.ABSENT
+
+
+def lose_position(rig: Rig, org: MemoryOrg) -> None:
+    """What was committed before the org's time of now is known; it is some seconds later when it is read."""
+    rig.told.clear()
+    rig.runs.fall_into_hole("Account", 0, org.now_ms, window=True)
+    org.now_ms += 2000
+    org.look_at_clock()
+
+
+def test_the_progress_of_a_window_is_that_of_what_was_changed(org: MemoryOrg, made: list[Rig]) -> None:
+    """Twelve of twelve records, and not of all that there are."""
+    for native_id in IDS[:-2]:
+        org.records["Account"][native_id]["SystemModstamp"] = "2001-09-09T00:00:00Z"
+    made.append(rig := Rig(org))
+    until(rig.is_done, "all of it is read")
+    lose_position(rig, org)
+    until(rig.is_done, "what has changed is read")
+    assert rig.rows() == IDS[-2:]
+    (progress,) = rig.runs.progress()
+    assert (progress.read, progress.total) == (2, 2)
+
+
+@pytest.mark.parametrize("why", ["it costs no more", "the org cannot count what has changed"])
+def test_all_of_an_object_is_read_instead_of_a_window(
+    org: MemoryOrg, made: list[Rig], monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    """A load has changed most of it, say; or a count takes too long. Then it is read like any object: in parts, or by Bulk."""
+
+    def counts(count: Any) -> Any:
+        def counted(after: str, to: str, since: int | None = None) -> int:
+            if since is not None and why.startswith("the org"):
+                raise RequestRejected("it takes too long", code="QUERY_TIMEOUT")
+            return int(count(after, to, since))
+
+        return counted
+
+    for native_id in IDS[:2]:
+        org.records["Account"][native_id]["SystemModstamp"] = "2001-09-09T00:00:00Z"
+    made.append(rig := Rig(org, count=counts))
+    until(rig.is_done, "all of it is read")
+    monkeypatch.setattr(snapshot, "PAGE_ROWS", 5)
+    monkeypatch.setattr(snapshot, "window_is_cheaper", lambda *_, **__: False)
+    lose_position(rig, org)
+    until(rig.is_done, "it is read")
+    assert sorted(rig.rows()) == IDS
 
 
 def test_a_record_is_unsure_for_the_window_of_its_own_part(org: MemoryOrg, made: list[Rig]) -> None:

@@ -26,6 +26,12 @@ def bulk_is_cheaper(records: int, *, wide: bool) -> bool:
     return bulk_calls(records) < rest_calls(records, wide=wide)
 
 
+def window_is_cheaper(stamped: int, records: int, *, wide: bool, by_bulk: bool) -> bool:
+    """Whether to read by REST the *stamped* records that have changed, and not all *records*, by REST or (*by_bulk*) by Bulk."""
+    whole = rest_calls(records, wide=wide)
+    return rest_calls(stamped, wide=wide) <= (min(whole, bulk_calls(records)) if by_bulk else whole)
+
+
 def rest_calls(records: int, *, wide: bool) -> int:
     """The calls that REST takes."""
     return _pages(records, PAGE_ROWS) * (2 if wide else 1)

@@ -145,9 +145,12 @@ class RowReader:
         """The query of the first *limit* records above the Id *after*, up to *to*, for what takes a query of any length."""
         return soql.select(self.columns, self.name, where=soql.between(after, to), limit=limit)
 
-    def count(self, after: str, to: str) -> int:
-        """How many records there are above the Id *after*, and up to *to*."""
-        text = soql.select(["COUNT(Id)"], self.name, where=soql.between(after, to))
+    def count(self, after: str, to: str, since: int | None = None) -> int:
+        """How many records there are above the Id *after*, and up to *to*; with a stamp of *since* or later, where it is given."""
+        where = soql.between(after, to)
+        if since is not None:
+            where.append(soql.since(STAMP, since))
+        text = soql.select(["COUNT(Id)"], self.name, where=where)
         return int(self._shown(text, 0)[0][0]["expr0"])
 
     def first(self, after: str) -> str:
@@ -364,15 +367,20 @@ class RowReader:
     def _learn_who_lives(self, dead: Mapping[str, str]) -> None:
         """
         A key of a deleted record may have been given to another one, whose creation has not been reported yet. Or it is the Id
-        of one that was restored; where both live, it is the other one's. *dead*: Id -> key.
+        of one that was restored; if both exist, the key belongs to the record that carries it. *dead*: Id -> key. Where the deleted
+        record is the one whose Id the key is, and nobody carries that any more, the key dies with it.
         """
         own = {key for i, key in dead.items() if key != i and self._identity.looks_like_id(self.name, key)}
         for some in batches(sorted(own), IDS_A_QUERY):
             where = [soql.one_of("Id", some), f"{self._markers.key} = null"]
             for row in self._shown(soql.select(["Id"], self.name, where=where), 0)[0]:
                 self._identity.learn(self.name, row["Id"], row["Id"])
+        carried = set[str]()
         for some in key_batches(dead.values()):
-            learn_keys(self._rest, self._identity, self.name, soql.one_of(self._markers.key, some))
+            carried |= learn_keys(self._rest, self._identity, self.name, soql.one_of(self._markers.key, some))
+        for native_id, key in dead.items():
+            if key == native_id and key not in carried and self._identity.native_id(self.name, key):
+                self._identity.learn(self.name, native_id, key)
 
     def _learn(self, shown: Mapping[str, Any]) -> str:
         """Learn the keys that the record and its parents carry; the record's key."""
@@ -402,12 +410,14 @@ class RowReader:
         return self.absent(shown["Id"], key, window, _stamp_of(shown, (STAMP,)))
 
 
-def learn_keys(rest: Reading, identity: Identity, name: str, *where: str) -> None:
-    """Learn the keys that records of an object carry: of all, or of those that *where* chooses."""
-    field = identity.markers(name).key
+def learn_keys(rest: Reading, identity: Identity, name: str, *where: str) -> set[str]:
+    """Learn the keys that records of an object carry, and return them: of all, or of those that *where* chooses."""
+    field, carried = identity.markers(name).key, set[str]()
     for page in rest.pages(soql.select(["Id", field], name, where=[*where, f"{field} != null"])):
         for row in page.rows:
             identity.learn(name, row["Id"], row[field])
+            carried.add(row[field])
+    return carried
 
 
 def _go_on_after(shown: Sequence[Mapping[str, Any]], limit: int | None) -> str:

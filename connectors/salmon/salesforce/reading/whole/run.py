@@ -67,9 +67,8 @@ class Run:
     job: BulkJob | None = None
     whole: int = 0  # when the last reading of the whole object began that is complete; 0: not known
     polled: bool = False  # what is committed after `began` will be found by polling, and not by events
-    window: bool = (
-        False  # HOLE: what was changed before `since` is known, so only what is stamped since is read
-    )
+    # HOLE: what was changed before `since` is known, so only what is stamped since is read.
+    window: bool = False
     parts: tuple[Part, ...] = ()  # in the order of their Ids, without gaps; none: it is read in a row
     # Of a run that is a part of another: which one, and its range.
     part: int | None = None

@@ -23,7 +23,7 @@ from salmon.backoff import Backoff, Tries
 from salmon.errors import RateLimited, RequestRejected, RetriableError, SalmonError
 from salmon.plugin.contract import WaitingObject
 from salmon.salesforce.reading.whole.bulk_jobs import BulkReads, NotByBulk
-from salmon.salesforce.reading.whole.bulk_rule import JOB_ROWS, bulk_is_cheaper
+from salmon.salesforce.reading.whole.bulk_rule import JOB_ROWS, bulk_is_cheaper, window_is_cheaper
 from salmon.salesforce.reading.whole.cutting import cuts
 from salmon.salesforce.reading.whole.rows import ReadRows
 from salmon.salesforce.reading.whole.run import Run, Why
@@ -40,7 +40,6 @@ BULK: Final = "bulk"
 # A part costs a few calls: to find where it begins, and a page that is not full. By Bulk there are no more jobs than without parts.
 PART_ROWS: Final = {REST: 25 * PAGE_ROWS, BULK: JOB_ROWS}
 CHUNKS_AHEAD: Final = 2
-# Deletions are looked for from this long before the last event: a transaction may commit long after its stamps.
 # When to ask for a bulk job again: small ones are ready in seconds, large ones in minutes.
 LOOK_AGAIN: Final = Backoff(first_s=1.0, max_s=30.0)
 SLOW_JOB_S: Final = 900.0  # the org queues jobs while it is busy; from then on a person should know
@@ -77,7 +76,7 @@ class ChunkReader(Protocol):
         since: int | None = None,
         to: str = "",
     ) -> ReadRows: ...
-    def count(self, after: str, to: str) -> int: ...
+    def count(self, after: str, to: str, since: int | None = None) -> int: ...
     def first(self, after: str) -> str: ...
     def last(self, to: str) -> str: ...
     def deleted(
@@ -253,6 +252,8 @@ class Snapshots:
         run = job.run = self._began_now(job)
         if run.by == BULK and self._bulk is None:  # It may not be any more.
             run = job.run = replace(run, by=REST, job=None)
+        if run.window and not run.by:
+            run = job.run = self._retried(job, partial(self._counted_window, run)) or run
         if not run.by:
             if run.total is None:
                 run = replace(run, total=self._retried(job, partial(self._total, run.object)))
@@ -288,6 +289,20 @@ class Snapshots:
             return run
         self._retried(job, self._org.look_at_clock)
         return replace(run, began=max(run.began, self._org.clock.covered or 0))
+
+    def _counted_window(self, run: Run) -> Run:
+        """The run with what is stamped since its hole began; or without a window, where it costs no more to read all of the object."""
+        try:
+            stamped = self._readers[run.object].count("", "", run.since)
+        except RequestRejected as error:
+            log.info("window_not_counted", object=run.object, error=str(error))
+            return replace(run, window=False)
+        wide = self._bulk is not None and self._bulk.is_wide(run.object)
+        if stamped > PAGE_ROWS:
+            total, by_bulk = self._total(run.object), self._bulk is not None
+            if total is not None and not window_is_cheaper(stamped, total, wide=wide, by_bulk=by_bulk):
+                return replace(run, window=False, total=total)
+        return replace(run, total=stamped, by=REST)
 
     def _chosen(self, run: Run) -> str:
         """Whether the object is read by REST or by Bulk, from now on and after a restart."""

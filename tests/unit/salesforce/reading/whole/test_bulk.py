@@ -17,7 +17,7 @@ from salmon.plugin.contract import WaitingObject
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.whole import bulk_rule
 from salmon.salesforce.reading.whole.bulk_jobs import BulkJob, BulkReads, NotByBulk, Step
-from salmon.salesforce.reading.whole.bulk_rule import bulk_is_cheaper
+from salmon.salesforce.reading.whole.bulk_rule import bulk_is_cheaper, window_is_cheaper
 from salmon.salesforce.reading.whole.bulk_values import OtherColumns, ValuesOfCsv
 from salmon.salesforce.reading.whole.rows import ReadRows, RowReader
 from salmon.salesforce.reading.whole.run import Run, Why
@@ -48,6 +48,17 @@ OBJECTS = {"Account": synced("Account")}
 def test_the_way_that_costs_fewer_calls_is_taken(records: int, wide: bool, by_bulk: bool) -> None:
     """The numbers that the settings table and the rule's own words name."""
     assert bulk_is_cheaper(records, wide=wide) is by_bulk
+
+
+@pytest.mark.parametrize(
+    ("stamped", "records", "by_bulk", "cheaper"),
+    [(40_000, 10_000_000, True, True), (900_000, 1_000_000, True, False), (900_000, 1_000_000, False, True)],
+)
+def test_what_has_changed_is_read_where_that_costs_no_more_than_all(
+    stamped: int, records: int, by_bulk: bool, cheaper: bool
+) -> None:
+    """By REST; all of it perhaps by Bulk."""
+    assert window_is_cheaper(stamped, records, wide=False, by_bulk=by_bulk) is cheaper
 
 
 def test_what_a_million_records_cost() -> None:
