@@ -255,8 +255,8 @@ def _is_shown_again(work: Work, seq: int) -> bool:
 def _deletion_told_by(change: Change, x: SideState, *, old: bool) -> int | None:
     """
     Which of our deletions the end of a record answers. A repeated event answers none. One that a row has overtaken is of the time
-    before that row, so it answers none that was sent since; if the row showed a record restored since, it tells of an earlier one
-    than those that rows have called for.
+    before that row, so it answers none that was sent since; and if the row showed a record restored since, it is that of an earlier
+    deletion than those that were sent because rows showed the record.
     """
     if old and change.order <= x.order:
         return None

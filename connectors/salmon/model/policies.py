@@ -94,7 +94,7 @@ def _prefer(side: str) -> Callable[[Contest], Edit]:
 
 
 def side_wins(side: str) -> Policy:
-    """The policy that is called by the name of a side: its edit wins; of two of its own the later one, and so it is between two others."""
+    """The policy that is called by the name of a side: its edit wins. Between two edits of one side, or of two others, the later one does."""
     return Policy(side, _prefer(side))
 
 

@@ -18,9 +18,9 @@ class _Stored(dict[str, Any]):
 
     def __missing__(self, key: str) -> Any:
         raise SetupError(
-            f"{self._topic}: a stored position lacks {key!r}, so another program or another version of Salmon has written it. "
-            f"Start that version again, or stop the connector and reset its offsets (DELETE /connectors/NAME/offsets): it then "
-            f"reads all records again."
+            f"{self._topic}: an entry lacks {key!r} (it has {', '.join(sorted(self)) or 'nothing'}), so another program or another version of "
+            f"Salmon has written it. Start that version again, or stop the connector and write a tombstone for the entry's key: the "
+            f"connector then begins there as if nothing had been stored."
         )
 
 

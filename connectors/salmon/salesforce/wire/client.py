@@ -80,7 +80,7 @@ class Client:
             answer = self._salesforce.restful(
                 path, method=method, headers=headers or {}, seen=seen.append, **request
             )
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             if not seen:  # it is about the request, and a mistake of ours
                 raise
             if seen[0].content:
