@@ -52,7 +52,7 @@ def test_a_run_with_such_an_event_is_not_good(name: str) -> None:
     """It is named; an event that was lost and told of is no fault of the sync's."""
     good: dict[str, Any] = {
         **dict.fromkeys(("lost", "divergent", "invented", "false_conflicts", "dead_letters"), 0),
-        "restarted_by_hand": 0, "verdicts_equal": True, "quiet": True, "editors_failed": [], "interrupted": False,
+        "restarted_by_hand": 0, "verdicts_equal": True, "quiet": True, "editors_failed": [], "interrupted": False, "not_recovered": [],
         "events_lost_and_told": 3,
     }  # fmt: skip
     assert results.is_good(good)

@@ -47,7 +47,7 @@ def test_a_run_with_such_a_document_is_not_good(name: str) -> None:
     """It is named; to be published again is no fault."""
     good: dict[str, Any] = {
         **dict.fromkeys(("lost", "divergent", "invented", "false_conflicts", "dead_letters"), 0),
-        "restarted_by_hand": 0, "verdicts_equal": True, "quiet": True, "editors_failed": [], "interrupted": False,
+        "restarted_by_hand": 0, "verdicts_equal": True, "quiet": True, "editors_failed": [], "interrupted": False, "not_recovered": [],
         "documents_sent_again": 3,
     }  # fmt: skip
     assert results.is_good(good)

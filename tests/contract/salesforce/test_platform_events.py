@@ -65,7 +65,7 @@ class Chain:
     @contextmanager
     def sink(self) -> Iterator[Any]:
         instance = self.sync.instance("mongodb-sink")
-        config = SimpleNamespace(mongodb=self.mongo.config, name=self.sync.name)
+        config = SimpleNamespace(settings_of=lambda _: self.mongo.config, name=self.sync.name)
         part = EventSink(
             instance,
             self.event,
