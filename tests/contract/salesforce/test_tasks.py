@@ -391,7 +391,7 @@ def test_locked_rows_are_put_again_later(box: BoxProcess) -> None:
     """Nothing is wrong with the write: once the other transaction is over, the same write goes through."""
     account = box.ids("Account")[3]
     box.fault("lock_rows", object="Account", ids=[account], s=600)
-    update = write(UPDATE, "Account", account, 94, native_id=account, Fax="put again")
+    update = write(UPDATE, "Account", account, 93, native_id=account, Fax="put again")
     with Source(box).through_snapshots() as source:
         sink = started_sink(box, source)
         (outcome,) = sink.put([update])
