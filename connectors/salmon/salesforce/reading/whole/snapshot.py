@@ -109,9 +109,9 @@ class _Ids:
 
     reader: ChunkReader
 
-    def count(self, after: str, to: str) -> int | None:
+    def count(self, after: str, to: str, since: int | None = None) -> int | None:
         try:
-            return self.reader.count(after, to)
+            return self.reader.count(after, to, since)
         except RateLimited:
             raise
         except SalmonError as error:  # It takes too long, perhaps: the parts are less even then.
@@ -253,7 +253,7 @@ class Snapshots:
         if run.by == BULK and self._bulk is None:  # It may not be any more.
             run = job.run = replace(run, by=REST, job=None)
         if run.window and not run.by:
-            run = job.run = self._retried(job, partial(self._counted_window, run)) or run
+            run = job.run = self._retried(job, partial(self._counted, run)) or run
         if not run.by:
             if run.total is None:
                 run = replace(run, total=self._retried(job, partial(self._total, run.object)))
@@ -290,18 +290,14 @@ class Snapshots:
         self._retried(job, self._org.look_at_clock)
         return replace(run, began=max(run.began, self._org.clock.covered or 0))
 
-    def _counted_window(self, run: Run) -> Run:
+    def _counted(self, run: Run) -> Run:
         """The run with what is stamped since its hole began; or without a window, where it costs no more to read all of the object."""
-        try:
-            stamped = self._readers[run.object].count("", "", run.since)
-        except RequestRejected as error:
-            log.info("window_not_counted", object=run.object, error=str(error))
+        if (stamped := _Ids(self._readers[run.object]).count("", "", run.since)) is None:
             return replace(run, window=False)
-        wide = self._bulk is not None and self._bulk.is_wide(run.object)
-        if stamped > PAGE_ROWS:
-            total, by_bulk = self._total(run.object), self._bulk is not None
-            if total is not None and not window_is_cheaper(stamped, total, wide=wide, by_bulk=by_bulk):
-                return replace(run, window=False, total=total)
+        wide, by_bulk = self._bulk is not None and self._bulk.is_wide(run.object), self._bulk is not None
+        total = self._total(run.object) if stamped > PAGE_ROWS else None
+        if total is not None and not window_is_cheaper(stamped, total, wide=wide, by_bulk=by_bulk):
+            return replace(run, window=False, total=total)
         return replace(run, total=stamped, by=REST)
 
     def _chosen(self, run: Run) -> str:
