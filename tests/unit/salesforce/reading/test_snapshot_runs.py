@@ -269,7 +269,7 @@ def test_an_object_that_takes_too_long_to_be_counted_is_cut_by_its_ids(
     """Such an object is the largest of all."""
 
     def count(_: Any) -> Any:
-        def late(after: str, to: str) -> int:
+        def late(after: str, to: str, since: int | None = None) -> int:
             raise Unavailable("QUERY_TIMEOUT")
 
         return late
