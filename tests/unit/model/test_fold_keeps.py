@@ -9,10 +9,10 @@ import pytest
 
 from salmon.model.change import MONGODB, SALESFORCE, WriteOp
 from salmon.model.fold import Published
-from salmon.model.policies import HOLD, MONGODB_WINS
+from salmon.model.policies import HOLD, MONGODB_WINS, SALESFORCE_WINS
 from salmon.model.rules import Rules
 from salmon.model.schema import FieldSchema, Kind
-from support.stories import SCHEMA, Story, Teller, in_step
+from support.stories import OTHER_ID, SCHEMA, Story, Teller, in_step, only_oslo
 
 MARK = "Archived"
 MARKED = replace(SCHEMA, fields=(*SCHEMA.fields, FieldSchema(MARK, "boolean", Kind.BOOLEAN, nillable=False)))
@@ -151,3 +151,23 @@ def test_the_target_of_a_one_way_object_keeps_and_marks_its_records() -> None:
     ignoring.salesforce.creates(Name="Acme", Archived=False)
     out = ignoring.salesforce.deletes()
     assert out.writes == {}
+
+
+def test_a_filter_does_not_take_away_what_a_restored_side_keeps() -> None:
+    """
+    The document was never wanted there, and its user deleted it; a backup has it still. The org's record, which somebody had edited
+    meanwhile, lives on: the document stays, as one that was born there does. (Seed 82675.)
+    """
+    rules = replace(only_oslo(), keeps={MONGODB: ""}, policy=SALESFORCE_WINS)
+    story = Story(rules)
+    story.mongodb.creates(Name="Acme", City="Bergen")
+    made = story.writes[SALESFORCE]
+    story.salesforce.native_id = OTHER_ID
+    story.salesforce.acks(made)
+    story.mongodb.deletes()
+    assert story.writes[SALESFORCE].op is WriteOp.DELETE
+    story.mongodb.goes_back()
+    story.mongodb.row(Name="Acme", City="Bergen")
+    story.salesforce.edits(Name="Acme Ltd")
+    assert story.record == {"Name": "Acme Ltd", "City": "Bergen"}
+    assert MONGODB not in story.writes

@@ -33,7 +33,9 @@ def shown_again(work: Work) -> None:
     """A row: the side has the record as it once was, or as it is."""
     change, x, state = work.change, work.x, work.state
     if x.exists is False:
-        x.entered = change.origin in work.rules.views  # it was taken away since, or is deleted
+        # It was taken away since, or is deleted. What the side keeps of a deletion is on its own: no filter takes that away.
+        is_kept = not state.lives and change.origin in work.rules.keeps
+        x.entered = change.origin in work.rules.views and not is_kept
     agreed = work.rules.seen_by(change.origin, state.canonical)
     work.exists()
     x.marker, x.held = change.ack or 0, False

@@ -229,8 +229,15 @@ FILTERS: Final = (
         "what a restored side shows of a record that had ended there stays",
         "4a: what is agreed stands where a side's history went back, also that a side is not to have a record",
         "model.steps.went_back",
-        "        x.entered = change.origin in work.rules.views  # it was taken away since, or is deleted\n",
+        "        x.entered = change.origin in work.rules.views and not is_kept\n",
         "        pass\n",
+    ),
+    Mutant(
+        "a filter takes away what a restored side shows of a record that it keeps",
+        "Filters: a record that is kept is on its own, and what has never matched stays",
+        "model.steps.went_back",
+        "        is_kept = not state.lives and change.origin in work.rules.keeps\n",
+        "        is_kept = False\n",
     ),
     Mutant(
         "a conflict of a field waits on for somebody though it is masked by now",
