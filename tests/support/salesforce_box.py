@@ -310,8 +310,10 @@ def view_of(told: Sequence[SourceRecord]) -> dict[str, dict[str, Value]]:
 def news_of(told: Sequence[SourceRecord]) -> Iterator[SourceRecord]:
     """
     What was told, without what the fold's first rule knows already: events that an earlier row of their key covers,
-    and of a row that is older than an event before it, the fields that the events told of.
+    of a row that is older than an event before it, the fields that the events told of, and rows that are older than another row or
+    than the record's end.
     """
+    ended: set[str] = set()
     covered: dict[str, int] = {}
     heard: dict[str, int] = {}
     spoken: dict[str, set[str]] = {}
@@ -321,10 +323,15 @@ def news_of(told: Sequence[SourceRecord]) -> Iterator[SourceRecord]:
             if change.commit_time <= covered.get(key, -1):
                 continue
             heard[key] = change.commit_time
+            (ended.add if change.op is Op.DELETE else ended.discard)(key)
             spoken.setdefault(key, set()).update(change.changed or change.fields)
         else:
-            covered[key] = max(change.as_of, covered.get(key, -1))
+            if change.as_of < covered.get(key, -1):
+                continue
+            covered[key] = change.as_of
             if change.op is Op.ROW and change.as_of < heard.get(key, -1):
+                if key in ended:
+                    continue
                 unknown = {n: v for n, v in change.fields.items() if n not in spoken[key]}
                 old = replace(change, op=Op.UPDATE, changed=frozenset(unknown), fields=unknown)
                 record = replace(record, change=old)  # noqa: PLW2901

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from salmon.salesforce.reading.stream.subscription import Received
@@ -119,6 +119,9 @@ PLAYS: Final[Mapping[str, Callable[[PartsRig, int], Any]]] = {
 
 
 @settings(deadline=None)
+@example(
+    [("read", 0), ("report", 0), ("read", 0), ("delete", 0)]
+)  # its end is heard before its row is reported
 @given(st.lists(st.tuples(st.sampled_from([*PLAYS, "kill"]), st.integers(0, len(IDS) - 1)), max_size=80))
 def test_whatever_happens_while_parts_are_read_the_reports_end_with_what_the_org_holds(
     plays: list[tuple[str, int]],
