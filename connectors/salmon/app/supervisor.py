@@ -86,10 +86,7 @@ def run_all(
         file = _ports_file(ports_file)
         connectors = config.roster.connectors
         chosen = choose_ports(
-            config.rest.host,
-            config.rest.port if port is None else port,
-            connectors,
-            sync=config.name,
+            config.rest.host, config.rest.port if port is None else port, connectors, sync=config.name
         )
     except FatalError as error:
         return report_end(error)
@@ -97,11 +94,7 @@ def run_all(
     secure = config.rest.tls is not None
     children = [
         Child(
-            name,
-            command_of(name, config_path, chosen[name], options),
-            chosen[name],
-            config.rest.host,
-            secure,
+            name, command_of(name, config_path, chosen[name], options), chosen[name], config.rest.host, secure
         )
         for name in connectors
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from salmon.errors import ConfigError
 from salmon.model.schema import ObjectSchema
@@ -38,3 +38,12 @@ def shapes_of(
 ) -> dict[str, DocumentShape]:
     """The same for all objects of the sync that have a schema."""
     return {name: shape_of(objects, name, schema) for name, schema in schemas.items() if name in objects}
+
+
+def require_schemas(names: Iterable[str], shapes: Mapping[str, DocumentShape]) -> None:
+    """Raise ConfigError if an object has no shape, because the registry has no schema of it."""
+    if missing := sorted(set(names) - shapes.keys()):
+        raise ConfigError(
+            f"objects: {', '.join(missing)} has no schema in the registry. Start salesforce-source, which registers it, or run "
+            f"`salmon schemas register`."
+        )

@@ -124,9 +124,7 @@ class Overview:
                     "position_age_s": each.samples.by("salmon_position_age_seconds", "stream"),
                     "position_kept_s": each.samples.by("salmon_position_retention_seconds", "stream"),
                     "oldest_write_s": each.samples.by("salmon_oldest_unacknowledged_write_seconds", "object"),
-                    "api_calls": _whole(each.samples.by("salmon_api_calls_total", "resource"))
-                    if each.samples.lines
-                    else None,
+                    "api_calls": each.counted_by("salmon_api_calls_total", "resource"),
                     "former_path_writes": former_path_writes(each),
                     "budgets": budgets_of(each),
                 }
@@ -213,10 +211,7 @@ class Look:
         if self._processes is None:
             owner = Owner(self._sync.config.name, lambda: self._cluster_id)
             config = self._sync.config
-            tls, api_tls = (
-                config.rest.tls,
-                None if config.api is None else config.api.tls,
-            )
+            tls, api_tls = config.rest.tls, None if config.api is None else config.api.tls
             found = ask(
                 owner,
                 self._addresses,
@@ -401,8 +396,7 @@ class _Look:
         return sum(_held_in(at) for entry, at in kept.items() if entry.startswith(f"{GUARD_PREFIX}{name}/"))
 
     def _object(self, name: str, records: Count, unmerged: Count, owed: Mapping[str, Count]) -> ObjectStatus:
-        report = self.processes[_MERGE]
-        merge, reports = report.samples, bool(report.samples.lines)
+        merge = self.processes[_MERGE]
         source = self.processes[sides.DESCRIBING.source].samples
         labels = {"object": name}
         read = [value for _, value in source.of("salmon_snapshot_read_records", **labels)]
@@ -410,7 +404,9 @@ class _Look:
         left = [value for _, value in source.of("salmon_snapshot_left_seconds", **labels)]
         polled = [value for _, value in source.of("salmon_poll_age_seconds", **labels)]
         lags = {
-            direction: Lag(*(merge.quantile(_LAG, q, direction=direction, **labels) for q in (0.5, 0.99)))
+            direction: Lag(
+                *(merge.samples.quantile(_LAG, q, direction=direction, **labels) for q in (0.5, 0.99))
+            )
             for direction in (side.direction for side in self.roster.of(name))
         }
         return ObjectStatus(
@@ -419,22 +415,18 @@ class _Look:
             unmerged=unmerged,
             owed=owed,
             lags=lags,
-            conflicts=report.counted("salmon_conflicts_total", **labels),
-            held=report.counted("salmon_conflicts_total", winner="held", **labels),
-            oscillating=report.counted("salmon_folded_total", fact="oscillating", **labels),
+            conflicts=merge.counted("salmon_conflicts_total", **labels),
+            held=merge.counted("salmon_conflicts_total", winner="held", **labels),
+            oscillating=merge.counted("salmon_folded_total", fact="oscillating", **labels),
             guarded={side: self._guarded(side, name) for side in self.roster.names_of(name)},
             snapshot_read=int(read[0]) if read else None,
             snapshot_total=int(total[0]) if total else None,
             snapshot_left_s=round(left[0]) if left else None,
             polled_s=round(polled[0]) if polled else None,
-            parked=_whole(merge.by("salmon_parked_fields_total", "why", **labels)) if reports else None,
-            freed=_whole(merge.by("salmon_freed_fields_total", "why", **labels)) if reports else None,
+            parked=merge.counted_by("salmon_parked_fields_total", "why", **labels),
+            freed=merge.counted_by("salmon_freed_fields_total", "why", **labels),
             in_states=self.in_states.get(name),
         )
-
-
-def _whole(numbers: Mapping[str, float]) -> dict[str, int]:
-    return {name: int(number) for name, number in numbers.items()}
 
 
 def _by_why(numbers: Mapping[str, int] | None) -> dict[str, int | None]:

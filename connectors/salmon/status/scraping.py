@@ -114,6 +114,12 @@ class ProcessReport:
         """Return the sum of a metric; None if the process has not reported its metrics, e.g. because it hangs."""
         return int(self.samples.total(name, **labels)) if self.samples.lines else None
 
+    def counted_by(self, name: str, label: str, **labels: str) -> dict[str, int] | None:
+        """As counted(), by the values of one label."""
+        if not self.samples.lines:
+            return None
+        return {value: int(number) for value, number in self.samples.by(name, label, **labels).items()}
+
     @property
     def says(self) -> str:
         """Return what a person should know; empty if everything works."""

@@ -41,16 +41,13 @@ def as_person() -> Any:
 
 def until(found: Callable[[], T | None], what: str) -> T:
     """Ask again until there is an answer, for a minute at most."""
-    deadline = time.monotonic() + 60
-    while not (answer := found()):
-        if time.monotonic() > deadline:
-            sys.exit(f"After a minute, this is not so: {what}. `salmon status` says why.")
-        time.sleep(0.2)
+    if not (answer := answer_within(60, found)):
+        sys.exit(f"After a minute, this is not so: {what}. `salmon status` says why.")
     return answer
 
 
-def is_so_within(most_s: float, found: Callable[[], bool]) -> bool:
-    """Whether it is so, at some moment of the next *most_s* seconds."""
+def answer_within(most_s: float, found: Callable[[], T | None]) -> T | None:
+    """The first answer that is one within *most_s* seconds; else the last."""
     deadline = time.monotonic() + most_s
     while not (answer := found()) and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -149,9 +146,13 @@ def conflict() -> None:
 
     while True:
         with ThreadPoolExecutor() as people:
-            people.submit(org.Opportunity.update, deal, {"Amount": 300_000})
-            people.submit(ours, 275_000)
-        if not is_so_within(3.0, is_same):
+            acts = [
+                people.submit(org.Opportunity.update, deal, {"Amount": 300_000}),
+                people.submit(ours, 275_000),
+            ]
+        for act in acts:
+            act.result()  # raises what went wrong
+        if not answer_within(3.0, is_same):
             break
         # The sync was faster: it had shown one amount to the other person, so that was no conflict.
         ours(250_000)

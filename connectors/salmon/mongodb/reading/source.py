@@ -47,7 +47,7 @@ from salmon.mongodb.reading.rows import RowReader
 from salmon.mongodb.reading.servers import Server
 from salmon.mongodb.reading.snapshot import SNAPSHOT, Place, Rows, Snapshots, beginning
 from salmon.mongodb.reading.subscription import ChangeFeed, Token
-from salmon.mongodb.shapes import shapes_of
+from salmon.mongodb.shapes import require_schemas, shapes_of
 from salmon.mongodb.stored import token_from_json, token_to_json
 from salmon.mongodb.strays import Strays
 from salmon.mongodb.wire.client import Document, close, connect, database_of
@@ -153,10 +153,7 @@ class MongoSourceTask:
 
     def start(self, positions: Mapping[str, Position], identities: Mapping[str, Mapping[str, str]]) -> None:
         """Resume after *positions*. Without any, take a position first, and then read all collections."""
-        if missing := sorted(set(self._streamed) - self._shapes.keys()):
-            raise ConfigError(
-                f"objects: {', '.join(missing)} has no schema in the registry. Start salesforce-source, which registers it, or run `salmon schemas register`."
-            )
+        require_schemas(self._streamed, self._shapes)
         self._end_reading()
         self._forget()
         self._stopping.clear()

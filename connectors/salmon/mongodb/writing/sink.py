@@ -26,13 +26,13 @@ from pymongo import MongoClient
 from pymongo.database import Database
 
 from salmon.calls import Calls, Peer, Probe
-from salmon.errors import ConfigError, SetupError, SignInRefused, Unavailable
+from salmon.errors import SetupError, SignInRefused, Unavailable
 from salmon.model.change import Write
 from salmon.model.schema import ObjectSchema
 from salmon.mongodb.config import MongoConfig, SyncedObject, read_from_mongodb, written_to_mongodb
 from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.form_store import require_plain
-from salmon.mongodb.shapes import shapes_of
+from salmon.mongodb.shapes import require_schemas, shapes_of
 from salmon.mongodb.wire.client import Document, close, connect, database_of
 from salmon.mongodb.writing.delivery import carry_out
 from salmon.mongodb.writing.forms import LOOK_S, FormWatch
@@ -122,10 +122,7 @@ class MongoSinkTask:
             Unavailable: MongoDB does not answer; the message says the same.
         """
         self.use(schemas)
-        if missing := sorted(self._collections.keys() - self._shapes.keys()):
-            raise ConfigError(
-                f"objects: {', '.join(missing)} has no schema in the registry. Start salesforce-source, which registers it, or run `salmon schemas register`."
-            )
+        require_schemas(self._collections, self._shapes)
         self._stopping.clear()
         self.connect()
         assert self._client is not None

@@ -30,6 +30,7 @@ from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.own_requests import OwnRequests
 from salmon.salesforce.reading.polling import REACH_MS
+from salmon.salesforce.reading.sight import mend
 from salmon.salesforce.reading.snapshot_runs import partition_of
 from salmon.salesforce.reading.whole.rows import RowReader
 from salmon.salesforce.reading.whole.run import Why
@@ -255,7 +256,8 @@ class Vanished:
         if found is None:
             if not self._may_compare(name):
                 raise Unavailable(
-                    f"objects.{name}: the integration user does not see all records of {name}, so what was deleted for good is not known. Give it the permission View All."
+                    f"objects.{name}: the integration user does not see all records of {name}, so what was deleted for good is not "
+                    f"known. {mend(name)}."
                 )
             found = self._by_comparing(name, now)
         return replace(found, place=None, hole=number)

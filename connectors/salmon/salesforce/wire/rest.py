@@ -170,7 +170,7 @@ class Rest:
     def exchange(
         self, method: str, below: str, *, resource: str, headers: Mapping[str, str], **request: Any
     ) -> requests.Response:
-        """As `ask`, with more *headers*, and a request and its response as requests has them; for other libraries' calls."""
+        """As `ask`, with more *headers*, and a request and its response as requests has them; for answers that are no JSON."""
         return self._send(method, f"{self.base}/{below}", resource=resource, headers=headers, **request)
 
     def describe(self, name: str) -> Mapping[str, Any]:
