@@ -7,7 +7,7 @@ import random
 import pytest
 from bson import ObjectId
 
-from salmon.simulator.org.describes import load_describes
+from salmon.simulator.org.objects.describes import load_describes
 from support.chaos import fields
 from support.chaos.fields import CANARY, ROLES, Type
 

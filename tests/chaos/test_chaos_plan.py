@@ -8,7 +8,7 @@ from itertools import islice
 import pytest
 
 from salmon.simulator.events.eventbus import EventBus
-from salmon.simulator.org.describes import PACKAGED, load_describes
+from salmon.simulator.org.objects.describes import PACKAGED, load_describes
 from salmon.simulator.org.org import Org
 from support.chaos import plan
 from support.chaos.plan import EMBEDDED, JVM, KINDS, ORG, OWN_SUPERVISOR, RUN_ALL, STACKS, Fault, Wanted

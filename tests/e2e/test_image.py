@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from salmon import __version__
-from salmon.simulator.org.describes import PACKAGED
+from salmon.simulator.org.objects.describes import PACKAGED
 from support.dockerfile import argv, carry_out, path_with, stages
 from support.sync_config import sync_config
 

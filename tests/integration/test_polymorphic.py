@@ -11,7 +11,7 @@ import pytest
 from bson import ObjectId
 
 from salmon.devstack.simulator_process import Org
-from salmon.simulator.org.describes import PACKAGED
+from salmon.simulator.org.objects.describes import PACKAGED
 from support.describes import AT_HAND
 from support.ring import Document, Ring, running_ring
 from support.stacks import Stack

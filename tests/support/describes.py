@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from salmon.simulator.org.describes import PACKAGED
-from salmon.simulator.org.spelling import spelled
+from salmon.simulator.org.objects.describes import PACKAGED
+from salmon.simulator.org.objects.spelling import spelled
 
 AT_HAND: Final = Path(__file__).parents[1] / "data" / "salesforce" / "describe"
 

@@ -8,7 +8,7 @@ import grpc
 
 from salmon.simulator.events.eventbus import EventBus
 from salmon.simulator.events.pubsub import PubSubServer, serve
-from salmon.simulator.org.describes import load_describes
+from salmon.simulator.org.objects.describes import load_describes
 from salmon.simulator.org.org import Org
 from salmon.simulator.tls import Certificates
 from support.pubsub import WAIT_S, Client, Wire

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from salmon.simulator.org.describes import PACKAGED, load_describes
+from salmon.simulator.org.objects.describes import PACKAGED, load_describes
 from salmon.simulator.org.org import Org
+from salmon.simulator.org.saving.triggers import parse_trigger
 from salmon.simulator.org.transaction import RecordChange, Row, Transaction
-from salmon.simulator.org.triggers import parse_trigger
 
 DESCRIBES = (
     Path(__file__).parents[1] / "data" / "salesforce" / "describe"

@@ -214,7 +214,7 @@ class Ring:
 
     @contextmanager
     def trigger(self, **body: Any) -> Iterator[None]:
-        """A trigger of the org, until the block ends; see salmon.simulator.org.triggers."""
+        """A trigger of the org, until the block ends; see salmon.simulator.org.saving.triggers."""
         self.http.post(f"{self.org['control_url']}/triggers", json=body).raise_for_status()
         try:
             yield

@@ -17,7 +17,7 @@ from salmon.salesforce.wire.clock import OrgClock
 from salmon.salesforce.wire.layout import EventLayout, layout_of
 from salmon.salesforce.wire.rest import Page
 from salmon.simulator.events.cdc_schema import event_schema
-from salmon.simulator.org.describes import load_describes
+from salmon.simulator.org.objects.describes import load_describes
 
 RECORDED = Path(__file__).parents[1] / "data" / "salesforce" / "cdc"
 OUR_USER = "005000000000001AAA"

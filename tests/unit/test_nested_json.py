@@ -13,7 +13,7 @@ import salmon
 from salmon.errors import ConfigError, DataError, SetupError
 from salmon.foreign_json import json_in
 from salmon.ops.connect.status_topic import decode
-from salmon.simulator.org.describes import load_describes
+from salmon.simulator.org.objects.describes import load_describes
 from salmon.status.scraping import addresses
 
 PACKAGE = Path(salmon.__file__).parent

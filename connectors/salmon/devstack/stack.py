@@ -186,7 +186,7 @@ class DevStack:
 
     def _org(self) -> Org:
         # Imported here, because reading describe files is all the simulator is needed for in this process.
-        from salmon.simulator.org.describes import PACKAGED, chosen_objects
+        from salmon.simulator.org.objects.describes import PACKAGED, chosen_objects
 
         describe = None if self.options.describe is None else Path(self.options.describe).absolute()
         records = self.options.records

@@ -19,8 +19,8 @@ from salmon.harmless import harmless_sentences
 from salmon.scratch import scratch
 from salmon.simulator import control
 from salmon.simulator.for_sync import salesforce_block
-from salmon.simulator.org.describes import MARKER_NAMES, PACKAGED, chosen_objects
-from salmon.simulator.org.platform_events import is_platform_event
+from salmon.simulator.org.objects.describes import MARKER_NAMES, PACKAGED, chosen_objects
+from salmon.simulator.org.objects.platform_events import is_platform_event
 from salmon.simulator.server import Ports, Simulator
 
 _ENDING = (signal.SIGTERM, signal.SIGINT)

@@ -24,11 +24,11 @@ from salmon.simulator.control_faults import FAULTS
 from salmon.simulator.events.eventbus import EventBus, TopicNotFound
 from salmon.simulator.org.clock import datetime_text
 from salmon.simulator.org.faults import BadFault, UnknownFault
+from salmon.simulator.org.objects.platform_events import BadEvent, parse_event
 from salmon.simulator.org.org import APIS, Org
-from salmon.simulator.org.platform_events import BadEvent, parse_event
 from salmon.simulator.org.refusals import Refusal
+from salmon.simulator.org.saving.triggers import BadTrigger, parse_trigger
 from salmon.simulator.org.settings import BadSetting
-from salmon.simulator.org.triggers import BadTrigger, parse_trigger
 from salmon.simulator.rules import BadRule, parse_rule
 
 _WIDTH: Final = 100

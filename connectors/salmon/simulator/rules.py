@@ -7,7 +7,7 @@ from typing import Any
 
 from salmon.simulator.org.org import Org
 from salmon.simulator.org.refusals import Refusal
-from salmon.simulator.org.rules import (
+from salmon.simulator.org.saving.rules import (
     DUPLICATE_MESSAGE,
     AssignmentRule,
     DuplicateRule,

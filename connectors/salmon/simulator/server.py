@@ -26,9 +26,9 @@ from salmon.simulator.control import ControlServer
 from salmon.simulator.events import pubsub
 from salmon.simulator.events.cdc_schema import can_be_selected
 from salmon.simulator.events.eventbus import EventBus
-from salmon.simulator.org.describes import MARKER_NAMES, PACKAGED, load_describes
+from salmon.simulator.org.objects.describes import MARKER_NAMES, PACKAGED, load_describes
 from salmon.simulator.org.org import Org
-from salmon.simulator.org.person_accounts import with_person_accounts
+from salmon.simulator.org.saving.person_accounts import with_person_accounts
 from salmon.simulator.rest.application import RestServer
 from salmon.simulator.rest.oauth import TokenEndpoint, new_app
 from salmon.simulator.seed import filling

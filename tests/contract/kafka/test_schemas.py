@@ -19,7 +19,7 @@ from salmon.schemas.comparing import WORDS_CHANGED, Compared, compared
 from salmon.schemas.describing import of_folder
 from salmon.schemas.registering import register_all
 from salmon.schemas.subjects import Described
-from salmon.simulator.org.describes import load_describes
+from salmon.simulator.org.objects.describes import load_describes
 from support.describes import describe
 from support.sync_config import sync_config
 

@@ -19,8 +19,8 @@ import yaml
 
 from salmon.errors import SetupError
 from salmon.simulator import server
-from salmon.simulator.org.describes import PACKAGED
-from salmon.simulator.org.platform_events import parse_event
+from salmon.simulator.org.objects.describes import PACKAGED
+from salmon.simulator.org.objects.platform_events import parse_event
 from salmon.simulator.org.transaction import Transaction
 from salmon.simulator.server import Ports, Simulator
 from support.boxes import Box

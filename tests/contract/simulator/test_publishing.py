@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from salmon.simulator.events.platform_schema import platform_schema
-from salmon.simulator.org.platform_events import parse_event
+from salmon.simulator.org.objects.platform_events import parse_event
 from salmon.simulator.server import Simulator
 from support.boxes import Box
 from support.describes import batch_apex_error_event

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from salmon.simulator.org.describes import PACKAGED
+from salmon.simulator.org.objects.describes import PACKAGED
 from salmon.simulator.server import Simulator
 from support.boxes import Box
 from support.orgs import DESCRIBES

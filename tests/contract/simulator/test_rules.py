@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from salmon.simulator.org.describes import PACKAGED
+from salmon.simulator.org.objects.describes import PACKAGED
 from salmon.simulator.server import Simulator
 from support.boxes import Box, recorded, same_shape
 

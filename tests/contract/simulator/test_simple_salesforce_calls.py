@@ -13,7 +13,7 @@ import pytest
 from simple_salesforce import api, exceptions
 from simple_salesforce import format as soql_format
 
-from salmon.simulator.org.describes import FIELD_DEFAULTS, PACKAGED
+from salmon.simulator.org.objects.describes import FIELD_DEFAULTS, PACKAGED
 from salmon.simulator.server import Simulator
 from support.boxes import trusting_session
 

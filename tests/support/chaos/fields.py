@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from bson import ObjectId
 
-from salmon.simulator.org.describes import PACKAGED
+from salmon.simulator.org.objects.describes import PACKAGED
 
 SALESFORCE: Final = "salesforce"
 MONGODB: Final = "mongodb"

@@ -9,7 +9,7 @@ import pytest
 
 from salmon.cli.schemas import written
 from salmon.errors import ConfigError, SetupError
-from salmon.simulator.org.describes import PACKAGED
+from salmon.simulator.org.objects.describes import PACKAGED
 
 CHECKED_IN = Path(__file__).parents[3] / "schemas-avro" / "objects"
 MEND = "Run `salmon schemas generate --describe connectors/salmon/simulator/describes --out schemas-avro/objects`."

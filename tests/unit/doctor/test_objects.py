@@ -13,7 +13,7 @@ from salmon.doctor.checks import Line, Outcome, examine
 from salmon.doctor.objects import ObjectChecks
 from salmon.errors import RequestRejected
 from salmon.salesforce.wire.administration import Administration
-from salmon.simulator.org.describes import with_marker_fields
+from salmon.simulator.org.objects.describes import with_marker_fields
 from support.describes import OBJECTS, describe
 
 

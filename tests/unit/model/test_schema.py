@@ -19,8 +19,8 @@ from salmon.model.schema import (
     schema_of_describe,
     why_not_synced,
 )
-from salmon.simulator.org.describes import load_describes
-from salmon.simulator.org.person_accounts import with_person_accounts
+from salmon.simulator.org.objects.describes import load_describes
+from salmon.simulator.org.saving.person_accounts import with_person_accounts
 from support.describes import OBJECTS, describe
 
 

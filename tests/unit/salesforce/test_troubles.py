@@ -16,7 +16,7 @@ from salmon.salesforce.catalog import ObjectUnusable, as_registered, synced_obje
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.identities import load_identities
 from salmon.salesforce.troubles import Rechecks, Troubles, described
-from salmon.simulator.org.describes import load_describes
+from salmon.simulator.org.objects.describes import load_describes
 from support.salesforce import MemoryOrg, synced
 from support.waiting import until
 

@@ -15,12 +15,12 @@ from typing import Any, Final
 from salmon.simulator.bulk.csv_text import BadCsv
 from salmon.simulator.bulk.jobs import Job
 from salmon.simulator.org.ids import id18
-from salmon.simulator.org.object_types import TEXT_TYPES, Field
+from salmon.simulator.org.objects.object_types import TEXT_TYPES, Field
 from salmon.simulator.org.org import Org
-from salmon.simulator.org.records import Unit
 from salmon.simulator.org.refusals import BadRequest, Refusal
+from salmon.simulator.org.saving.records import Unit
+from salmon.simulator.org.saving.values import stored_value
 from salmon.simulator.org.table import Table
-from salmon.simulator.org.values import stored_value
 from salmon.simulator.rest.collections import Work, create_work, update_work, upsert_work
 
 # Batches are processed in chunks of so many records ("Trigger Batch Size", "How Requests Are Processed").

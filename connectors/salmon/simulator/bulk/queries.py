@@ -13,7 +13,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final
 
-from salmon.simulator.org.object_types import COMPOUND_TYPES, Field
+from salmon.simulator.org.objects.object_types import COMPOUND_TYPES, Field
 from salmon.simulator.org.org import Org
 from salmon.simulator.org.refusals import BadRequest
 from salmon.simulator.org.sessions import User

@@ -19,7 +19,7 @@ from salmon.simulator.bulk import queries
 from salmon.simulator.bulk.csv_text import DELIMITERS, LINE_ENDINGS, BadCsv, read, write
 from salmon.simulator.bulk.jobs import CLOSED, Job, Jobs, Kind
 from salmon.simulator.bulk.running import Runner
-from salmon.simulator.org.access_objects import DEFINITIONS, has_right
+from salmon.simulator.org.objects.access_objects import DEFINITIONS, has_right
 from salmon.simulator.org.org import Org
 from salmon.simulator.org.refusals import BadRequest, not_found
 from salmon.simulator.org.usage import BULK_BATCHES, QUERY_JOBS, QUERY_STORAGE_MB

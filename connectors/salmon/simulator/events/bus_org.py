@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from salmon.simulator.events.event_faults import Faults
 from salmon.simulator.org.channels import Channels
-from salmon.simulator.org.platform_events import PlatformEvents
+from salmon.simulator.org.objects.platform_events import PlatformEvents
 from salmon.simulator.org.transaction import Row, Transaction
 
 

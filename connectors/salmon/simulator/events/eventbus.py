@@ -22,7 +22,7 @@ from salmon.simulator.events.enriching import BusEvent, as_delivered
 from salmon.simulator.events.event_faults import EventFaults
 from salmon.simulator.events.platform_schema import PlatformSchema
 from salmon.simulator.events.schemas import Schemas
-from salmon.simulator.org.platform_events import PREFIX, Published
+from salmon.simulator.org.objects.platform_events import PREFIX, Published
 from salmon.simulator.org.transaction import Row, Transaction
 
 ALL_CHANGES: Final = "/data/ChangeEvents"

@@ -18,7 +18,7 @@ from typing import Any, Final
 import fastavro
 
 from salmon.simulator.events.cdc_schema import NAMESPACE, Json, conversion_of, plain_field, schema_id_of
-from salmon.simulator.org.platform_events import Published
+from salmon.simulator.org.objects.platform_events import Published
 
 _ENVELOPE: Final = frozenset({"Id", "ReplayId", "EventUuid"})
 _SYSTEM: Final = (

@@ -23,7 +23,7 @@ from salmon.simulator.events.event_faults import Faults
 from salmon.simulator.events.eventbus import EventBus, TopicNotFound
 from salmon.simulator.events.platform_schema import BadPayload, PlatformSchema
 from salmon.simulator.events.pubsub_stream import Refused
-from salmon.simulator.org.platform_events import PREFIX, PlatformEvents
+from salmon.simulator.org.objects.platform_events import PREFIX, PlatformEvents
 
 _INVALID: Final = grpc.StatusCode.INVALID_ARGUMENT
 

@@ -16,7 +16,11 @@ from contextlib import contextmanager
 from copy import copy
 from itertools import chain
 
-from salmon.simulator.org.access_objects import (
+from salmon.simulator.org.channels import Channels
+from salmon.simulator.org.clock import OrgClock, datetime_text, whole_second_ms
+from salmon.simulator.org.faults import BadFault, FaultRegistry, Params
+from salmon.simulator.org.ids import make_id
+from salmon.simulator.org.objects.access_objects import (
     DEFINITIONS,
     OWN_RIGHTS,
     access_describes,
@@ -25,24 +29,20 @@ from salmon.simulator.org.access_objects import (
     object_rights,
     own_rights,
 )
-from salmon.simulator.org.channels import Channels
-from salmon.simulator.org.clock import OrgClock, datetime_text, whole_second_ms
-from salmon.simulator.org.conversions import changes_of
-from salmon.simulator.org.describes import FIELD_DEFAULTS, Describe
-from salmon.simulator.org.faults import BadFault, FaultRegistry, Params
-from salmon.simulator.org.ids import make_id
-from salmon.simulator.org.object_types import Field, ObjectType, object_types
-from salmon.simulator.org.platform_events import PlatformEvents, is_platform_event
+from salmon.simulator.org.objects.describes import FIELD_DEFAULTS, Describe
+from salmon.simulator.org.objects.object_types import Field, ObjectType, object_types
+from salmon.simulator.org.objects.platform_events import PlatformEvents, is_platform_event
+from salmon.simulator.org.objects.schema_changes import schema_change
+from salmon.simulator.org.objects.setup_objects import ADMINISTRATOR_PROFILE, setup_describes, setup_rows
 from salmon.simulator.org.recent import Recent
-from salmon.simulator.org.records import Unit
-from salmon.simulator.org.rules import NOTHING_SAID, DuplicateOptions, Rule
-from salmon.simulator.org.schema_changes import schema_change
+from salmon.simulator.org.saving.conversions import changes_of
+from salmon.simulator.org.saving.records import Unit
+from salmon.simulator.org.saving.rules import NOTHING_SAID, DuplicateOptions, Rule
+from salmon.simulator.org.saving.triggers import Trigger
 from salmon.simulator.org.sessions import Instance, Sessions, User
 from salmon.simulator.org.settings import Settings
-from salmon.simulator.org.setup_objects import ADMINISTRATOR_PROFILE, setup_describes, setup_rows
 from salmon.simulator.org.table import Table
 from salmon.simulator.org.transaction import RecordChange, Row, Transaction
-from salmon.simulator.org.triggers import Trigger
 from salmon.simulator.org.usage import Usage
 
 # What faults of the control API may be set for.

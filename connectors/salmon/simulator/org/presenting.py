@@ -7,7 +7,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from salmon.simulator.org.object_types import Field
+from salmon.simulator.org.objects.object_types import Field
 from salmon.simulator.org.org import Org
 from salmon.simulator.org.table import Table
 from salmon.simulator.org.transaction import Row

@@ -10,11 +10,11 @@ from __future__ import annotations
 from bisect import bisect_right, insort
 from collections.abc import Iterable, Iterator
 
-from salmon.simulator.org.conversions import conversions, converted
 from salmon.simulator.org.ids import make_id
-from salmon.simulator.org.object_types import Field, ObjectType
+from salmon.simulator.org.objects.object_types import Field, ObjectType
 from salmon.simulator.org.packed import PackedRows
 from salmon.simulator.org.refusals import entity_is_deleted, invalid_cross_reference
+from salmon.simulator.org.saving.conversions import conversions, converted
 from salmon.simulator.org.transaction import Row, Stored
 
 

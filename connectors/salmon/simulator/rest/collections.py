@@ -12,12 +12,12 @@ from itertools import pairwise
 from typing import Any
 
 from salmon.simulator.org.ids import id18
-from salmon.simulator.org.object_types import Field, ObjectType
+from salmon.simulator.org.objects.object_types import Field, ObjectType
 from salmon.simulator.org.presenting import Presenter
-from salmon.simulator.org.records import Unit
 from salmon.simulator.org.refusals import BadRequest, Refusal, rolled_back, unknown_field
+from salmon.simulator.org.saving.records import Unit
+from salmon.simulator.org.saving.values import stored_value
 from salmon.simulator.org.table import Table
-from salmon.simulator.org.values import stored_value
 from salmon.simulator.rest import events
 from salmon.simulator.rest.rows import external_id_field
 from salmon.simulator.rest.web import Answer, Call

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from salmon.simulator.org.object_types import ObjectType
-from salmon.simulator.org.platform_events import not_a_record
+from salmon.simulator.org.objects.object_types import ObjectType
+from salmon.simulator.org.objects.platform_events import not_a_record
 from salmon.simulator.org.refusals import BadRequest, not_found
 from salmon.simulator.rest.web import Answer, Call
 

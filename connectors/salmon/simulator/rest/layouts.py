@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from salmon.simulator.org.ids import id18, make_id
-from salmon.simulator.org.object_types import Field, ObjectType
+from salmon.simulator.org.objects.object_types import Field, ObjectType
 from salmon.simulator.org.refusals import not_found
 from salmon.simulator.rest.web import Answer, Call
 

@@ -8,10 +8,10 @@ from collections.abc import Collection
 from typing import Any
 
 from salmon.simulator.events.cdc_schema import can_be_selected, event_name_of, event_schema
-from salmon.simulator.org.object_types import ObjectType
+from salmon.simulator.org.objects.object_types import ObjectType
+from salmon.simulator.org.objects.spelling import spelled
 from salmon.simulator.org.org import Org
 from salmon.simulator.org.refusals import BadRequest, not_found
-from salmon.simulator.org.spelling import spelled
 from salmon.simulator.rest import conditional
 from salmon.simulator.rest.identity import identity_url
 from salmon.simulator.rest.recent import recent_items

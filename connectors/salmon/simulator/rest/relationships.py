@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 
-from salmon.simulator.org.object_types import Field
+from salmon.simulator.org.objects.object_types import Field
 from salmon.simulator.org.presenting import Presenter
 from salmon.simulator.org.refusals import no_such_row
 from salmon.simulator.org.transaction import Row

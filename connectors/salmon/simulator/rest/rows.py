@@ -7,9 +7,8 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from salmon.simulator.org.ids import id18
-from salmon.simulator.org.object_types import Field
+from salmon.simulator.org.objects.object_types import Field
 from salmon.simulator.org.presenting import Presenter, all_fields
-from salmon.simulator.org.records import Unit
 from salmon.simulator.org.refusals import (
     BadRequest,
     Refusal,
@@ -18,9 +17,10 @@ from salmon.simulator.org.refusals import (
     no_such_row,
     unknown_field,
 )
+from salmon.simulator.org.saving.records import Unit
+from salmon.simulator.org.saving.values import stored_value
 from salmon.simulator.org.table import Table
 from salmon.simulator.org.transaction import Row
-from salmon.simulator.org.values import stored_value
 from salmon.simulator.rest import conditional
 from salmon.simulator.rest.web import Answer, Call
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from salmon.foreign_json import json_in
 from salmon.simulator.org.org import Org
-from salmon.simulator.org.records import Unit
 from salmon.simulator.org.refusals import BadRequest, not_found
-from salmon.simulator.org.rules import DuplicateOptions
+from salmon.simulator.org.saving.records import Unit
+from salmon.simulator.org.saving.rules import DuplicateOptions
 from salmon.simulator.org.sessions import User
 from salmon.simulator.org.table import Table
 

@@ -11,12 +11,12 @@ import random
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
-from salmon.simulator.org import person_accounts
 from salmon.simulator.org.clock import datetime_text, whole_second_ms
-from salmon.simulator.org.derived import derive
-from salmon.simulator.org.describes import MARKER_FIELDS
-from salmon.simulator.org.object_types import TEXT_TYPES, Field
+from salmon.simulator.org.objects.describes import MARKER_FIELDS
+from salmon.simulator.org.objects.object_types import TEXT_TYPES, Field
 from salmon.simulator.org.org import Org
+from salmon.simulator.org.saving import person_accounts
+from salmon.simulator.org.saving.derived import derive
 from salmon.simulator.org.table import Table
 from salmon.simulator.org.transaction import Stored
 from salmon.simulator.seed import vocabulary

@@ -6,7 +6,7 @@ import random
 import re
 from collections.abc import Callable
 
-from salmon.simulator.org.object_types import Field, ObjectType
+from salmon.simulator.org.objects.object_types import Field, ObjectType
 from salmon.simulator.org.transaction import Stored
 
 Row = dict[str, Stored]

@@ -15,10 +15,10 @@ from xml.sax.saxutils import escape
 
 from salmon.simulator.org.clock import datetime_text
 from salmon.simulator.org.ids import id18
+from salmon.simulator.org.objects.setup_objects import ADMINISTRATOR_PROFILE
 from salmon.simulator.org.org import Org
 from salmon.simulator.org.refusals import Refusal
 from salmon.simulator.org.sessions import User
-from salmon.simulator.org.setup_objects import ADMINISTRATOR_PROFILE
 from salmon.simulator.rest.web import Answer, Asked
 from salmon.simulator.soap.records import RecordCalls
 from salmon.simulator.soap.xml import child, local, text

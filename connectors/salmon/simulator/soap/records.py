@@ -15,13 +15,13 @@ from xml.etree.ElementTree import Element
 from xml.sax.saxutils import escape
 
 from salmon.simulator.bulk.ingest import value_of
-from salmon.simulator.org.converting import Conversion, convert
 from salmon.simulator.org.ids import id18
-from salmon.simulator.org.merging import merge
 from salmon.simulator.org.org import Org
-from salmon.simulator.org.records import Unit
 from salmon.simulator.org.refusals import Refusal, invalid_cross_reference, rolled_back
-from salmon.simulator.org.rules import DuplicateOptions
+from salmon.simulator.org.saving.converting import Conversion, convert
+from salmon.simulator.org.saving.merging import merge
+from salmon.simulator.org.saving.records import Unit
+from salmon.simulator.org.saving.rules import DuplicateOptions
 from salmon.simulator.org.sessions import User
 from salmon.simulator.org.table import Table
 from salmon.simulator.rest.collections import Repeats, create_work, update_work, upsert_work

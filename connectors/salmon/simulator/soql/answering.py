@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from salmon.simulator.org.access_objects import OWN_RIGHTS
-from salmon.simulator.org.object_types import Field
+from salmon.simulator.org.objects.access_objects import OWN_RIGHTS
+from salmon.simulator.org.objects.object_types import Field
 from salmon.simulator.org.org import Org
 from salmon.simulator.org.presenting import Presenter
 from salmon.simulator.org.refusals import BadRequest

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from salmon.simulator.org.object_types import TEXT_TYPES, Field
+from salmon.simulator.org.objects.object_types import TEXT_TYPES, Field
 from salmon.simulator.org.transaction import Row
 from salmon.simulator.soql.dates import date_span
 from salmon.simulator.soql.names import Getter

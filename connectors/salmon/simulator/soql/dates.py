@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from salmon.simulator.org.clock import datetime_text
-from salmon.simulator.org.object_types import Field
+from salmon.simulator.org.objects.object_types import Field
 
 _WORD = re.compile(
     r"(?P<day>TODAY|YESTERDAY|TOMORROW)"

@@ -8,7 +8,7 @@ from decimal import Decimal
 from itertools import combinations
 from typing import Any, NoReturn
 
-from salmon.simulator.org.object_types import TEXT_TYPES, Field
+from salmon.simulator.org.objects.object_types import TEXT_TYPES, Field
 from salmon.simulator.org.transaction import Row, Stored
 from salmon.simulator.soql.conditions import Conditions
 from salmon.simulator.soql.names import Getter, Scope

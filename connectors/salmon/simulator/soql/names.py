@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn
 
-from salmon.simulator.org.object_types import Field
+from salmon.simulator.org.objects.object_types import Field
 from salmon.simulator.org.org import Org
 from salmon.simulator.org.presenting import NAME_FIELDS
 from salmon.simulator.org.table import Table

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from salmon.simulator.org.object_types import TEXT_TYPES, Field
+from salmon.simulator.org.objects.object_types import TEXT_TYPES, Field
 from salmon.simulator.org.org import Org
 from salmon.simulator.org.refusals import BadRequest
 from salmon.simulator.org.table import Table

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from salmon.simulator.org.object_types import TEXT_TYPES, Field
+from salmon.simulator.org.objects.object_types import TEXT_TYPES, Field
 from salmon.simulator.org.transaction import Row
 from salmon.simulator.soql.names import Getter
 from salmon.simulator.soql.syntax import Expression, Order, Query, invalid_field

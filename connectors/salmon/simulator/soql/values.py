@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from salmon.simulator.org.clock import datetime_text
 from salmon.simulator.org.ids import id18
-from salmon.simulator.org.object_types import TEXT_TYPES, Field
+from salmon.simulator.org.objects.object_types import TEXT_TYPES, Field
 from salmon.simulator.org.refusals import BadRequest
 from salmon.simulator.org.transaction import Stored
 from salmon.simulator.soql.syntax import Constant

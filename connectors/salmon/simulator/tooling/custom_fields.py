@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from salmon.simulator.org.describes import FIELD_DEFAULTS
+from salmon.simulator.org.objects.describes import FIELD_DEFAULTS
 from salmon.simulator.org.refusals import Refusal
 
 Json = dict[str, Any]

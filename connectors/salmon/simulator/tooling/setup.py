@@ -17,11 +17,11 @@ from functools import partial
 from typing import Any, Final
 
 from salmon.simulator.events.cdc_schema import can_be_selected, event_name_of
-from salmon.simulator.org.describes import Describe
+from salmon.simulator.org.objects.describes import Describe
+from salmon.simulator.org.objects.spelling import AUDIT, spelled
 from salmon.simulator.org.org import Org
-from salmon.simulator.org.records import Unit
 from salmon.simulator.org.refusals import Refusal, not_writable
-from salmon.simulator.org.spelling import AUDIT, spelled
+from salmon.simulator.org.saving.records import Unit
 from salmon.simulator.org.transaction import Row, Transaction
 from salmon.simulator.tooling.custom_fields import Json, described, metadata_of, name_of
 from salmon.simulator.tooling.streaming import STANDARD_CHANNEL, Streaming

@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from salmon.simulator.events.cdc_schema import can_be_selected, event_name_of
 from salmon.simulator.org.channels import MANAGED_MAX, ManagedSubscription, Member
+from salmon.simulator.org.objects.platform_events import PREFIX
 from salmon.simulator.org.org import Org
-from salmon.simulator.org.platform_events import PREFIX
 from salmon.simulator.org.refusals import Refusal
 from salmon.simulator.org.transaction import Row
 from salmon.simulator.soql.answering import row_test

@@ -11,7 +11,7 @@ from salmon.plugin.contract import OutcomeKind
 from salmon.salesforce.wire.rest import Rest
 from salmon.salesforce.writing.saving import savers
 from salmon.salesforce.writing.sink import SalesforceSinkTask
-from salmon.simulator.org.describes import load_describes
+from salmon.simulator.org.objects.describes import load_describes
 from support.rest_wire import Wire
 from support.salesforce_org import CONFIG, CREATE, SCHEMAS, UPDATE, A, Known, WritableOrg, write
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from salmon.simulator.events.cdc import OVERFLOW_ID, ChangeEvent, Place, bitmaps, events_of, places_of
 from salmon.simulator.events.cdc_schema import EventSchema, Slot, event_schema
-from salmon.simulator.org.describes import load_describes
+from salmon.simulator.org.objects.describes import load_describes
 from salmon.simulator.org.transaction import ChangeType, RecordChange, Row, Transaction
 
 RECORDED = Path(__file__).parents[3] / "data" / "salesforce" / "cdc"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from salmon.simulator.events.cdc_schema import can_be_selected, event_schema, schema_id_of
-from salmon.simulator.org.describes import load_describes, with_marker_fields
+from salmon.simulator.org.objects.describes import load_describes, with_marker_fields
 
 RECORDED = Path(__file__).parents[3] / "data" / "salesforce" / "cdc"
 DESCRIBES = load_describes()

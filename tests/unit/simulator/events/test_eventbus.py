@@ -11,7 +11,7 @@ from salmon.simulator.events.eventbus import EventBus, Preset, ReplayIdCorrupted
 from salmon.simulator.org.channels import Channels
 from salmon.simulator.org.clock import OrgClock
 from salmon.simulator.org.faults import FaultRegistry
-from salmon.simulator.org.platform_events import PlatformEvents
+from salmon.simulator.org.objects.platform_events import PlatformEvents
 from salmon.simulator.org.settings import Settings
 from salmon.simulator.org.transaction import RecordChange, Row, Transaction
 from salmon.simulator.org.usage import Usage

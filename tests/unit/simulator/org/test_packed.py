@@ -7,7 +7,7 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salmon.simulator.org.describes import load_describes
+from salmon.simulator.org.objects.describes import load_describes
 from salmon.simulator.org.org import Org
 from salmon.simulator.org.packed import PackedRows
 from salmon.simulator.seed import filling

@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from salmon.simulator.org.describes import ID_FIELD, SEQ_FIELD
-from salmon.simulator.org.object_types import Field
-from salmon.simulator.org.values import stored_value
+from salmon.simulator.org.objects.describes import ID_FIELD, SEQ_FIELD
+from salmon.simulator.org.objects.object_types import Field
+from salmon.simulator.org.saving.values import stored_value
 from salmon.simulator.seed import filling
 from support.orgs import DESCRIBES, OrgAtHand
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from salmon.simulator.org.access_objects import data_type
-from salmon.simulator.org.describes import load_describes
+from salmon.simulator.org.objects.access_objects import data_type
+from salmon.simulator.org.objects.describes import load_describes
 from salmon.simulator.org.org import Org
 from salmon.simulator.tooling.custom_fields import described, metadata_of
 from salmon.simulator.tooling.setup import Setup

@@ -19,8 +19,8 @@ from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.stream.events import EventId, Report, report_of
 from salmon.salesforce.wire.layout import layout_of
 from salmon.simulator.events.cdc_schema import event_schema
-from salmon.simulator.org.describes import load_describes
-from salmon.simulator.org.person_accounts import with_person_accounts
+from salmon.simulator.org.objects.describes import load_describes
+from salmon.simulator.org.saving.person_accounts import with_person_accounts
 from support.salesforce import A_USER, OUR_USER, RECORDED, bits, layout, payload, recorded, schema
 
 ID, OTHER = "001000000000001AAA", "001000000000002AAA"

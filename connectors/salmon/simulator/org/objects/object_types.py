@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from salmon.simulator.org.describes import Describe
 from salmon.simulator.org.ids import id18
+from salmon.simulator.org.objects.describes import Describe
 from salmon.simulator.org.transaction import Stored
 
 # Types whose value is made of other fields; the row stores the parts only.

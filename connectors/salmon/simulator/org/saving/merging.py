@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from salmon.simulator.org.person_accounts import CONTACT_ID, is_person
-from salmon.simulator.org.records import Tables, Unit
 from salmon.simulator.org.refusals import Refusal
+from salmon.simulator.org.saving.person_accounts import CONTACT_ID, is_person
+from salmon.simulator.org.saving.records import Tables, Unit
 from salmon.simulator.org.table import Table
 
 LOSERS_MAX: Final = 2

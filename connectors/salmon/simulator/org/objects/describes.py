@@ -16,7 +16,7 @@ from salmon.foreign_json import json_in
 
 Describe = dict[str, Any]  # one describe answer, as JSON
 
-PACKAGED = Path(__file__).parents[1] / "describes"
+PACKAGED = Path(__file__).parents[2] / "describes"
 SEQ_FIELD = "Salmon_Seq__c"
 ID_FIELD = "Salmon_Id__c"
 MARKER_NAMES = (SEQ_FIELD, ID_FIELD)

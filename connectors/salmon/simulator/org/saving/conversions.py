@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Final
 
-from salmon.simulator.org.object_types import TEXT_TYPES, Field, ObjectType
+from salmon.simulator.org.objects.object_types import TEXT_TYPES, Field, ObjectType
 from salmon.simulator.org.refusals import Refusal
+from salmon.simulator.org.saving.values import stored_value
 from salmon.simulator.org.transaction import RecordChange, Row, Stored
-from salmon.simulator.org.values import stored_value
 
 _DATES: Final = frozenset({"date", "datetime"})
 _LOSSY_FROM: Final = _DATES | {"boolean", "multipicklist"}

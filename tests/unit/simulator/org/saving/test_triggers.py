@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from salmon.simulator.org.refusals import Refusal
-from salmon.simulator.org.triggers import BadTrigger
+from salmon.simulator.org.saving.triggers import BadTrigger
 from support.orgs import OrgAtHand
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from salmon.simulator.org.clock import datetime_text
 from salmon.simulator.org.ids import id18
-from salmon.simulator.org.object_types import TEXT_TYPES, Field
+from salmon.simulator.org.objects.object_types import TEXT_TYPES, Field
 from salmon.simulator.org.refusals import Refusal, cannot_deserialize
 from salmon.simulator.org.transaction import Stored
 

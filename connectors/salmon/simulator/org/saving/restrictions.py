@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from salmon.simulator.org.object_types import Field
+from salmon.simulator.org.objects.object_types import Field
 from salmon.simulator.org.refusals import Refusal
 from salmon.simulator.org.table import Table
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from salmon.errors import SetupError
-from salmon.simulator.org.describes import ID_FIELD, PACKAGED, SEQ_FIELD, load_describes
+from salmon.simulator.org.objects.describes import ID_FIELD, PACKAGED, SEQ_FIELD, load_describes
 from support.orgs import DESCRIBES
 
 

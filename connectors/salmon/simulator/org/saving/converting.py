@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from salmon.simulator.org.records import Tables, Unit
 from salmon.simulator.org.refusals import Refusal
+from salmon.simulator.org.saving.records import Tables, Unit
 from salmon.simulator.org.table import Table
 from salmon.simulator.org.transaction import Row, Stored
 

@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from salmon.simulator.org.describes import FIELD_DEFAULTS, Describe
-from salmon.simulator.org.object_types import ObjectType
+from salmon.simulator.org.objects.describes import FIELD_DEFAULTS, Describe
+from salmon.simulator.org.objects.object_types import ObjectType
 from salmon.simulator.org.refusals import Refusal
 from salmon.simulator.org.transaction import Row, Stored
 

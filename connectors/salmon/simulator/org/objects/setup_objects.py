@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from salmon.simulator.org.describes import FIELD_DEFAULTS, Describe
 from salmon.simulator.org.ids import STANDARD_PREFIXES, id18, make_id
+from salmon.simulator.org.objects.describes import FIELD_DEFAULTS, Describe
 from salmon.simulator.org.sessions import User
 from salmon.simulator.org.transaction import Stored
 

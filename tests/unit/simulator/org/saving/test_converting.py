@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from salmon.simulator.org.converting import Conversion, Converted, convert
 from salmon.simulator.org.refusals import Refusal
+from salmon.simulator.org.saving.converting import Conversion, Converted, convert
 from support.describes import describe
 from support.orgs import OrgAtHand
 

@@ -6,7 +6,7 @@ That an org refuses it, and the code, is known; the words are ours. Custom looku
 
 from __future__ import annotations
 
-from salmon.simulator.org.object_types import Field
+from salmon.simulator.org.objects.object_types import Field
 from salmon.simulator.org.refusals import Refusal
 from salmon.simulator.org.table import Table
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from salmon.simulator.org.describes import FIELD_DEFAULTS, Describe
+from salmon.simulator.org.objects.describes import FIELD_DEFAULTS, Describe
 
 AUDIT = (
     "CreatedDate:datetime CreatedById:reference:User:CreatedBy LastModifiedDate:datetime "

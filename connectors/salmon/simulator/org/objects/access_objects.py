@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from salmon.simulator.org.describes import Describe
 from salmon.simulator.org.ids import make_id
-from salmon.simulator.org.spelling import AUDIT, spelled
+from salmon.simulator.org.objects.describes import Describe
+from salmon.simulator.org.objects.spelling import AUDIT, spelled
 from salmon.simulator.org.table import Table
 from salmon.simulator.org.transaction import Stored
 

@@ -10,14 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
-from salmon.simulator.org import person_accounts, rules
 from salmon.simulator.org.clock import OrgClock, datetime_text, whole_second_ms
-from salmon.simulator.org.derived import derive
 from salmon.simulator.org.faults import FaultRegistry
-from salmon.simulator.org.hierarchies import check_hierarchy
 from salmon.simulator.org.ids import STANDARD_PREFIXES
-from salmon.simulator.org.object_types import Field, ObjectType
-from salmon.simulator.org.places import settle_addresses
+from salmon.simulator.org.objects.object_types import Field, ObjectType
 from salmon.simulator.org.refusals import (
     BadRequest,
     Refusal,
@@ -27,13 +23,17 @@ from salmon.simulator.org.refusals import (
     not_writable,
     unknown_field,
 )
-from salmon.simulator.org.restrictions import check_restricted
-from salmon.simulator.org.rules import NOTHING_SAID, DuplicateOptions, Rule, owner_of_new
+from salmon.simulator.org.saving import person_accounts, rules
+from salmon.simulator.org.saving.derived import derive
+from salmon.simulator.org.saving.hierarchies import check_hierarchy
+from salmon.simulator.org.saving.places import settle_addresses
+from salmon.simulator.org.saving.restrictions import check_restricted
+from salmon.simulator.org.saving.rules import NOTHING_SAID, DuplicateOptions, Rule, owner_of_new
+from salmon.simulator.org.saving.triggers import Trigger
+from salmon.simulator.org.saving.values import stored_value
 from salmon.simulator.org.sessions import User
 from salmon.simulator.org.table import Table
 from salmon.simulator.org.transaction import ChangeType, RecordChange, Row, Stored
-from salmon.simulator.org.triggers import Trigger
-from salmon.simulator.org.values import stored_value
 
 Body = Mapping[str, Any]
 

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from salmon.simulator.org.clock import OrgClock
-from salmon.simulator.org.describes import FIELD_DEFAULTS, Describe
-from salmon.simulator.org.object_types import ObjectType
+from salmon.simulator.org.objects.describes import FIELD_DEFAULTS, Describe
+from salmon.simulator.org.objects.object_types import ObjectType
+from salmon.simulator.org.objects.spelling import spelled
 from salmon.simulator.org.refusals import BadRequest, Refusal, not_writable, unknown_field
-from salmon.simulator.org.spelling import spelled
+from salmon.simulator.org.saving.values import stored_value
 from salmon.simulator.org.transaction import Row, Stored
 from salmon.simulator.org.usage import PUBLISHED, Usage
-from salmon.simulator.org.values import stored_value
 
 PREFIX: Final = "/event/"
 # Of a stranger's definition by the control API: what a custom field may be, by the names of the Metadata API.

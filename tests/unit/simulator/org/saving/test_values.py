@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from salmon.simulator.org.object_types import Field, ObjectType
+from salmon.simulator.org.objects.object_types import Field, ObjectType
 from salmon.simulator.org.refusals import BadRequest, Refusal
-from salmon.simulator.org.values import stored_value
+from salmon.simulator.org.saving.values import stored_value
 
 
 def field(kind: str, **told: Any) -> Field:

@@ -11,8 +11,8 @@ import base64
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from salmon.simulator.org.object_types import ObjectType
-from salmon.simulator.org.person_accounts import name_of
+from salmon.simulator.org.objects.object_types import ObjectType
+from salmon.simulator.org.saving.person_accounts import name_of
 from salmon.simulator.org.transaction import Stored
 
 MutableRow = dict[str, Stored]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from salmon.simulator.org.describes import Describe
 from salmon.simulator.org.faults import BadFault, Params
+from salmon.simulator.org.objects.describes import Describe
 
 _KINDS: Final = ("add", "remove", "retype")
 

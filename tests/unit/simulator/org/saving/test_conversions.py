@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from salmon.simulator.org.conversions import changes_of, converted
 from salmon.simulator.org.faults import BadFault
-from salmon.simulator.org.object_types import ObjectType
-from salmon.simulator.org.schema_changes import schema_change
+from salmon.simulator.org.objects.object_types import ObjectType
+from salmon.simulator.org.objects.schema_changes import schema_change
+from salmon.simulator.org.saving.conversions import changes_of, converted
 from salmon.simulator.org.transaction import RecordChange, Row, Stored
 
 

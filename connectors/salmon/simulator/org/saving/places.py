@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from salmon.simulator.org.object_types import ObjectType
+from salmon.simulator.org.objects.object_types import ObjectType
 from salmon.simulator.org.refusals import Refusal
 from salmon.simulator.org.transaction import Stored
 
