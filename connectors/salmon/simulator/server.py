@@ -30,7 +30,7 @@ from salmon.simulator.org.objects.describes import MARKER_NAMES, PACKAGED, load_
 from salmon.simulator.org.org import Org
 from salmon.simulator.org.saving.person_accounts import with_person_accounts
 from salmon.simulator.rest.application import RestServer
-from salmon.simulator.rest.oauth import TokenEndpoint, new_app
+from salmon.simulator.rest.signing.oauth import TokenEndpoint, new_app
 from salmon.simulator.seed import filling
 from salmon.simulator.tls import Certificates, make_certificates, make_key_pair
 

@@ -21,7 +21,7 @@ from salmon.simulator.org.refusals import BadRequest, Refusal
 from salmon.simulator.org.saving.records import Unit
 from salmon.simulator.org.saving.values import stored_value
 from salmon.simulator.org.table import Table
-from salmon.simulator.rest.collections import Work, create_work, update_work, upsert_work
+from salmon.simulator.rest.composing.collections import Work, create_work, update_work, upsert_work
 
 # Batches are processed in chunks of so many records ("Trigger Batch Size", "How Requests Are Processed").
 CHUNK_ROWS: Final = 200

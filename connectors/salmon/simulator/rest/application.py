@@ -22,26 +22,17 @@ from salmon.simulator.bulk.resources import UPLOAD_BYTES_MAX, BulkApi
 from salmon.simulator.org.ids import id18
 from salmon.simulator.org.org import Org
 from salmon.simulator.org.refusals import BadRequest, Refusal, not_found
-from salmon.simulator.rest import (
-    appearance,
-    batch,
-    composite,
-    events,
-    layouts,
-    passwords,
-    recent,
-    relationships,
-    rows,
-    search,
-    tree,
-)
-from salmon.simulator.rest import collections as rest_collections
-from salmon.simulator.rest import limits as rest_limits
+from salmon.simulator.rest import events, recent, relationships, rows, search
 from salmon.simulator.rest import query as rest_query
-from salmon.simulator.rest.event_schemas import EventSchemas, Schemas
-from salmon.simulator.rest.metadata import Describes, resources, version_of, versions
-from salmon.simulator.rest.oauth import TokenEndpoint
-from salmon.simulator.rest.signing_in import SigningIn
+from salmon.simulator.rest.composing import batch, composite, tree
+from salmon.simulator.rest.composing import collections as rest_collections
+from salmon.simulator.rest.describing import appearance, layouts
+from salmon.simulator.rest.describing import limits as rest_limits
+from salmon.simulator.rest.describing.event_schemas import EventSchemas, Schemas
+from salmon.simulator.rest.describing.metadata import Describes, resources, version_of, versions
+from salmon.simulator.rest.signing import passwords
+from salmon.simulator.rest.signing.oauth import TokenEndpoint
+from salmon.simulator.rest.signing.signing_in import SigningIn
 from salmon.simulator.rest.web import (
     BODY_BYTES_MAX,
     GZIP_FROM_BYTES,

@@ -24,7 +24,7 @@ from salmon.simulator.org.saving.records import Unit
 from salmon.simulator.org.saving.rules import DuplicateOptions
 from salmon.simulator.org.sessions import User
 from salmon.simulator.org.table import Table
-from salmon.simulator.rest.collections import Repeats, create_work, update_work, upsert_work
+from salmon.simulator.rest.composing.collections import Repeats, create_work, update_work, upsert_work
 from salmon.simulator.rest.rows import external_id_field
 from salmon.simulator.soap.xml import child, children, local, text
 

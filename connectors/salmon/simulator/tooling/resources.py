@@ -15,7 +15,7 @@ from salmon.simulator.org.ids import id18
 from salmon.simulator.org.org import Org
 from salmon.simulator.org.refusals import BadRequest, not_found
 from salmon.simulator.rest import rows
-from salmon.simulator.rest.metadata import Describes
+from salmon.simulator.rest.describing.metadata import Describes
 from salmon.simulator.rest.web import Answer, Call
 from salmon.simulator.soql.answering import run_parsed
 from salmon.simulator.soql.parsing import parse

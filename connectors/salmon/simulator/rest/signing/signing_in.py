@@ -7,8 +7,8 @@ from urllib.parse import parse_qsl
 
 from salmon.simulator.org.org import Org
 from salmon.simulator.org.refusals import BadRequest, not_found
-from salmon.simulator.rest.identity import Identities
-from salmon.simulator.rest.oauth import TokenEndpoint
+from salmon.simulator.rest.signing.identity import Identities
+from salmon.simulator.rest.signing.oauth import TokenEndpoint
 from salmon.simulator.rest.web import Answer, Asked
 from salmon.simulator.soap.partner import PartnerApi
 

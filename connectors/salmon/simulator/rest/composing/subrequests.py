@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, unquote
 
 from salmon.foreign_json import json_in
 from salmon.simulator.org.refusals import BadRequest, Refusal, not_found
-from salmon.simulator.rest.metadata import version_of
+from salmon.simulator.rest.describing.metadata import version_of
 from salmon.simulator.rest.web import Answer, Call, Resource
 
 # Finds the resource at a path below the version, for a method.

@@ -24,7 +24,7 @@ import jwt
 
 from salmon.simulator.org.org import Org
 from salmon.simulator.org.sessions import ConnectedApp, User
-from salmon.simulator.rest.identity import identity_url
+from salmon.simulator.rest.signing.identity import identity_url
 from salmon.simulator.rest.web import Answer
 
 JWT_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"

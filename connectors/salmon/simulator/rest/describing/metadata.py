@@ -13,8 +13,8 @@ from salmon.simulator.org.objects.spelling import spelled
 from salmon.simulator.org.org import Org
 from salmon.simulator.org.refusals import BadRequest, not_found
 from salmon.simulator.rest import conditional
-from salmon.simulator.rest.identity import identity_url
 from salmon.simulator.rest.recent import recent_items
+from salmon.simulator.rest.signing.identity import identity_url
 from salmon.simulator.rest.web import FIRST_VERSION, LAST_VERSION, Answer, Call, encode
 
 _VERSION = re.compile(r"v(\d{1,3})\.0")

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from salmon.simulator.org.refusals import BadRequest
-from salmon.simulator.rest import subrequests
-from salmon.simulator.rest.subrequests import Routes, Subrequest
+from salmon.simulator.rest.composing import subrequests
+from salmon.simulator.rest.composing.subrequests import Routes, Subrequest
 from salmon.simulator.rest.web import Answer, Call
 
 SUBREQUESTS_MAX = 25

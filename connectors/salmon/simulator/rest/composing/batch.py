@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from salmon.simulator.org.refusals import BadRequest, Refusal
-from salmon.simulator.rest import subrequests
-from salmon.simulator.rest.metadata import version_of
-from salmon.simulator.rest.subrequests import Routes, Subrequest
+from salmon.simulator.rest.composing import subrequests
+from salmon.simulator.rest.composing.subrequests import Routes, Subrequest
+from salmon.simulator.rest.describing.metadata import version_of
 from salmon.simulator.rest.web import Answer, Call
 
 SUBREQUESTS_MAX = 25
