@@ -32,8 +32,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from salmon.salesforce.wire import pubsub_api_pb2 as pb2
-from salmon.salesforce.wire import pubsub_api_pb2_grpc
+from salmon.salesforce.wire.pubsub_api import pubsub_api_pb2 as pb2
+from salmon.salesforce.wire.pubsub_api import pubsub_api_pb2_grpc
 from salmon.simulator.tls import make_certificates
 
 stubs: Any = pubsub_api_pb2_grpc  # generated, without types

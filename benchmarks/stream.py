@@ -33,7 +33,7 @@ from salmon.config.models import load
 from salmon.devstack.broker import EmbeddedBroker
 from salmon.devstack.registry_process import RegistryProcess
 from salmon.kafka import clients
-from salmon.salesforce.wire import pubsub_api_pb2 as pb2
+from salmon.salesforce.wire.pubsub_api import pubsub_api_pb2 as pb2
 
 CONTACT: Final = "Contact"
 _WAIT_S: Final = 600.0

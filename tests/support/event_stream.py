@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from salmon.salesforce.reading.stream.subscription import Preset, Received, Subscription
-from salmon.salesforce.wire.pubsub import PubSub
+from salmon.salesforce.wire.pubsub_api.pubsub import PubSub
 from support.boxes import Box
 from support.waiting import until
 

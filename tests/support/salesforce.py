@@ -14,7 +14,7 @@ from typing import Any
 from salmon.model.schema import ObjectSchema, schema_of_describe
 from salmon.salesforce.catalog import SyncedObject
 from salmon.salesforce.wire.clock import OrgClock
-from salmon.salesforce.wire.layout import EventLayout, layout_of
+from salmon.salesforce.wire.pubsub_api.layout import EventLayout, layout_of
 from salmon.salesforce.wire.rest import Page
 from salmon.simulator.events.cdc_schema import event_schema
 from salmon.simulator.org.objects.describes import load_describes

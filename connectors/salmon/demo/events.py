@@ -19,7 +19,7 @@ import yaml
 from salmon.demo.people import Person
 from salmon.devstack import private
 from salmon.salesforce.reading.stream.subscription import Ended, Preset, Subscription
-from salmon.salesforce.wire.pubsub import PubSub
+from salmon.salesforce.wire.pubsub_api.pubsub import PubSub
 
 SHIPPED: Final = "Order_Shipped__e"
 SHIPMENTS: Final = "shipments"

@@ -16,7 +16,7 @@ from simple_salesforce import api
 
 from salmon.config.models import SyncConfig
 from salmon.salesforce.config import Auth, PubSub, SalesforceConfig
-from salmon.salesforce.wire.auth import SignIn
+from salmon.salesforce.wire.signing_in.auth import SignIn
 
 Document = dict[str, Any]
 

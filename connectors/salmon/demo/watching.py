@@ -21,7 +21,7 @@ from pymongo.errors import PyMongoError
 from salmon.demo.people import Application, Person
 from salmon.model.change import MONGODB, SALESFORCE
 from salmon.salesforce.reading.stream.subscription import Ended, Preset, Subscription
-from salmon.salesforce.wire.pubsub import PubSub
+from salmon.salesforce.wire.pubsub_api.pubsub import PubSub
 
 _AWAIT_MS: Final = 100
 _WAKE_S: Final = 0.5

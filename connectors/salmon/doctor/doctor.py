@@ -20,7 +20,7 @@ from salmon.doctor.sides import SideChecks
 from salmon.salesforce.marker_fields import apart_in
 from salmon.salesforce.wire.administration import Administration
 from salmon.salesforce.wire.http import Https
-from salmon.salesforce.wire.pubsub import PubSub
+from salmon.salesforce.wire.pubsub_api.pubsub import PubSub
 from salmon.salesforce.wire.rest import Rest
 
 # Shorter than the connectors' own: a person waits. To connect, and between two bytes of an answer.

@@ -19,7 +19,7 @@ from salmon.model.schema import ObjectSchema, schema_of_describe, why_not_synced
 from salmon.salesforce.catalog import STAMP, EventSchemas, calls_a_day, is_polled
 from salmon.salesforce.marker_fields import made_as, not_as_made
 from salmon.salesforce.wire.administration import Administration
-from salmon.salesforce.wire.layout import channel_of, layout_of
+from salmon.salesforce.wire.pubsub_api.layout import channel_of, layout_of
 
 _NAMED_MAX: Final = 8
 _NO_COUNTERPART: Final = "has no counterpart"

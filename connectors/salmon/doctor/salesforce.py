@@ -23,8 +23,8 @@ from salmon.salesforce.wire.administration import (
     Administration,
     event_of,
 )
-from salmon.salesforce.wire.grants import ENDINGS
 from salmon.salesforce.wire.limits import Limit, read_limits
+from salmon.salesforce.wire.signing_in.grants import ENDINGS
 from salmon.salesforce.wire.soql import quoted
 from salmon.salesforce.writing.allowance import ALLOWANCE as PUBLISHED
 

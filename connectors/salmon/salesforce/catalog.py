@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 from salmon.errors import ConfigError, RequestRejected, SchemaMismatch, SetupError
 from salmon.model.schema import FieldSchema, ObjectSchema, schema_of_describe
 from salmon.salesforce.marker_fields import Named, Queries, apart_in, fault_of, fault_of_move
-from salmon.salesforce.wire.layout import channel_of, layout_of
+from salmon.salesforce.wire.pubsub_api.layout import channel_of, layout_of
 from salmon.salesforce.wire.rest import Page
 
 POLL: Final = "poll"

@@ -12,9 +12,9 @@ from salmon.config.models import SyncConfig
 from salmon.errors import LoginChanged, RetriableError, SetupError
 from salmon.salesforce.catalog import is_polled
 from salmon.salesforce.wire.administration import Administration
-from salmon.salesforce.wire.auth import GivenSession
 from salmon.salesforce.wire.http import Https
 from salmon.salesforce.wire.rest import Rest
+from salmon.salesforce.wire.signing_in.auth import GivenSession
 from salmon.setup.org import OrgSetup
 from salmon.setup.reports import report_steps
 from salmon.setup.steps import Became, Step

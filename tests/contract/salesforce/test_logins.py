@@ -16,10 +16,10 @@ from structlog.testing import capture_logs
 from salmon.errors import RetriableError, SalmonError, SignInRefused, Unavailable
 from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.reading.source import SalesforceSourceTask
-from salmon.salesforce.wire.auth import SignIn
-from salmon.salesforce.wire.grants import ENDINGS
-from salmon.salesforce.wire.pubsub import PubSub
+from salmon.salesforce.wire.pubsub_api.pubsub import PubSub
 from salmon.salesforce.wire.rest import Rest
+from salmon.salesforce.wire.signing_in.auth import SignIn
+from salmon.salesforce.wire.signing_in.grants import ENDINGS
 from salmon.simulator.server import Simulator
 from support.boxes import Box
 from support.chaos.proxy import Proxies

@@ -15,7 +15,7 @@ import pytest
 
 from salmon.errors import SignInRefused, Unavailable
 from salmon.salesforce.config import SalesforceConfig
-from salmon.salesforce.wire.pubsub import PubSub
+from salmon.salesforce.wire.pubsub_api.pubsub import PubSub
 from salmon.salesforce.wire.rest import Rest
 from salmon.simulator.server import Simulator
 from support.boxes import Box

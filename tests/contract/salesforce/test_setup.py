@@ -16,7 +16,7 @@ from salmon.devstack import sync_file
 from salmon.errors import ConfigError, RequestRejected, SetupError, SignInRefused, Unavailable
 from salmon.salesforce.catalog import synced_object
 from salmon.salesforce.wire.administration import Administration, event_of
-from salmon.salesforce.wire.pubsub import PubSub
+from salmon.salesforce.wire.pubsub_api.pubsub import PubSub
 from salmon.salesforce.wire.rest import Rest
 from salmon.setup.org import PERMISSION_SET, OrgSetup
 from salmon.setup.setting_up import is_complete, set_up

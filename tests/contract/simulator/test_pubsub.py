@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from salmon.errors import SetupError
-from salmon.salesforce.wire import pubsub_api_pb2 as ours
+from salmon.salesforce.wire.pubsub_api import pubsub_api_pb2 as ours
 from salmon.simulator.events.pubsub import serve
 from salmon.simulator.tls import Certificates
 from support.event_box import ACCOUNTS, ALL, CODE, Box, settled

@@ -46,7 +46,7 @@ from salmon.salesforce.reading.whole.rows import RowReader
 from salmon.salesforce.reading.whole.snapshot import Org
 from salmon.salesforce.troubles import Troubles
 from salmon.salesforce.wire.clock import SECOND_MS
-from salmon.salesforce.wire.pubsub import EventSchema
+from salmon.salesforce.wire.pubsub_api.pubsub import EventSchema
 
 log = structlog.get_logger(__name__)
 

@@ -26,7 +26,7 @@ from salmon.salesforce.catalog import SyncedObject
 from salmon.salesforce.ids import names_no_record
 from salmon.salesforce.reading.parents import Parents
 from salmon.salesforce.reading.stream.subscription import Ended, Received, Stream
-from salmon.salesforce.wire.pubsub import EventSchema
+from salmon.salesforce.wire.pubsub_api.pubsub import EventSchema
 
 log = structlog.get_logger(__name__)
 

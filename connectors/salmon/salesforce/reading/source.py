@@ -48,11 +48,11 @@ from salmon.salesforce.reading.whole.bulk_jobs import BulkReads
 from salmon.salesforce.reading.whole.rows import RowReader
 from salmon.salesforce.reading.whole.side_by_side import SideBySide
 from salmon.salesforce.troubles import AGAIN_S, Rechecks, Troubles, described
-from salmon.salesforce.wire.auth import SignIn
 from salmon.salesforce.wire.budget import Budget, of_api_calls, of_deliveries
 from salmon.salesforce.wire.bulk import BulkQueries
-from salmon.salesforce.wire.pubsub import PubSub
+from salmon.salesforce.wire.pubsub_api.pubsub import PubSub
 from salmon.salesforce.wire.rest import Rest
+from salmon.salesforce.wire.signing_in.auth import SignIn
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")

@@ -13,7 +13,7 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from salmon.errors import UnfitServer
-from salmon.salesforce.wire.layout import channel_of
+from salmon.salesforce.wire.pubsub_api.layout import channel_of
 from salmon.salesforce.wire.rest import Rest
 from salmon.salesforce.wire.soql import one_of, quoted, select
 

@@ -25,13 +25,13 @@ from salmon.calls import Calls
 from salmon.errors import RateLimited, RequestRejected, SalmonError, SignInRefused, Unavailable, UnfitServer
 from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.wire import soql
-from salmon.salesforce.wire.auth import SignIn
 from salmon.salesforce.wire.budget import Budget, of_api_calls
 from salmon.salesforce.wire.client import Client, NotJson
 from salmon.salesforce.wire.clock import OrgClock
 from salmon.salesforce.wire.codes import NOT_FOUND, Verdict, verdict_of, verdict_of_request
 from salmon.salesforce.wire.http import Https, Unreachable, retry_after_s_of
 from salmon.salesforce.wire.pause import Pause
+from salmon.salesforce.wire.signing_in.auth import SignIn
 
 PAGE_ROWS: Final = 2000  # rows of a query's page, ids of a retrieve
 COLLECTION_ROWS: Final = 200  # records of one Collections call

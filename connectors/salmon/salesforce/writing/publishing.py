@@ -26,12 +26,17 @@ from salmon.model.event_schema import event_schema, payload_of
 from salmon.model.schema import Kind, ObjectSchema
 from salmon.plugin.contract import Identities, Outcome, OutcomeKind, SinkRecord
 from salmon.salesforce.config import SalesforceConfig
-from salmon.salesforce.wire import pubsub_api_pb2 as pb2
-from salmon.salesforce.wire.auth import SignIn
 from salmon.salesforce.wire.batches import sized_batches
-from salmon.salesforce.wire.publishing import EVENT_BYTES_MAX, EVENTS_MAX, REQUEST_BYTES_MAX, PublishStream
-from salmon.salesforce.wire.pubsub import PubSub
+from salmon.salesforce.wire.pubsub_api import pubsub_api_pb2 as pb2
+from salmon.salesforce.wire.pubsub_api.publishing import (
+    EVENT_BYTES_MAX,
+    EVENTS_MAX,
+    REQUEST_BYTES_MAX,
+    PublishStream,
+)
+from salmon.salesforce.wire.pubsub_api.pubsub import PubSub
 from salmon.salesforce.wire.rest import Rest
+from salmon.salesforce.wire.signing_in.auth import SignIn
 from salmon.salesforce.writing.allowance import AGAIN_S, Allowance
 
 OVERTAKEN_MAX: Final = 3

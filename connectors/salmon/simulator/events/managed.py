@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import grpc
 
-from salmon.salesforce.wire import pubsub_api_pb2 as pb2
+from salmon.salesforce.wire.pubsub_api import pubsub_api_pb2 as pb2
 from salmon.simulator.events.eventbus import EventBus, Preset, ReplayIdCorrupted, Subscription, TopicNotFound
 from salmon.simulator.events.pubsub_stream import OWED_MAX, Refused, Stream, StreamTimes
 from salmon.simulator.org.channels import Channels, ManagedSubscription

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import grpc
 
-from salmon.salesforce.wire import pubsub_api_pb2 as pb2
+from salmon.salesforce.wire.pubsub_api import pubsub_api_pb2 as pb2
 from salmon.simulator.events.cdc import EVENT_BYTES_MAX
 from salmon.simulator.events.event_faults import Faults
 from salmon.simulator.events.eventbus import EventBus, TopicNotFound

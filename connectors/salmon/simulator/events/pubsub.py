@@ -20,7 +20,7 @@ import grpc
 import structlog
 
 from salmon.errors import SetupError
-from salmon.salesforce.wire import pubsub_api_pb2 as pb2
+from salmon.salesforce.wire.pubsub_api import pubsub_api_pb2 as pb2
 from salmon.simulator.events.bus_org import BusOrg, BusSettings
 from salmon.simulator.events.eventbus import EventBus, TopicNotFound
 from salmon.simulator.events.managed import ManagedStream

@@ -25,12 +25,12 @@ from salmon.errors import (
     UnfitServer,
 )
 from salmon.salesforce.config import ApiBudget, SalesforceConfig
-from salmon.salesforce.wire.auth import SignIn
 from salmon.salesforce.wire.budget import OverBudget, of_api_calls
 from salmon.salesforce.wire.clock import OrgClock
 from salmon.salesforce.wire.http import Https
 from salmon.salesforce.wire.pause import Pause
 from salmon.salesforce.wire.rest import Rest
+from salmon.salesforce.wire.signing_in.auth import SignIn
 from support.boxes import recorded
 from support.rest_wire import DATE, DATE_S, TOKEN, Answer, Wire
 

@@ -15,7 +15,7 @@ import queue
 from collections.abc import Iterator
 from typing import Final
 
-from salmon.salesforce.wire import pubsub_api_pb2 as pb2
+from salmon.salesforce.wire.pubsub_api import pubsub_api_pb2 as pb2
 
 OWED_MAX: Final = 100
 AHEAD_EVERY_S: Final = 0.01

@@ -23,7 +23,7 @@ from salmon.model.people import JOINED, NAME
 from salmon.model.schema import ObjectSchema
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.ids import names_no_record
-from salmon.salesforce.wire.layout import EventLayout
+from salmon.salesforce.wire.pubsub_api.layout import EventLayout
 
 log = structlog.get_logger(__name__)
 

@@ -18,7 +18,7 @@ import structlog
 from salmon.errors import RequestRejected
 from salmon.salesforce.wire.administration import Administration
 from salmon.salesforce.wire.budget import Urgency, during
-from salmon.salesforce.wire.layout import channel_of
+from salmon.salesforce.wire.pubsub_api.layout import channel_of
 from salmon.salesforce.wire.rest import Rest
 
 log = structlog.get_logger(__name__)

@@ -31,9 +31,9 @@ from salmon.errors import (
 )
 from salmon.salesforce.reading.stream.demand import Requests
 from salmon.salesforce.reading.stream.split_events import SplitEvents
-from salmon.salesforce.wire import pubsub_api_pb2 as pb2
-from salmon.salesforce.wire.auth import Token
-from salmon.salesforce.wire.pubsub import PubSub, TokenRefused, was_asked_too_much
+from salmon.salesforce.wire.pubsub_api import pubsub_api_pb2 as pb2
+from salmon.salesforce.wire.pubsub_api.pubsub import PubSub, TokenRefused, was_asked_too_much
+from salmon.salesforce.wire.signing_in.auth import Token
 
 log = structlog.get_logger(__name__)
 

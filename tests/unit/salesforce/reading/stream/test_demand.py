@@ -10,7 +10,7 @@ import pytest
 
 from salmon.salesforce.reading.stream import demand
 from salmon.salesforce.reading.stream.demand import AHEAD_EVERY_S, AHEAD_MAX, OWED_MAX, Demand, Requests
-from salmon.salesforce.wire import pubsub_api_pb2 as pb2
+from salmon.salesforce.wire.pubsub_api import pubsub_api_pb2 as pb2
 
 ROUND_TRIP_S = 0.05
 

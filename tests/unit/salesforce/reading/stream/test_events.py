@@ -17,7 +17,7 @@ from salmon.model.change import Change, Op
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema, schema_of_describe
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.stream.events import EventId, Report, report_of
-from salmon.salesforce.wire.layout import layout_of
+from salmon.salesforce.wire.pubsub_api.layout import layout_of
 from salmon.simulator.events.cdc_schema import event_schema
 from salmon.simulator.org.objects.describes import load_describes
 from salmon.simulator.org.saving.person_accounts import with_person_accounts

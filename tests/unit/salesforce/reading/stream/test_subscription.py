@@ -26,9 +26,9 @@ from salmon.salesforce.reading.stream.subscription import (
     Start,
     Subscription,
 )
-from salmon.salesforce.wire import pubsub_api_pb2 as pb2
-from salmon.salesforce.wire.auth import Token
-from salmon.salesforce.wire.pubsub import PubSub, TokenRefused
+from salmon.salesforce.wire.pubsub_api import pubsub_api_pb2 as pb2
+from salmon.salesforce.wire.pubsub_api.pubsub import PubSub, TokenRefused
+from salmon.salesforce.wire.signing_in.auth import Token
 from support.salesforce_org import CONFIG
 from support.waiting import until
 

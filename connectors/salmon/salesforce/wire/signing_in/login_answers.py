@@ -19,8 +19,8 @@ from salmon.errors import FatalError, RateLimited, SignInRefused, Unavailable, U
 from salmon.harmless import harmless
 from salmon.salesforce.config import Flow, SalesforceConfig
 from salmon.salesforce.wire.codes import Verdict, verdict_of
-from salmon.salesforce.wire.grants import PUBLIC_LOGINS
 from salmon.salesforce.wire.http import retry_after_s_of
+from salmon.salesforce.wire.signing_in.grants import PUBLIC_LOGINS
 
 KEY: Final = "salesforce.login_url"
 _WORDS_MAX: Final = 200

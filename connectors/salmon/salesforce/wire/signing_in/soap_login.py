@@ -16,7 +16,7 @@ from xml.sax.saxutils import escape
 
 from salmon.salesforce.config import Auth
 from salmon.salesforce.ids import id18
-from salmon.salesforce.wire.grants import password_of
+from salmon.salesforce.wire.signing_in.grants import password_of
 
 VERSION_MAX: Final = 64.0
 HEADERS: Final = {"Content-Type": "text/xml; charset=UTF-8", "SOAPAction": "login", "Accept": "text/xml"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from salmon.errors import SchemaMismatch
-from salmon.salesforce.wire.layout import channel_of, component_name, layout_of, object_of
+from salmon.salesforce.wire.pubsub_api.layout import channel_of, component_name, layout_of, object_of
 from support.salesforce import recorded
 
 ACCOUNT = layout_of(recorded("AccountChangeEvent_2026-02.avsc"))

@@ -28,11 +28,11 @@ from salmon.errors import (
     UnfitServer,
 )
 from salmon.salesforce.config import Flow, SalesforceConfig
-from salmon.salesforce.wire import soap_login
-from salmon.salesforce.wire.grants import ENDINGS, audiences, form_of
 from salmon.salesforce.wire.http import Https
-from salmon.salesforce.wire.login_answers import KEY, LoginAnswer, json_of, refusal_of, time_of
 from salmon.salesforce.wire.pause import Pause
+from salmon.salesforce.wire.signing_in import soap_login
+from salmon.salesforce.wire.signing_in.grants import ENDINGS, audiences, form_of
+from salmon.salesforce.wire.signing_in.login_answers import KEY, LoginAnswer, json_of, refusal_of, time_of
 
 log = structlog.get_logger(__name__)
 

@@ -4,7 +4,7 @@
 import grpc
 import warnings
 
-from salmon.salesforce.wire import pubsub_api_pb2 as pubsub__api__pb2
+from salmon.salesforce.wire.pubsub_api import pubsub_api_pb2 as pubsub__api__pb2
 
 GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__

@@ -30,10 +30,10 @@ from salmon.errors import (
 )
 from salmon.foreign_json import json_in
 from salmon.salesforce.config import Proxy, SalesforceConfig
-from salmon.salesforce.wire import pubsub_api_pb2 as pb2
-from salmon.salesforce.wire.auth import SignIn, Token
 from salmon.salesforce.wire.http import is_direct
-from salmon.salesforce.wire.layout import EventLayout, layout_of
+from salmon.salesforce.wire.pubsub_api import pubsub_api_pb2 as pb2
+from salmon.salesforce.wire.pubsub_api.layout import EventLayout, layout_of
+from salmon.salesforce.wire.signing_in.auth import SignIn, Token
 
 UNARY_TIMEOUT_S: Final = 30.0
 _PROBE_TIMEOUT_S: Final = 10.0

@@ -17,8 +17,8 @@ from typing import Any, Final
 import grpc
 
 from salmon.errors import RequestRejected, SetupError, Unavailable, UnfitServer
-from salmon.salesforce.wire import pubsub_api_pb2 as pb2
-from salmon.salesforce.wire.pubsub import PubSub, TokenRefused
+from salmon.salesforce.wire.pubsub_api import pubsub_api_pb2 as pb2
+from salmon.salesforce.wire.pubsub_api.pubsub import PubSub, TokenRefused
 
 EVENTS_MAX: Final = 200
 REQUEST_BYTES_MAX: Final = 3 * 1024 * 1024

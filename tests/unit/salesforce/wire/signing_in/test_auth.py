@@ -10,9 +10,9 @@ import pytest
 
 from salmon.errors import RateLimited, SalmonError, SetupError, SignInRefused, Unavailable, UnfitServer
 from salmon.salesforce.config import SalesforceConfig
-from salmon.salesforce.wire import soap_login
-from salmon.salesforce.wire.auth import SignIn
-from salmon.salesforce.wire.grants import audiences
+from salmon.salesforce.wire.signing_in import soap_login
+from salmon.salesforce.wire.signing_in.auth import SignIn
+from salmon.salesforce.wire.signing_in.grants import audiences
 from support.rest_wire import DATE_S, TOKEN, Answer, Wire
 
 LOGIN, TEST = "https://login.salesforce.com", "https://test.salesforce.com"
