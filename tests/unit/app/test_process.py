@@ -26,6 +26,7 @@ from salmon.errors import (
     Unavailable,
 )
 from salmon.kafka.errors import translated
+from salmon.ops.rest import HANDED_OVER
 from salmon.runtime.lifecycle import Lifecycle
 from salmon.runtime.reached import Reached
 from support.waiting import until
@@ -76,6 +77,8 @@ def outdated(sync_yaml: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(Lifecycle, "install", lambda _: None)
     monkeypatch.setattr(os, "execv", become)
     monkeypatch.setenv("SALMON_RESTARTS", "2")
+    for left in ("SALMON_INSTANCE", HANDED_OVER):  # for the next program, which here would be the next test
+        monkeypatch.setenv(left, "")
     return sync_yaml
 
 
