@@ -9,6 +9,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 _POLL_S = 0.02
+_POLL_MAX_S = 0.15
+_POLL_SHARE = 0.05  # of what was waited already: whoever waits long asks more rarely, as each question takes CPU from what is waited for
 
 
 def until(
@@ -16,7 +18,7 @@ def until(
     what: str = "what was waited for",
     *,
     within_s: float = 60.0,
-    every_s: float = _POLL_S,
+    every_s: float | None = None,
     seen: Callable[[], object] = lambda: "",
     between: Callable[[], object] | None = None,
 ) -> T:
@@ -24,12 +26,17 @@ def until(
     Ask again and again until the answer is true; return it. Fails, naming *what* and what was *seen* last.
 
     Args:
+        every_s: Seconds between two questions. None: 0.02 at first, and more the longer it takes, up to 0.15.
         between: Is done after each answer that is not true, in place of a pause: what brings the answer nearer.
     """
-    deadline = time.monotonic() + within_s
+    began = time.monotonic()
     while not (answer := asked()):
-        assert time.monotonic() < deadline, f"not within {within_s:.0f} s: {what} {seen()}"
-        time.sleep(every_s) if between is None else between()
+        waited_s = time.monotonic() - began
+        assert waited_s < within_s, f"not within {within_s:.0f} s: {what} {seen()}"
+        if between is not None:
+            between()
+        else:
+            time.sleep(every_s or min(max(_POLL_S, waited_s * _POLL_SHARE), _POLL_MAX_S))
     return answer
 
 
