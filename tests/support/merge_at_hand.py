@@ -10,8 +10,8 @@ from salmon.model.rules import Rules
 from salmon.model.schema import ObjectSchema
 from salmon.model.state import Park
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord, SinkTask
-from salmon.sink.deferrals import Waits
 from salmon.sink.reporting import QUIET, outcome_change
+from salmon.sink.waiting.deferrals import Waits
 from support.stories import Story
 
 

@@ -28,7 +28,7 @@ from salmon.plugin.events import EventSource
 from salmon.runtime import discovery
 from salmon.runtime.instance import Instance
 from salmon.runtime.lifecycle import Part
-from salmon.sink.event_records import (
+from salmon.sink.platform_events.event_records import (
     change_decoder,
     cleared,
     document_decoder,
@@ -36,7 +36,7 @@ from salmon.sink.event_records import (
     outcome_decoder,
     outcome_teller,
 )
-from salmon.sink.events import UNTOLD, Carrier, EventSink, NoIdentities
+from salmon.sink.platform_events.events import UNTOLD, Carrier, EventSink, NoIdentities
 from salmon.transforms.flow import Flow
 
 _JOIN_S: Final = 0.2

@@ -24,7 +24,7 @@ from salmon.model.change import OPERATOR, Change, Op, WriteOp
 from salmon.model.policies import EXISTENCE
 from salmon.model.sides import named
 from salmon.plugin.contract import Signal, SignalKind
-from salmon.sink.delete_guard import PREFIX
+from salmon.sink.guard.delete_guard import PREFIX
 
 # One operator at a time: a second one fences the first, whose decision is not half taken.
 _PURPOSE: Final = "guard"

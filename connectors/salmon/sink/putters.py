@@ -32,13 +32,13 @@ from salmon.runtime.error_limit import ErrorLimit, Tolerance
 from salmon.runtime.retry import Listener
 from salmon.sink.buffer import SinkBuffer
 from salmon.sink.commands import Command, Key
-from salmon.sink.deferrals import Waits
-from salmon.sink.delete_guard import Delete, DeleteGuard
 from salmon.sink.dividing import CALL_FAILED, Dividing
+from salmon.sink.guard.delete_guard import Delete, DeleteGuard
 from salmon.sink.leave import Leave
-from salmon.sink.parking import Parking
 from salmon.sink.reporting import QUIET, Landed
-from salmon.sink.unanswered import Unanswered
+from salmon.sink.waiting.deferrals import Waits
+from salmon.sink.waiting.parking import Parking
+from salmon.sink.waiting.unanswered import Unanswered
 
 log = structlog.get_logger(__name__)
 

@@ -25,8 +25,8 @@ from salmon.model import sides
 from salmon.model.change import Change, Op
 from salmon.plugin.contract import Outcome, OutcomeKind, Signal, SignalKind, SinkRecord
 from salmon.sink.commands import Command
-from salmon.sink.deferrals import Wait, Waits
-from salmon.sink.refusals import RecordId, Refused
+from salmon.sink.waiting.deferrals import Wait, Waits
+from salmon.sink.waiting.refusals import RecordId, Refused
 
 QUIET: Final = frozenset({OutcomeKind.APPLIED, OutcomeKind.SKIPPED})
 _SAID_MAX: Final = 500

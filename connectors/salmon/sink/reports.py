@@ -23,10 +23,10 @@ from salmon.runtime.error_limit import ENTRY, Counts, ErrorLimit
 from salmon.runtime.instance import Instance
 from salmon.sink.buffer import SinkBuffer
 from salmon.sink.commands import Command, Place
-from salmon.sink.deferrals import RecordId, Waits
 from salmon.sink.identity_tables import IdentityTables
-from salmon.sink.refusals import Refused
 from salmon.sink.reporting import Landed, OutcomeEncoder, Report
+from salmon.sink.waiting.deferrals import RecordId, Waits
+from salmon.sink.waiting.refusals import Refused
 
 log = structlog.get_logger(__name__)
 

@@ -33,15 +33,15 @@ from salmon.runtime.instance import FailureReporter, Instance
 from salmon.runtime.retry import Retrying
 from salmon.sink.buffer import SinkBuffer
 from salmon.sink.foreign_writes import fault_of
-from salmon.sink.guard_watch import GuardWatch
-from salmon.sink.holders import HolderWatch
+from salmon.sink.guard.guard_watch import GuardWatch
 from salmon.sink.identity_tables import IdentityTables
 from salmon.sink.partitions import SURE_COMMIT_MAX_S, SinkPartitions
 from salmon.sink.putters import Putters
 from salmon.sink.reporting import OutcomeEncoder
 from salmon.sink.reports import SinkReports
-from salmon.sink.unanswered import Unanswered
-from salmon.sink.unread import UnreadWrites
+from salmon.sink.waiting.holders import HolderWatch
+from salmon.sink.waiting.unanswered import Unanswered
+from salmon.sink.waiting.unread import UnreadWrites
 
 log = structlog.get_logger(__name__)
 

@@ -27,7 +27,7 @@ from salmon.kafka.topics import Topics
 from salmon.model import sides
 from salmon.model.sides import Roster
 from salmon.plugin.contract import Position
-from salmon.sink.delete_guard import PREFIX as GUARD_PREFIX
+from salmon.sink.guard.delete_guard import PREFIX as GUARD_PREFIX
 from salmon.status.counting import NONE, Count, committed, counts
 from salmon.status.scraping import Owner, ProcessReport, ask
 from salmon.status.waiting import WHY, InStates, in_states, undealt

@@ -20,7 +20,7 @@ from salmon.model.change import Change, Write, WriteOp
 from salmon.model.policies import EXISTENCE
 from salmon.model.sides import named
 from salmon.mongodb.keys import why_no_key
-from salmon.sink.delete_guard import PREFIX as GUARD_PREFIX
+from salmon.sink.guard.delete_guard import PREFIX as GUARD_PREFIX
 from salmon.story.evidence import At, Evidence, Letter, replayed
 from salmon.story.formatting import because, called, when
 from salmon.story.lookup import Lookup

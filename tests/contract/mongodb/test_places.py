@@ -25,7 +25,7 @@ from salmon.mongodb.reading.source import MongoSourceTask
 from salmon.mongodb.stored import document_of
 from salmon.mongodb.writing.sink import MongoSinkTask
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
-from salmon.sink.refusals import Refused
+from salmon.sink.waiting.refusals import Refused
 from salmon.transforms.flow import Flow, Place, Transform
 from salmon.verify.sides import MongoSide
 from support.clock import Clock

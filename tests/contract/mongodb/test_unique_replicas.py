@@ -28,7 +28,7 @@ def _short_polls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("salmon.sink.worker.IDLE_POLL_S", 0.01)
     monkeypatch.setattr("salmon.sink.worker.POLL_S", 0.01)
     monkeypatch.setattr("salmon.sink.worker.HOLDERS_EVERY_S", 0.01)
-    monkeypatch.setattr("salmon.sink.unread.FRESH_S", 0.05)
+    monkeypatch.setattr("salmon.sink.waiting.unread.FRESH_S", 0.05)
 
 
 class Replicas:

@@ -13,7 +13,7 @@ from salmon.app.events import collecting
 from salmon.kafka.codecs.events import Events
 from salmon.kafka.codecs.registry import object_schema
 from salmon.salesforce.reading.source import SalesforceSourceTask
-from salmon.sink.events import EventSink
+from salmon.sink.platform_events.events import EventSink
 from salmon.source.worker import SourceWorker
 from support.describes import batch_apex_error_event
 from support.memory_sync import MemorySync

@@ -15,8 +15,8 @@ from salmon.model.change import MONGODB, Change, Op, Write, WriteOp
 from salmon.plugin.contract import OutcomeKind, SinkRecord
 from salmon.salesforce.reading.source import SalesforceSourceTask
 from salmon.salesforce.writing.publishing import USED_UP, EventPublisher
-from salmon.sink.event_records import change_decoder
-from salmon.sink.events import Carrier, EventSink, NoIdentities
+from salmon.sink.platform_events.event_records import change_decoder
+from salmon.sink.platform_events.events import Carrier, EventSink, NoIdentities
 from support.memory_sync import MemorySync
 from support.runtime import OBJECT, SCHEMA, headers_of, running
 from support.salesforce_box import AGAIN_S, SETTLE_S, BoxProcess, configured

@@ -18,8 +18,8 @@ from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
 from salmon.salesforce.config import ApiBudget
 from salmon.salesforce.writing.sink import SalesforceSinkTask
 from salmon.sink.buffer import SinkBuffer
-from salmon.sink.deferrals import Wait, Waits
 from salmon.sink.reporting import QUIET, outcome_change
+from salmon.sink.waiting.deferrals import Wait, Waits
 from support.world.database import Collection, Database
 from support.world.nature import OBJECT, Nature
 from support.world.org import Org, OrgCalls

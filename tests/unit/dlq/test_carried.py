@@ -13,8 +13,8 @@ from salmon.errors import ConfigError
 from salmon.kafka.codecs.outbox import Documents, Outcomes
 from salmon.model.change import MONGODB, Change, Op
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
-from salmon.sink.event_records import change_decoder, document_decoder, outcome_teller
-from salmon.sink.events import Carrier, EventSink
+from salmon.sink.platform_events.event_records import change_decoder, document_decoder, outcome_teller
+from salmon.sink.platform_events.events import Carrier, EventSink
 from support.dead_letters import PUBLISHED, Desk
 from support.runtime import OBJECT, SCHEMA, Sink, running
 from support.waiting import until
@@ -26,7 +26,7 @@ def test_an_event_that_is_replayed_is_published_under_the_id_it_had_and_by_its_s
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Also if it is refused once more in between: a letter of a replayed record keeps where the record came from."""
-    monkeypatch.setattr("salmon.sink.events.POLL_S", 0.01)
+    monkeypatch.setattr("salmon.sink.platform_events.events.POLL_S", 0.01)
     desk = Desk()
     sync, codec = desk.sync, desk.sync.changes_codec
     event = EventConfig(direction="to_salesforce", object=OBJECT, fields={"Key__c": "$key"})
@@ -66,7 +66,7 @@ def test_a_document_of_an_outbox_that_is_replayed_is_told_that_it_was_published_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its letter shows the fields, and cannot be edited: the sentence says what to do instead."""
-    monkeypatch.setattr("salmon.sink.events.POLL_S", 0.01)
+    monkeypatch.setattr("salmon.sink.platform_events.events.POLL_S", 0.01)
     desk = Desk()
     sync, topics = desk.memory, desk.topics
     documents = Documents(sync.registry, topics.outbox(PUBLISHED))

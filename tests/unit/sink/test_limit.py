@@ -14,8 +14,8 @@ from salmon.model.change import Write, WriteOp
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
 from salmon.runtime.error_limit import Tolerance
 from salmon.runtime.instance import Instance
-from salmon.sink.events import Carrier, EventSink
-from salmon.sink.parking import GIVEN_UP
+from salmon.sink.platform_events.events import Carrier, EventSink
+from salmon.sink.waiting.parking import GIVEN_UP
 from salmon.sink.worker import SinkWorker
 from support.dead_letters import INSERTED
 from support.memory_sync import MemorySync, reading
@@ -31,7 +31,7 @@ def _short_polls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("salmon.sink.worker.IDLE_POLL_S", 0.01)
     monkeypatch.setattr("salmon.sink.worker.POLL_S", 0.01)
     monkeypatch.setattr("salmon.sink.worker.MEASURE_EVERY_S", 0.05)
-    monkeypatch.setattr("salmon.sink.events.POLL_S", 0.01)
+    monkeypatch.setattr("salmon.sink.platform_events.events.POLL_S", 0.01)
 
 
 @pytest.fixture

@@ -18,10 +18,10 @@ from salmon.ops.metrics import Metrics
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
 from salmon.salesforce.wire.rest import COLLECTION_ROWS, RowResult
 from salmon.sink.buffer import SinkBuffer
-from salmon.sink.deferrals import Waits
-from salmon.sink.delete_guard import DeleteGuard
 from salmon.sink.dividing import CALL_FAILED
+from salmon.sink.guard.delete_guard import DeleteGuard
 from salmon.sink.putters import Putters
+from salmon.sink.waiting.deferrals import Waits
 from support.salesforce_org import SinkRig
 from support.waiting import until
 

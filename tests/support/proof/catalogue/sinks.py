@@ -175,7 +175,7 @@ SINKS: Final = (
     Mutant(
         "a deleted parent's known Id sends its child again, and again",
         "4a: a refusal belongs to the record that can mend it: another record's is waited for, not parked",
-        "sink.deferrals",
+        "sink.waiting.deferrals",
         " for parent in wait.parents if parent not in wait.deleted\n",
         " for parent in wait.parents\n",
     ),

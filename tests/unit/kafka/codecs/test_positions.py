@@ -14,8 +14,8 @@ from salmon.plugin.contract import Position
 from salmon.salesforce.reading.dates import Dates as SalesforceDates
 from salmon.salesforce.reading.whole.run import Run, Why
 from salmon.salesforce.reading.whole.windows import Reads
-from salmon.sink.deferrals import Wait
-from salmon.sink.refusals import Refused
+from salmon.sink.waiting.deferrals import Wait
+from salmon.sink.waiting.refusals import Refused
 from support.registries import MemoryRegistry
 
 OFFSETS = Offsets(MemoryRegistry(), "crm.offsets")

@@ -10,10 +10,10 @@ from salmon.config.sections.deletions import DeleteGuardConfig
 from salmon.errors import SetupError, Unavailable
 from salmon.kafka.offsets import OffsetStore
 from salmon.plugin.contract import Signal, SignalKind
-from salmon.sink import guard_watch
 from salmon.sink.buffer import SinkBuffer
-from salmon.sink.delete_guard import Delete
-from salmon.sink.guard_watch import GuardWatch
+from salmon.sink.guard import guard_watch
+from salmon.sink.guard.delete_guard import Delete
+from salmon.sink.guard.guard_watch import GuardWatch
 from support.memory_sync import MemorySync
 from support.runtime import OBJECT
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from salmon.model.change import Write, WriteOp
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
-from salmon.sink.refusals import Refusals, Refused
+from salmon.sink.waiting.refusals import Refusals, Refused
 
 HOLDER = ("Account", "h")
 

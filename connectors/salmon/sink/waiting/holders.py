@@ -16,7 +16,7 @@ from salmon.errors import PositionLost, Unavailable
 from salmon.kafka.foreign import looks_ours
 from salmon.kafka.reader import Place, Reader
 from salmon.runtime.instance import Instance
-from salmon.sink.refusals import RecordId, Refused
+from salmon.sink.waiting.refusals import RecordId, Refused
 
 log = structlog.get_logger(__name__)
 

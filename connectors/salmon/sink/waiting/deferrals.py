@@ -17,7 +17,7 @@ from typing import Final
 
 from salmon.backoff import Backoff
 from salmon.plugin.contract import Outcome, Position, SinkRecord
-from salmon.sink.refusals import Refusals
+from salmon.sink.waiting.refusals import Refusals
 
 PREFIX: Final = "waits/"
 FIRST_S: Final = 60.0  # before the first new attempt

@@ -25,7 +25,7 @@ from salmon.plugin.contract import Position, SignalKind
 from salmon.runtime.every import Every
 from salmon.runtime.instance import Instance
 from salmon.sink.buffer import SinkBuffer
-from salmon.sink.delete_guard import PREFIX, DeleteGuard, PartitionId
+from salmon.sink.guard.delete_guard import PREFIX, DeleteGuard, PartitionId
 
 log = structlog.get_logger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from salmon.model.change import Write, WriteOp
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
-from salmon.sink.deferrals import LATE_MAX_S, Wait, Waits
+from salmon.sink.waiting.deferrals import LATE_MAX_S, Wait, Waits
 
 PARENT, OTHER = ("Account", "p"), ("Account", "q")
 

@@ -38,7 +38,7 @@ from salmon.plugin.contract import Closes, OutcomeKind, SinkRecord, SinkTask, Wa
 from salmon.runtime.error_limit import ErrorLimit
 from salmon.runtime.instance import Instance
 from salmon.runtime.membership import Membership, Seat
-from salmon.sink.event_batch import EventBatch
+from salmon.sink.platform_events.event_batch import EventBatch
 
 log = structlog.get_logger(__name__)
 

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from salmon.kafka.codecs.serdes import Writes
 from salmon.model.change import Write, WriteOp
 from salmon.plugin.contract import SinkRecord
-from salmon.sink.unanswered import Unanswered
+from salmon.sink.waiting.unanswered import Unanswered
 from salmon.sink.worker import SinkWorker
 from support.memory_sync import MemorySync
 from support.runtime import OBJECT, SCHEMA, Sink, running

@@ -30,7 +30,7 @@ from salmon.kafka.topics import partition_counts
 from salmon.model.change import Write, WriteOp
 from salmon.runtime.instance import Instance
 from salmon.sink.commands import Place
-from salmon.sink.refusals import RecordId
+from salmon.sink.waiting.refusals import RecordId
 
 log = structlog.get_logger(__name__)
 

@@ -13,13 +13,13 @@ from salmon.kafka.codecs.events import Events
 from salmon.kafka.codecs.outbox import Documents, Outcomes, Published, document_event_id
 from salmon.model.event_schema import event_schema
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
-from salmon.sink.event_records import (
+from salmon.sink.platform_events.event_records import (
     document_decoder,
     event_decoder,
     outcome_decoder,
     outcome_teller,
 )
-from salmon.sink.events import UNTOLD, Carrier, EventSink
+from salmon.sink.platform_events.events import UNTOLD, Carrier, EventSink
 from support.impatient_members import look_every
 from support.memory_broker import error
 from support.memory_sync import MemorySync, reading
@@ -42,7 +42,7 @@ QUICK = Backoff(first_s=0.01, max_s=0.02)
 
 @pytest.fixture(autouse=True)
 def _short_polls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("salmon.sink.events.POLL_S", 0.01)
+    monkeypatch.setattr("salmon.sink.platform_events.events.POLL_S", 0.01)
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ def test_where_nobody_has_the_partitions_of_its_events_it_joins_again(
 ) -> None:
     """The group has given them to nobody, and a member that it knows would wait for ever. /health says so after ten seconds."""
     look_every(0.01, monkeypatch)
-    monkeypatch.setattr("salmon.sink.events._SHOWN_AFTER_S", 0.0)
+    monkeypatch.setattr("salmon.sink.platform_events.events._SHOWN_AFTER_S", 0.0)
     sync.broker.withhold(f"{sync.name}-{CONNECTOR}-{EVENT}")
     publish(sync, "a")
     sink = Sink()

@@ -15,9 +15,9 @@ from salmon.kafka.codecs.serdes import Writes
 from salmon.kafka.partitions import partition_of
 from salmon.model.change import Op, Write
 from salmon.plugin.contract import Outcome, OutcomeKind, OwedTo, SinkRecord
-from salmon.sink.holders import Found, HolderWatch
-from salmon.sink.refusals import Refused
-from salmon.sink.unread import FRESH_S, UNKNOWN, UnreadWrites
+from salmon.sink.waiting.holders import Found, HolderWatch
+from salmon.sink.waiting.refusals import Refused
+from salmon.sink.waiting.unread import FRESH_S, UNKNOWN, UnreadWrites
 from salmon.sink.worker import SinkWorker
 from support.clock import Clock
 from support.memory_broker import error
@@ -44,7 +44,7 @@ def _short_polls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("salmon.sink.worker.IDLE_POLL_S", 0.01)
     monkeypatch.setattr("salmon.sink.worker.POLL_S", 0.01)
     monkeypatch.setattr("salmon.sink.worker.HOLDERS_EVERY_S", 0.01)
-    monkeypatch.setattr("salmon.sink.unread.FRESH_S", 0.0)
+    monkeypatch.setattr("salmon.sink.waiting.unread.FRESH_S", 0.0)
 
 
 @pytest.fixture
@@ -255,7 +255,7 @@ def test_what_was_read_before_a_write_was_found_is_not_used_after_it(
     sync: MemorySync, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The loop finds a write to the holder while a putter reads: the next question reads again (case L8)."""
-    monkeypatch.setattr("salmon.sink.unread.FRESH_S", FRESH_S)
+    monkeypatch.setattr("salmon.sink.waiting.unread.FRESH_S", FRESH_S)
     it, asked = unread(sync, {}, clock), (OBJECT, KEYS[0])
     span = it._span
 
@@ -276,7 +276,7 @@ def test_a_thousand_questions_read_the_log_once(
     sync: MemorySync, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a partition; what was read is used for a second."""
-    monkeypatch.setattr("salmon.sink.unread.FRESH_S", FRESH_S)
+    monkeypatch.setattr("salmon.sink.waiting.unread.FRESH_S", FRESH_S)
     it = unread(sync, {}, clock)
     assert it.owed(OBJECT, KEYS[0]) is None
     sync.write(KEYS[0], 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from salmon.model.change import Write, WriteOp
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
-from salmon.sink.parking import GIVEN_UP, Parking
+from salmon.sink.waiting.parking import GIVEN_UP, Parking
 
 LATER = Outcome(OutcomeKind.RETRY_LATER, code="UNABLE_TO_LOCK_ROW", reason="locked.")
 APPLIED = Outcome(OutcomeKind.APPLIED)

@@ -10,7 +10,7 @@ from confluent_kafka import Message
 from salmon.config.events import EventConfig
 from salmon.errors import SetupError
 from salmon.model.change import MONGODB, SALESFORCE, Change, Op
-from salmon.sink.event_records import change_decoder
+from salmon.sink.platform_events.event_records import change_decoder
 from support.memory_sync import MemorySync
 from support.runtime import OBJECT, SCHEMA
 

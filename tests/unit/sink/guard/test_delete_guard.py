@@ -10,7 +10,7 @@ import pytest
 
 from salmon.config.sections.deletions import DeleteGuardConfig
 from salmon.errors import Unavailable
-from salmon.sink.delete_guard import Delete, DeleteGuard
+from salmon.sink.guard.delete_guard import Delete, DeleteGuard
 
 MINUTE = 60_000  # ms
 NOW = 1_700_000_000_000

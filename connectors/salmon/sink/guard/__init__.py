@@ -1,0 +1,1 @@
+"""The guard against mass deletes: what it counts, and how approvals reach it."""
