@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from salmon.model.change import MONGODB
-from support.verify_room import Room
+from support.at_hand.verify_room import Room
 
 TESTS = Path(__file__).parents[1]
 PAGES = 200  # of both sides
@@ -16,7 +16,7 @@ READER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from support import verify_room
+from support.at_hand import verify_room
 from chaos.test_verify_resumed import room_of_many
 class Telling(verify_room.RoomSide):
     def pages(self, after=""):

@@ -8,9 +8,9 @@ import pytest
 
 from salmon.simulator.tls import Certificates, make_certificates
 from support.broker_fixtures import broker, sync  # noqa: F401 (fixtures)
-from support.event_box import Box
 from support.mongo_fixtures import mongo, source, streaming, uri  # noqa: F401 (fixtures)
-from support.pubsub import Wire, generate_client
+from support.orgs.event_box import Box
+from support.orgs.pubsub import Wire, generate_client
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import pytest
 from salmon.devstack import jvm
 from salmon.devstack.stack import DevStack
 from salmon.ports import free_ports
-from support.pages import type_in
+from support.programs.pages import type_in
 from support.proof.evidence import ROOT
 
 pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("examples")]

@@ -19,7 +19,7 @@ import yaml
 
 from salmon import __version__
 from salmon.simulator.org.objects.describes import PACKAGED
-from support.dockerfile import argv, carry_out, path_with, stages
+from support.programs.dockerfile import argv, carry_out, path_with, stages
 from support.sync_config import sync_config
 
 pytestmark = pytest.mark.xdist_group("image")

@@ -14,7 +14,7 @@ import pytest
 
 from salmon.cli.main import main
 from salmon.devstack import sync_file
-from support.salesforce_box import BoxProcess
+from support.orgs.salesforce_box import BoxProcess
 from support.stacks import Stack
 
 pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("e2e")]

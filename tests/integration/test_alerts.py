@@ -22,9 +22,9 @@ from bson import ObjectId
 from confluent_kafka import Producer
 
 from salmon.ports import free_ports
-from support.certificates import Authority
 from support.plugins import install
-from support.prometheus import (
+from support.programs.certificates import Authority
+from support.programs.prometheus import (
     ALERTS,
     RECORDING,
     Prometheus,

@@ -19,7 +19,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings, strategies
 
 from salmon.ports import free_ports
-from support.certificates import Authority
+from support.programs.certificates import Authority
 from support.ring import Document, Ring, running_ring
 from support.stacks import Stack
 from support.waiting import until

@@ -18,8 +18,8 @@ from pymongo import MongoClient
 from salmon.app.process import PARENT_VARIABLE
 from salmon.kafka.topics import CONNECTORS
 from salmon.ports import free_ports
-from support.compose import SYNC, argv, of_salmon, services
-from support.dockerfile import path_with
+from support.programs.compose import SYNC, argv, of_salmon, services
+from support.programs.dockerfile import path_with
 from support.stacks import Stack
 from support.waiting import until
 

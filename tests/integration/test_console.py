@@ -18,7 +18,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from salmon.ports import free_ports
-from support.browser import chromium, inaccessible
+from support.programs.browser import chromium, inaccessible
 from support.ring import Ring, running_ring
 from support.stacks import Stack
 from support.waiting import until

@@ -33,7 +33,7 @@ from salmon.model.state import State, new_state
 from salmon.ops.health import Health
 from salmon.ops.metrics import Metrics
 from support import runtime
-from support.registries import MemoryRegistry
+from support.at_hand.registries import MemoryRegistry
 from support.sync_config import sync_config
 from support.waiting import until
 from support.world.nature import SCHEMA

@@ -12,7 +12,7 @@ from bson import ObjectId
 
 from salmon.devstack.simulator_process import Org
 from salmon.simulator.org.objects.describes import PACKAGED
-from support.describes import AT_HAND
+from support.orgs.describes import AT_HAND
 from support.ring import Document, Ring, running_ring
 from support.stacks import Stack
 

@@ -24,8 +24,8 @@ import yaml
 from playwright.sync_api import expect
 
 from salmon.ports import free_ports
-from support.browser import chromium, inaccessible
 from support.plugins import EXAMPLES
+from support.programs.browser import chromium, inaccessible
 from support.ring import Ring, running_ring
 from support.stacks import Stack
 from support.waiting import until

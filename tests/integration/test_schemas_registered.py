@@ -15,7 +15,7 @@ import requests
 import yaml
 
 from salmon.cli.main import main
-from support.helm import CHART
+from support.programs.helm import CHART
 from support.ring import running_ring
 from support.stacks import Stack
 from support.waiting import until

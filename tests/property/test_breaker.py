@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from salmon.model.change import MONGODB, SALESFORCE, Value
 from salmon.model.fold import Fact
 from salmon.model.state import Park
-from support.stories import SECOND, Story, in_step, rules
+from support.at_hand.stories import SECOND, Story, in_step, rules
 
 FIELDS = ("Phone", "City")
 Automation = Callable[[Value], Value]

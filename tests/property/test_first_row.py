@@ -25,7 +25,7 @@ from salmon.model.rules import Rules
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from salmon.model.state import new_state
 from salmon.model.steps.first_load import fold_first_row
-from support.registries import MemoryRegistry
+from support.at_hand.registries import MemoryRegistry
 
 TOPICS = Topics("crm")
 KEYS = ("001A", "001B")

@@ -12,7 +12,7 @@ from salmon.model.change import OWNED_BY_MERGE, SALESFORCE_ID, Value, WriteOp
 from salmon.model.people import FLAG, NAME, name_of
 from salmon.model.rules import Rules
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
-from support.stories import KEY, Story, text
+from support.at_hand.stories import KEY, Story, text
 
 SCHEMA = ObjectSchema(
     "Account",

@@ -17,7 +17,7 @@ import pytest
 from salmon.kafka.extents import Extent
 from salmon.merge.cache import Mark, Memory, MemoryCache, Origin, RocksCache, StateCache
 from salmon.merge.restoring import Restoring
-from support.state_topic import TOMBSTONES_MS, StateTopic
+from support.at_hand.state_topic import TOMBSTONES_MS, StateTopic
 
 ORIGIN = Origin("cluster", "crm.state.Account", "id", 0)
 KEYS = [f"001{letter}" for letter in "ABCDEF"]

@@ -20,7 +20,7 @@ from salmon.model.fold import Fact, Folded
 from salmon.model.policies import EXISTENCE, LAST_WRITER_WINS, Contest, Edit
 from salmon.model.steps import went_back
 from salmon.salesforce.reading.whole.run import Run
-from support.stories import born_in_mongodb, only_oslo
+from support.at_hand.stories import born_in_mongodb, only_oslo
 from support.world import World
 from support.world.nature import ADDED, EDITABLE, OBJECT, Knobs
 from support.world.org import FOLLOWS

@@ -8,7 +8,7 @@ import pytest
 
 from salmon.devstack import jvm
 from salmon.devstack.broker import EmbeddedBroker, Kafka
-from support.memory_broker import MemoryBroker
+from support.at_hand.memory_broker import MemoryBroker
 from support.runtime import Sync
 
 MEMORY, EMBEDDED, JVM = "memory", "embedded", "jvm"

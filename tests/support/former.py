@@ -21,8 +21,8 @@ from salmon.kafka.codecs.serdes import Changes, Writes
 from salmon.merge.states import States
 from salmon.model.change import SALESFORCE
 from salmon.model.sides import OWN
-from support.registries import MemoryRegistry
-from support.stories import SCHEMA, Story, in_step, rules
+from support.at_hand.registries import MemoryRegistry
+from support.at_hand.stories import SCHEMA, Story, in_step, rules
 
 FOLDER: Final = Path(__file__).parents[1] / "data" / "formats"
 _HEAD: Final = struct.Struct(">bI")

@@ -36,7 +36,7 @@ from salmon.ports import free_ports
 from salmon.verify.checking import Patience
 from salmon.verify.verifying import VerifyResult, verify
 from support import leaks
-from support.forks import Running, started
+from support.programs.forks import Running, started
 from support.stacks import Stack
 from support.waiting import until
 

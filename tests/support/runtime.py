@@ -34,7 +34,7 @@ from salmon.plugin.contract import (
 )
 from salmon.runtime import schemas
 from salmon.runtime.instance import Instance
-from support.registries import MemoryRegistry
+from support.at_hand.registries import MemoryRegistry
 from support.waiting import until
 
 T = TypeVar("T")

@@ -20,7 +20,7 @@ from salmon.plugin.contract import DeadLetter, Outcome, OutcomeKind, SinkRecord,
 from salmon.runtime.instance import Instance
 from salmon.sink.worker import SinkWorker
 from salmon.source.worker import SourceWorker
-from support.memory_sync import MemorySync, PromptSource
+from support.at_hand.memory_sync import MemorySync, PromptSource
 from support.runtime import OBJECT, SCHEMA, Sink, running
 from support.waiting import until
 

@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from salmon.ports import free_ports, listening
-from support.connect_rest import Worker, running
+from support.at_hand.connect_rest import Worker, running
 
 
 def test_free_ports_are_different_and_no_outgoing_connection_takes_one() -> None:

@@ -103,7 +103,7 @@ class _Consumer(Consumer):
 class Clients:
     """
     Opens clients to one cluster. A worker gets it passed in and opens clients in no other way, so that a test can pass in
-    one whose broker is in memory (tests/support/memory_broker.py).
+    one whose broker is in memory (tests/support/at_hand/memory_broker.py).
 
     Args:
         properties: The configuration's `kafka` block: librdkafka properties. They may hold secrets.

@@ -13,7 +13,7 @@ from pymongo import MongoClient
 from salmon.api.records import idempotency, routes
 from salmon.mongodb.config import MongoConfig
 from salmon.mongodb.wire.client import Document, database_of
-from support.api_room import Serve, api_of, client_of
+from support.at_hand.api_room import Serve, api_of, client_of
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import pytest
 from bson import ObjectId
 from fastapi.testclient import TestClient
 
-from support.api_room import api_of
-from support.console_room import console_of
+from support.at_hand.api_room import api_of
+from support.at_hand.console_room import console_of
 
 OID = ObjectId("64b000000000000000000001")
 SF_ID = "001000000000001AAA"

@@ -20,10 +20,10 @@ from salmon.api.console.signing_in import ATTEMPT_COOKIE
 from salmon.api.console.visitors import COOKIE
 from salmon.api.oidc import Provider, fetched
 from salmon.ports import free_ports
-from support.api_room import api_of
-from support.browser import chromium, inaccessible
-from support.console_room import console_of
-from support.oidc_provider import CLIENT_ID, CLIENT_SECRET, OidcProvider, oidc_provider
+from support.at_hand.api_room import api_of
+from support.at_hand.console_room import console_of
+from support.programs.browser import chromium, inaccessible
+from support.programs.oidc_provider import CLIENT_ID, CLIENT_SECRET, OidcProvider, oidc_provider
 from support.waiting import until
 
 BACK: Final = "http://127.0.0.1:8090/console/oidc/back"

@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from salmon.api.records.idempotency import COLLECTION
-from support.api_room import Serve
+from support.at_hand.api_room import Serve
 
 CAR: Final = "/api/v1/Car__c"
 BY_MAKE: Final = {

@@ -18,7 +18,7 @@ from salmon.api.keys import hash_of
 from salmon.api.records.idempotency import COLLECTION
 from salmon.api.records.showing import key_shown
 from salmon.mongodb.wire.client import CODEC
-from support.api_room import Serve
+from support.at_hand.api_room import Serve
 
 CAR = {
     "Name": "Herbie",

@@ -34,8 +34,8 @@ from salmon.api.reports.showing import as_dict
 from salmon.api.streams import OF_ONE_MAX
 from salmon.errors import Unavailable
 from salmon.mongodb.reports.report import BoundReport
-from support.api_room import api_of, client_of
-from support.console_room import console_of
+from support.at_hand.api_room import api_of, client_of
+from support.at_hand.console_room import console_of
 
 WITHIN_S: Final = 30.0
 MAKES: Final = ("Audi", "Fiat")  # the org's order

@@ -9,8 +9,8 @@ from salmon.dlq.replaying import REPLAYED, Plan, Planner, deal, discard, replay
 from salmon.errors import Fenced
 from salmon.kafka.dead_letters import headers_of
 from salmon.model.change import Op
+from support.at_hand.dead_letters import PUBLISHED, Desk
 from support.broker_fixtures import ON_EVERY_BROKER
-from support.dead_letters import PUBLISHED, Desk
 from support.runtime import OBJECT, Sync
 
 EVERY = LetterFilter()

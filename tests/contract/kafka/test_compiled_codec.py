@@ -17,7 +17,7 @@ import pytest
 from salmon.kafka.codecs.quick import IS_COMPILED, Make, compiled_bodies
 from salmon.model.schema import ObjectSchema, schema_of_describe
 from support.codec_fuzz import held_to_python, layouts
-from support.describes import AT_HAND, describe
+from support.orgs.describes import AT_HAND, describe
 
 ROOT: Final = Path(__file__).parents[3]
 

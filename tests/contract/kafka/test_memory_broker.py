@@ -15,8 +15,8 @@ from salmon.devstack.broker import Kafka
 from salmon.errors import DataError, Fenced, PositionLost, SalmonError, Unavailable
 from salmon.kafka import clients, cluster, tables, topics
 from salmon.kafka.clients import Clients
+from support.at_hand.memory_broker import MemoryBroker
 from support.broker_fixtures import ON_EVERY_BROKER
-from support.memory_broker import MemoryBroker
 from support.waiting import until
 
 TOPIC = "table"

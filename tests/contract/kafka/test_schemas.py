@@ -20,7 +20,7 @@ from salmon.schemas.describing import of_folder
 from salmon.schemas.registering import register_all
 from salmon.schemas.subjects import Described
 from salmon.simulator.org.objects.describes import load_describes
-from support.describes import describe
+from support.orgs.describes import describe
 from support.sync_config import sync_config
 
 ACCOUNT = schema_of_describe(describe("Account"))

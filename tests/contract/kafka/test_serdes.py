@@ -23,7 +23,7 @@ from salmon.kafka.codecs.serdes import Changes, Records, Writes
 from salmon.model import convert
 from salmon.model.change import Change, Op, Value, Write, WriteOp
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema, schema_of_describe
-from support.registries import MemoryRegistry
+from support.at_hand.registries import MemoryRegistry
 
 _DESCRIBES = (
     *(Path(salmon.simulator.__file__).parent / "describes").glob("*.json"),

@@ -13,8 +13,8 @@ from salmon.kafka.clients import TransactionalProducer
 from salmon.kafka.offsets import OffsetStore
 from salmon.kafka.tables import Table
 from salmon.kafka.topics import Topics
+from support.at_hand.registries import MemoryRegistry
 from support.kafka import Failure, fail_writing
-from support.registries import MemoryRegistry
 
 Create = Callable[..., str]
 

@@ -18,7 +18,7 @@ from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.reports.conditions import condition_of
 from salmon.mongodb.wire.client import CODEC
 from salmon.transforms.expressions import condition
-from support.api_room import CAR
+from support.at_hand.api_room import CAR
 
 SHAPE: Final = DocumentShape(
     schema_of_describe(CAR), frozenset({"Car__c"}), {"Doors__c": "body.doors"}

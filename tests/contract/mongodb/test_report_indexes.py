@@ -17,7 +17,7 @@ from salmon.mongodb.reports.indexes import PREFIX, indexes_of
 from salmon.mongodb.reports.pipeline import pipeline_of
 from salmon.setup.reports import report_steps
 from salmon.setup.steps import Became, Step
-from support.api_room import describe_of, schemas_of
+from support.at_hand.api_room import describe_of, schemas_of
 from support.sync_config import sync_config
 
 AUDIS: Final = {

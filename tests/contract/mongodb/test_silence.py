@@ -17,7 +17,7 @@ from salmon.devstack.mongod import EmbeddedMongod
 from salmon.errors import SetupError
 from salmon.mongodb.reading.source import MongoSourceTask
 from salmon.ops.health import Health
-from support.connect_rest import Worker
+from support.at_hand.connect_rest import Worker
 from support.mongo import OBJECTS, SCHEMAS, Log, Mongo
 from support.waiting import until
 

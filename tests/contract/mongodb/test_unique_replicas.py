@@ -13,7 +13,7 @@ from salmon.kafka.partitions import partition_of
 from salmon.model.change import Op
 from salmon.mongodb.writing.sink import MongoSinkTask
 from salmon.sink.worker import SinkWorker
-from support.memory_sync import MemorySync, reading
+from support.at_hand.memory_sync import MemorySync, reading
 from support.mongo import Mongo, Synced
 from support.runtime import OBJECT, SCHEMA, running
 from support.waiting import until

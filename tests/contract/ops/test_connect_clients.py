@@ -12,7 +12,7 @@ from kafka_connect import KafkaConnect
 from salmon.ops.connect.access import Access
 from salmon.ops.connect.status_topic import Target
 from salmon.ops.health import State
-from support.connect_rest import MemoryStatusTopic, Worker, rows, running
+from support.at_hand.connect_rest import MemoryStatusTopic, Worker, rows, running
 
 SINK = "mongodb-sink"
 

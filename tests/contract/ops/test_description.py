@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies
 
 from salmon.ops.connect.application import application
-from support.connect_rest import Worker, running
+from support.at_hand.connect_rest import Worker, running
 
 if TYPE_CHECKING:
     import schemathesis

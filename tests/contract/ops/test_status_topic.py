@@ -24,8 +24,8 @@ from salmon.ops.connect.standing import KafkaStatusLog
 from salmon.ops.connect.status_topic import Target
 from salmon.plugin.contract import FIRST_READ
 from salmon.sink.worker import SinkWorker
+from support.at_hand.connect_rest import Worker, running
 from support.broker_fixtures import REAL_BROKERS
-from support.connect_rest import Worker, running
 from support.runtime import OBJECT, SCHEMA, Sink, Sync
 from support.runtime import running as worker_running
 from support.waiting import until

@@ -15,9 +15,9 @@ from salmon.runtime import schemas
 from salmon.runtime.instance import Instance
 from salmon.salesforce.reading.source import SalesforceSourceTask
 from salmon.source.worker import SourceWorker
-from support.memory_sync import MemorySync
+from support.at_hand.memory_sync import MemorySync
+from support.orgs.salesforce_box import AGAIN_S, SETTLE_S, BoxProcess, configured
 from support.runtime import error_of, running
-from support.salesforce_box import AGAIN_S, SETTLE_S, BoxProcess, configured
 from support.waiting import until
 
 CONNECTOR = "salesforce-source"

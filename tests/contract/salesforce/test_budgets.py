@@ -10,7 +10,7 @@ from salmon.errors import RateLimited
 from salmon.model.change import Op, WriteOp
 from salmon.plugin.contract import OutcomeKind
 from salmon.salesforce.reading.deliveries import PLACE
-from support.salesforce_box import BoxProcess, Source, started_sink, write
+from support.orgs.salesforce_box import BoxProcess, Source, started_sink, write
 from support.waiting import until
 
 ENOUGH = 1_000_000

@@ -21,8 +21,8 @@ from salmon.salesforce.reading.whole.rows import Row, RowReader
 from salmon.salesforce.wire.bulk import BulkQueries, ResultPage
 from salmon.salesforce.wire.rest import Rest
 from salmon.simulator.server import Simulator
-from support.boxes import Box
-from support.salesforce_box import BoxProcess, Source, configured
+from support.orgs.boxes import Box
+from support.orgs.salesforce_box import BoxProcess, Source, configured
 
 RECORDS = {"Account": 20, "Contact": 10, "Opportunity": 5}
 TEXT = 'comma, "quote"; line\r\nfeed\nand \u2028 separator, \x0b tab, ÄÖ 𝄞 #N/A'

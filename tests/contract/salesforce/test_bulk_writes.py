@@ -20,8 +20,8 @@ from salmon.salesforce.writing.sink import SalesforceSinkTask
 from salmon.simulator.org.org import Org
 from salmon.simulator.server import Simulator
 from salmon.sink.buffer import COMMANDS_MAX
-from support.boxes import Box
-from support.salesforce_box import Known, configured, write
+from support.orgs.boxes import Box
+from support.orgs.salesforce_box import Known, configured, write
 from support.waiting import until
 
 CREATE, UPDATE, DELETE = WriteOp.CREATE, WriteOp.UPDATE, WriteOp.DELETE

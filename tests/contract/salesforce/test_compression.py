@@ -14,7 +14,7 @@ from requests.adapters import HTTPAdapter
 from salmon.salesforce.wire.bulk import BulkIngests
 from salmon.salesforce.wire.rest import COLLECTION_ROWS, Rest
 from salmon.simulator.server import Simulator
-from support.boxes import Box
+from support.orgs.boxes import Box
 
 TEXT = "Ä 𝄞 as anybody would write it"
 

@@ -12,7 +12,7 @@ from salmon.model.change import WriteOp
 from salmon.plugin.contract import OutcomeKind
 from salmon.sink.dividing import CALL_FAILED, FAILING_MIN_S, TRIES_MIN, Dividing
 from support.clock import Clock
-from support.salesforce_box import BoxProcess, Source, started_sink, write
+from support.orgs.salesforce_box import BoxProcess, Source, started_sink, write
 
 
 @pytest.fixture(scope="module")

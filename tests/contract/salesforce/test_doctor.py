@@ -13,7 +13,7 @@ from salmon.config.models import SyncConfig
 from salmon.doctor.checks import Line, Outcome, examine
 from salmon.doctor.doctor import checks_of
 from salmon.simulator.server import Simulator
-from support.boxes import Box
+from support.orgs.boxes import Box
 
 ADMINISTRATORS = "X00eAdministrator"
 

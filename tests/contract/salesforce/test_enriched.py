@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from salmon.model.change import Op
-from support.salesforce_box import BoxProcess, Source
+from support.orgs.salesforce_box import BoxProcess, Source
 
 STAMPS = {"LastModifiedDate", "LastModifiedById"}
 

@@ -8,7 +8,7 @@ import pytest
 
 from salmon.errors import SchemaOutdated
 from salmon.model.change import Op
-from support.salesforce_box import BoxProcess, Source
+from support.orgs.salesforce_box import BoxProcess, Source
 
 
 @pytest.fixture(scope="module")

@@ -21,10 +21,10 @@ from salmon.salesforce.wire.rest import Rest
 from salmon.salesforce.wire.signing_in.auth import SignIn
 from salmon.salesforce.wire.signing_in.grants import ENDINGS
 from salmon.simulator.server import Simulator
-from support.boxes import Box
 from support.chaos.proxy import Proxies
-from support.event_stream import TOPIC, brings_an_event, stream
-from support.salesforce_box import configured
+from support.orgs.boxes import Box
+from support.orgs.event_stream import TOPIC, brings_an_event, stream
+from support.orgs.salesforce_box import configured
 from support.waiting import until
 
 FLOWS = ("jwt_bearer", "client_credentials", "refresh_token", "username_password", "soap_login")

@@ -14,7 +14,7 @@ from salmon.model.markers import USUAL, Markers
 from salmon.model.schema import ObjectSchema
 from salmon.plugin.contract import OutcomeKind
 from salmon.simulator.org.objects.describes import load_describes
-from support.salesforce_box import BoxProcess, Source, configured, started_sink, write
+from support.orgs.salesforce_box import BoxProcess, Source, configured, started_sink, write
 
 OURS = Markers("Sync_Seq__c", "Sync_Key__c")
 SETTINGS = {"markers": OURS}

@@ -18,7 +18,7 @@ from salmon.match.reading import DocumentSide, OrgSide
 from salmon.salesforce.catalog import SyncedObject, synced_object
 from salmon.salesforce.wire.rest import Rest
 from support.mongo import Mongo
-from support.salesforce_box import BoxProcess, Source, configured
+from support.orgs.salesforce_box import BoxProcess, Source, configured
 
 ACCOUNTS = 450
 ON = ("Name", "Phone")

@@ -8,7 +8,7 @@ import pytest
 
 from salmon.model.change import Op, WriteOp
 from salmon.plugin.contract import OutcomeKind
-from support.salesforce_box import BoxProcess, Source, started_sink, write
+from support.orgs.salesforce_box import BoxProcess, Source, started_sink, write
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.merge_at_hand import MergeAtHand
-from support.salesforce_box import BoxProcess, Source, started_sink
+from support.at_hand.merge_at_hand import MergeAtHand
+from support.orgs.salesforce_box import BoxProcess, Source, started_sink
 
 FIELDS = ("Phone", "Fax", "Website", "Site", "AccountNumber")
 

@@ -11,7 +11,7 @@ import pytest
 
 from salmon.model.change import Op
 from salmon.salesforce.reading.whole.snapshot import BULK, PART_ROWS, REST, Snapshots
-from support.salesforce_box import BoxProcess, Source
+from support.orgs.salesforce_box import BoxProcess, Source
 
 ACCOUNTS = 2_900
 PARTS = 3

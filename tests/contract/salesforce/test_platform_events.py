@@ -15,11 +15,11 @@ from salmon.kafka.codecs.registry import object_schema
 from salmon.salesforce.reading.source import SalesforceSourceTask
 from salmon.sink.platform_events.events import EventSink
 from salmon.source.worker import SourceWorker
-from support.describes import batch_apex_error_event
-from support.memory_sync import MemorySync
+from support.at_hand.memory_sync import MemorySync
 from support.mongo import Mongo
+from support.orgs.describes import batch_apex_error_event
+from support.orgs.salesforce_box import AGAIN_S, SETTLE_S, BoxProcess, configured
 from support.runtime import running
-from support.salesforce_box import AGAIN_S, SETTLE_S, BoxProcess, configured
 from support.waiting import until
 
 OBJECT = "Account"

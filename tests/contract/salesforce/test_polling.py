@@ -13,7 +13,7 @@ from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.vanished import COMPARE_EVERY_MS, Vanished
 from salmon.salesforce.reading.whole.rows import RowReader
 from salmon.salesforce.wire.rest import Rest
-from support.salesforce_box import BoxProcess, Source, started_sink, write
+from support.orgs.salesforce_box import BoxProcess, Source, started_sink, write
 
 EVERY_S = 0.2
 AN_HOUR_S = 3_600

@@ -18,9 +18,9 @@ from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.wire.pubsub_api.pubsub import PubSub
 from salmon.salesforce.wire.rest import Rest
 from salmon.simulator.server import Simulator
-from support.boxes import Box
-from support.connect_proxy import ConnectProxy
-from support.event_stream import TOPIC, brings_an_event, stream
+from support.orgs.boxes import Box
+from support.orgs.event_stream import TOPIC, brings_an_event, stream
+from support.programs.connect_proxy import ConnectProxy
 
 LOGIN, MY_DOMAIN = "login.salesforce.com:443", "acme.my.salesforce.com:443"
 SANDBOX = "acme--uat.sandbox.my.salesforce.com:443"

@@ -17,9 +17,9 @@ from salmon.salesforce.reading.source import SalesforceSourceTask
 from salmon.salesforce.writing.publishing import USED_UP, EventPublisher
 from salmon.sink.platform_events.event_records import change_decoder
 from salmon.sink.platform_events.events import Carrier, EventSink, NoIdentities
-from support.memory_sync import MemorySync
+from support.at_hand.memory_sync import MemorySync
+from support.orgs.salesforce_box import AGAIN_S, SETTLE_S, BoxProcess, configured
 from support.runtime import OBJECT, SCHEMA, headers_of, running
-from support.salesforce_box import AGAIN_S, SETTLE_S, BoxProcess, configured
 from support.waiting import until
 
 EVENT = "Thing_Made__e"

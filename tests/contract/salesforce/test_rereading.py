@@ -12,8 +12,8 @@ from salmon.model.change import Op
 from salmon.plugin.contract import Signal, SignalKind
 from salmon.salesforce.wire.rest import Rest
 from salmon.story.rereading import read_again
-from support.asking import MemorySync
-from support.salesforce_box import BoxProcess, Source
+from support.at_hand.asking import MemorySync
+from support.orgs.salesforce_box import BoxProcess, Source
 
 
 @pytest.fixture(scope="module")

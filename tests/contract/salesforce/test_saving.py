@@ -8,7 +8,7 @@ import pytest
 
 from salmon.model.change import WriteOp
 from salmon.plugin.contract import OutcomeKind
-from support.salesforce_box import BoxProcess, Source, started_sink, write
+from support.orgs.salesforce_box import BoxProcess, Source, started_sink, write
 
 CREATE, UPDATE = WriteOp.CREATE, WriteOp.UPDATE
 

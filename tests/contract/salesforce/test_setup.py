@@ -22,8 +22,8 @@ from salmon.setup.org import PERMISSION_SET, OrgSetup
 from salmon.setup.setting_up import is_complete, set_up
 from salmon.setup.steps import Became, Step
 from salmon.simulator.server import Simulator
-from support.boxes import Box
-from support.describes import describe
+from support.orgs.boxes import Box
+from support.orgs.describes import describe
 
 OBJECTS = ("Account", "Contact", "Invoice__c")
 MARKERS = ("Salmon_Seq__c", "Salmon_Id__c")

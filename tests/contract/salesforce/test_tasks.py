@@ -18,7 +18,7 @@ from salmon.salesforce.reading import source as source_module
 from salmon.salesforce.reading.source import SalesforceSourceTask
 from salmon.salesforce.reading.stream.subscription import Subscription
 from salmon.salesforce.writing.sink import SalesforceSinkTask
-from support.salesforce_box import SETTLE_S, BoxProcess, Source, configured, started_sink, write
+from support.orgs.salesforce_box import SETTLE_S, BoxProcess, Source, configured, started_sink, write
 from support.waiting import until
 
 CREATE, UPDATE, DELETE = WriteOp.CREATE, WriteOp.UPDATE, WriteOp.DELETE

@@ -11,7 +11,7 @@ import pytest
 from salmon.model.change import Op, WriteOp
 from salmon.plugin.contract import OutcomeKind
 from salmon.simulator.org.objects.describes import PACKAGED
-from support.salesforce_box import BoxProcess, Source, started_sink, write
+from support.orgs.salesforce_box import BoxProcess, Source, started_sink, write
 
 UPDATE = WriteOp.UPDATE
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from salmon.simulator.server import Simulator
-from support.boxes import Box
-from support.pubsub import Client, Wire
+from support.orgs.boxes import Box
+from support.orgs.pubsub import Client, Wire
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from typing import Any
 import certifi
 import pytest
 
-from support.boxes import Box
-from support.event_box import ACCOUNTS
+from support.orgs.boxes import Box
+from support.orgs.event_box import ACCOUNTS
 
 # It ships no types, and its generated code of the public proto lives beside ours in one process.
 aiosfpubsub: Any = importlib.import_module("aiosfpubsub")

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from salmon.simulator.server import Simulator
-from support.boxes import Box, recorded
-from support.pubsub import Client, Wire
+from support.orgs.boxes import Box, recorded
+from support.orgs.pubsub import Client, Wire
 
 ACCOUNTS = "/data/AccountChangeEvent"
 

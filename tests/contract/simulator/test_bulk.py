@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from salmon.simulator.server import Simulator
-from support.boxes import RECORDED, VERSION, Box
+from support.orgs.boxes import RECORDED, VERSION, Box
 from support.waiting import until
 
 

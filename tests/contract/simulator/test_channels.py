@@ -9,9 +9,9 @@ import grpc
 import pytest
 
 from salmon.simulator.server import Simulator
-from support.boxes import Box
-from support.event_box import ACCOUNTS, ALL, CODE
-from support.pubsub import Client, Ended, Publishing, Wire
+from support.orgs.boxes import Box
+from support.orgs.event_box import ACCOUNTS, ALL, CODE
+from support.orgs.pubsub import Client, Ended, Publishing, Wire
 from support.waiting import until
 
 ORDERS = "/event/Order_Event__e"

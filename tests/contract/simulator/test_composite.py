@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from salmon.simulator.server import Simulator
-from support.boxes import VERSION, Box, recorded, same_shape
+from support.orgs.boxes import VERSION, Box, recorded, same_shape
 
 BASE = f"/services/data/v{VERSION}"
 ROLLED_BACK = "The transaction was rolled back since another operation in the same transaction failed."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from support.boxes import VERSION, Box
+from support.orgs.boxes import VERSION, Box
 
 PAST, FUTURE = "Mon, 01 Jan 2024 00:00:00 GMT", "Fri, 01 Jan 2100 00:00:00 GMT"
 

@@ -11,7 +11,7 @@ from salmon.simulator import control
 from salmon.simulator.__main__ import main
 from salmon.simulator.control_faults import FAULTS
 from salmon.simulator.server import Simulator
-from support.boxes import Box
+from support.orgs.boxes import Box
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,11 @@ import pytest
 import requests
 
 from salmon.simulator.server import Simulator
-from support.boxes import Box
-from support.describes import describe
-from support.event_box import ALL
-from support.pubsub import Client
-from support.soap import session, soap, texts
+from support.orgs.boxes import Box
+from support.orgs.describes import describe
+from support.orgs.event_box import ALL
+from support.orgs.pubsub import Client
+from support.orgs.soap import session, soap, texts
 
 CLOSED = "Closed - Converted"
 

@@ -9,8 +9,8 @@ import grpc
 import pytest
 
 from salmon.simulator.org.faults import BadFault
-from support.event_box import ACCOUNTS, ALL, CODE, Box, settled
-from support.pubsub import WAIT_S
+from support.orgs.event_box import ACCOUNTS, ALL, CODE, Box, settled
+from support.orgs.pubsub import WAIT_S
 
 
 @pytest.fixture

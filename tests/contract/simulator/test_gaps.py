@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from support.boxes import Box
-from support.pubsub import Client, Subscriber
+from support.orgs.boxes import Box
+from support.orgs.pubsub import Client, Subscriber
 
 ACCOUNTS = "/data/AccountChangeEvent"
 GRADE = {

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from salmon.simulator.server import Simulator
-from support.boxes import Box
+from support.orgs.boxes import Box
 
 JS = Path(__file__).parent / "js"
 RESULTS = JS / "results.json"

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from salmon.simulator.server import Simulator
-from support.boxes import Box
-from support.event_box import ALL
-from support.pubsub import Client
-from support.soap import merge, session, soap, texts
+from support.orgs.boxes import Box
+from support.orgs.event_box import ALL
+from support.orgs.pubsub import Client
+from support.orgs.soap import merge, session, soap, texts
 
 
 @pytest.fixture(scope="module")

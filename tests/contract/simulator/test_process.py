@@ -23,8 +23,8 @@ from salmon.simulator.org.objects.describes import PACKAGED
 from salmon.simulator.org.objects.platform_events import parse_event
 from salmon.simulator.org.transaction import Transaction
 from salmon.simulator.server import Ports, Simulator
-from support.boxes import Box
-from support.pubsub import WAIT_S, Client, Wire
+from support.orgs.boxes import Box
+from support.orgs.pubsub import WAIT_S, Client, Wire
 
 COMMAND = [sys.executable, "-m", "salmon.simulator"]
 

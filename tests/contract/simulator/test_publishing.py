@@ -12,10 +12,10 @@ import pytest
 from salmon.simulator.events.platform_schema import platform_schema
 from salmon.simulator.org.objects.platform_events import parse_event
 from salmon.simulator.server import Simulator
-from support.boxes import Box
-from support.describes import batch_apex_error_event
-from support.event_box import CODE
-from support.pubsub import Client, Ended, Wire
+from support.orgs.boxes import Box
+from support.orgs.describes import batch_apex_error_event
+from support.orgs.event_box import CODE
+from support.orgs.pubsub import Client, Ended, Wire
 
 ORDERS = "/event/Order_Event__e"
 DEFINITION = {

@@ -12,8 +12,8 @@ from salmon.errors import SetupError
 from salmon.salesforce.wire.pubsub_api import pubsub_api_pb2 as ours
 from salmon.simulator.events.pubsub import serve
 from salmon.simulator.tls import Certificates
-from support.event_box import ACCOUNTS, ALL, CODE, Box, settled
-from support.pubsub import Client, Ended, Wire
+from support.orgs.event_box import ACCOUNTS, ALL, CODE, Box, settled
+from support.orgs.pubsub import Client, Ended, Wire
 
 # Events.
 

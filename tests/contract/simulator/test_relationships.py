@@ -8,8 +8,8 @@ import pytest
 
 from salmon.simulator.org.objects.describes import PACKAGED
 from salmon.simulator.server import Simulator
-from support.boxes import Box
-from support.orgs import DESCRIBES
+from support.orgs.boxes import Box
+from support.orgs.orgs import DESCRIBES
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from salmon.simulator.rest import query
-from support.boxes import Box, recorded, same_shape
+from support.orgs.boxes import Box, recorded, same_shape
 
 
 def now(box: Box) -> datetime:

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from salmon.simulator.server import Simulator
-from support.boxes import Box, recorded, same_shape
+from support.orgs.boxes import Box, recorded, same_shape
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 
 from salmon.simulator.org.objects.describes import PACKAGED
 from salmon.simulator.server import Simulator
-from support.boxes import Box, recorded, same_shape
+from support.orgs.boxes import Box, recorded, same_shape
 
 
 def with_state_and_country_codes(describe: dict[str, Any]) -> dict[str, Any]:

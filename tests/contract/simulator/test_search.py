@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from salmon.simulator.server import Simulator
-from support.boxes import VERSION, Box, recorded
+from support.orgs.boxes import VERSION, Box, recorded
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,9 @@ import pytest
 import requests
 
 from salmon.simulator.server import Simulator
-from support.boxes import Box
-from support.pubsub import Client, Wire
-from support.soap import soap, texts
+from support.orgs.boxes import Box
+from support.orgs.pubsub import Client, Wire
+from support.orgs.soap import soap, texts
 
 CODE = "sfdc.platform.eventbus.grpc."
 ACCOUNTS = "/data/AccountChangeEvent"

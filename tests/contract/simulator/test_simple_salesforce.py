@@ -13,7 +13,7 @@ from simple_salesforce import api, exceptions
 
 from salmon.simulator.server import Simulator
 from salmon.simulator.tls import make_key_pair
-from support.boxes import Diverted, trusting_session
+from support.orgs.boxes import Diverted, trusting_session
 
 Salesforce: Any = api.Salesforce  # its own types do not know that any attribute is an object of the org
 

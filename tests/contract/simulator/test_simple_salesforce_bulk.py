@@ -12,7 +12,7 @@ import pytest
 from simple_salesforce import api, bulk2, exceptions
 
 from salmon.simulator.server import Simulator
-from support.boxes import trusting_session
+from support.orgs.boxes import trusting_session
 
 Salesforce: Any = api.Salesforce
 

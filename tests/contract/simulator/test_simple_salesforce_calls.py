@@ -15,7 +15,7 @@ from simple_salesforce import format as soql_format
 
 from salmon.simulator.org.objects.describes import FIELD_DEFAULTS, PACKAGED
 from salmon.simulator.server import Simulator
-from support.boxes import trusting_session
+from support.orgs.boxes import trusting_session
 
 Salesforce: Any = api.Salesforce  # its own types do not know that any attribute is an object of the org
 

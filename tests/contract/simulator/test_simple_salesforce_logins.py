@@ -11,7 +11,7 @@ import requests
 from simple_salesforce import api, exceptions, login
 
 from salmon.simulator.server import Endpoints, Simulator
-from support.boxes import Diverted, trusting_session
+from support.orgs.boxes import Diverted, trusting_session
 
 Salesforce: Any = api.Salesforce
 

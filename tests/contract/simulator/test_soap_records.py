@@ -10,8 +10,8 @@ import pytest
 
 from salmon.simulator.org.transaction import Transaction
 from salmon.simulator.server import Simulator
-from support.boxes import Box
-from support.soap import merge, session, soap, texts
+from support.orgs.boxes import Box
+from support.orgs.soap import merge, session, soap, texts
 
 MALFORMED, NOT_IN_BIN = "no id", "UNDELETE_FAILED"
 

@@ -13,8 +13,8 @@ from simple_salesforce import api
 
 from salmon.simulator.events.eventbus import TopicNotFound
 from salmon.simulator.server import Simulator
-from support.boxes import RECORDED, Box, same_shape, trusting_session
-from support.pubsub import Client, Wire
+from support.orgs.boxes import RECORDED, Box, same_shape, trusting_session
+from support.orgs.pubsub import Client, Wire
 
 ID_FIELD = {
     "type": "Text",

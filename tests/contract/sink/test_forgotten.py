@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from salmon.sink.worker import SinkWorker
+from support.at_hand.memory_sync import reading
 from support.impatient_members import look_every
-from support.memory_sync import reading
 from support.raw_member import ForgetsTheFirst, RawMember
 from support.runtime import OBJECT, SCHEMA, Sink, Sync, running
 from support.waiting import until

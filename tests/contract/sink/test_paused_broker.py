@@ -10,9 +10,9 @@ from contextlib import contextmanager
 
 from salmon.devstack.broker import Kafka
 from salmon.sink.partitions import COMMIT_MAX_S
-from support.memory_broker import MemoryBroker
+from support.at_hand.memory_broker import MemoryBroker
+from support.at_hand.sink_replica import Replica
 from support.runtime import Sync
-from support.sink_replica import Replica
 from support.waiting import until
 
 MARGIN_S = 5.0  # other tests may need the machine

@@ -15,7 +15,7 @@ from salmon.model.change import MONGODB, SALESFORCE, SIDES
 from salmon.plugin.contract import Signal, SignalKind
 from salmon.verify.asking import SIGNAL_KEYS_MAX, Sources
 from support import kafka as servers
-from support.registries import MemoryRegistry
+from support.at_hand.registries import MemoryRegistry
 
 pytestmark = pytest.mark.xdist_group("embedded")
 

@@ -14,7 +14,7 @@ from salmon.model.change import MONGODB
 from salmon.model.rules import Rules
 from salmon.model.schema import ObjectSchema
 from salmon.model.views import View
-from support.registries import MemoryRegistry
+from support.at_hand.registries import MemoryRegistry
 from support.world.nature import OBJECT
 
 TOPICS: Final = Topics("world")

@@ -21,7 +21,7 @@ from salmon.merge.restoring import Restoring
 from salmon.merge.store import Recent, Store
 from salmon.model.change import Change, Value, Write
 from salmon.model.rules import Rules
-from support.state_topic import TOMBSTONES_MS, StateTopic
+from support.at_hand.state_topic import TOMBSTONES_MS, StateTopic
 from support.world.codecs import CONFLICTS, SIGNALS, TOPICS, codecs_of
 from support.world.merge import Merge
 from support.world.nature import ADDED, GROWN, OBJECT, SCHEMA

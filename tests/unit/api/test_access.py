@@ -15,8 +15,8 @@ from salmon.api.keys import StoredKeys, hash_of, new_key
 from salmon.api.records import changes, routes
 from salmon.config.sections.api import ApiConfig
 from salmon.errors import Unavailable
-from support.api_room import LOCAL, api_of, client_of, echo, settings
-from support.console_room import console_of
+from support.at_hand.api_room import LOCAL, api_of, client_of, echo, settings
+from support.at_hand.console_room import console_of
 
 KEY = new_key()
 

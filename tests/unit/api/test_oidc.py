@@ -15,7 +15,7 @@ from salmon.api.keeping import READ_AGAIN_S
 from salmon.api.oidc import NotGood, Provider
 from salmon.config.sections.api import OidcConfig
 from salmon.errors import Unavailable
-from support.api_room import api_of, client_of, echo
+from support.at_hand.api_room import api_of, client_of, echo
 
 ISSUER = "https://login.acme.example"
 SETTINGS = OidcConfig(issuer=ISSUER, audience="salmon", keys_kept_s=100)

@@ -9,7 +9,7 @@ from salmon.model.change import MONGODB, SALESFORCE, WriteOp
 from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
 from salmon.model.state import Park, Parked, Sent, SideState, State
-from support.api_room import nowhere, schemas_of
+from support.at_hand.api_room import nowhere, schemas_of
 
 RULES = Rules(schemas_of("Car__c")["Car__c"])
 RECORD = ("Car__c", "a")

@@ -14,7 +14,7 @@ from salmon.kafka.codecs.registry import SchemaRegistry
 from salmon.model.change import MONGODB
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from salmon.runtime import schemas
-from support.registries import MemoryRegistry
+from support.at_hand.registries import MemoryRegistry
 from support.sync_config import sync_config
 
 ACCOUNT = ObjectSchema("Account", (FieldSchema("Name", "string", Kind.STRING),), key_prefix="001")

@@ -12,7 +12,7 @@ from salmon.errors import StartAgain, Stopping
 from salmon.ops.connect.status_topic import Target
 from salmon.ops.health import Health, State
 from salmon.runtime.retry import Retrying
-from support.connect_rest import Worker, running
+from support.at_hand.connect_rest import Worker, running
 from support.waiting import until
 
 

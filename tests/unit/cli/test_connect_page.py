@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from salmon.cli.main import app
 from salmon.config.models import SyncConfig, settings
 from support.connect_keys import keys_of_connect
-from support.pages import block
+from support.programs.pages import block
 
 ROOT: Final = Path(__file__).parents[3]
 PAGE: Final = (ROOT / "deploy" / "from-kafka-connect.md").read_text(encoding="utf-8")

@@ -16,7 +16,7 @@ from salmon.errors import ConfigError, RequestRejected, SchemaMismatch
 from salmon.kafka.codecs.serdes import Changes
 from salmon.model.change import OPERATOR, Change, Op
 from salmon.model.sides import OWN_ROSTER
-from support.dead_letters import Desk
+from support.at_hand.dead_letters import Desk
 from support.runtime import OBJECT
 
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from salmon.cli.main import app, exit_code_of
 from salmon.runtime import discovery
-from support.describes import describe
+from support.orgs.describes import describe
 from support.plugins import install, install_example
 from support.sync_config import sync_config
 

@@ -17,7 +17,7 @@ from salmon.ports import free_ports
 from salmon.status import overview
 from salmon.status.counting import NONE
 from salmon.status.overview import Overview
-from support.connect_rest import Worker, running
+from support.at_hand.connect_rest import Worker, running
 
 CONFIG = """
 name: crm

@@ -13,8 +13,8 @@ from salmon.cli.main import app
 from salmon.config.models import load
 from salmon.errors import ConfigError
 from salmon.transforms.connect import TAKES
-from support.pages import block
 from support.plugins import install_example
+from support.programs.pages import block
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "deploy" / "transforms.md").read_text(encoding="utf-8")

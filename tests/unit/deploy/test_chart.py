@@ -18,7 +18,7 @@ from salmon.config.models import SyncConfig
 from salmon.kafka.topics import CONNECTORS
 from salmon.runtime.lifecycle import DRAIN_DEADLINE_S
 from salmon.status.scraping import addresses
-from support.helm import CHART, DEPLOY, VALUES, Manifest, helm, of_kind, pods, rendered
+from support.programs.helm import CHART, DEPLOY, VALUES, Manifest, helm, of_kind, pods, rendered
 
 FILES: Final = sorted(file.stem for file in VALUES.glob("*.yaml"))
 KUBERNETES: Final = "1.30"

@@ -14,7 +14,7 @@ import yaml
 from salmon import __version__
 from salmon.config.models import SyncConfig
 from salmon.kafka.topics import CONNECTORS
-from support.compose import FILE, SYNC, argv, of_salmon, services
+from support.programs.compose import FILE, SYNC, argv, of_salmon, services
 
 ROOT: Final = FILE.parents[1]
 

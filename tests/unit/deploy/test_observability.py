@@ -14,7 +14,7 @@ import yaml
 from typer.main import get_command
 
 from salmon.cli.main import app
-from support.prometheus import (
+from support.programs.prometheus import (
     ALERTS,
     DASHBOARDS,
     DEPLOY,

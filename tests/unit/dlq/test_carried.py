@@ -15,7 +15,7 @@ from salmon.model.change import MONGODB, Change, Op
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
 from salmon.sink.platform_events.event_records import change_decoder, document_decoder, outcome_teller
 from salmon.sink.platform_events.events import Carrier, EventSink
-from support.dead_letters import PUBLISHED, Desk
+from support.at_hand.dead_letters import PUBLISHED, Desk
 from support.runtime import OBJECT, SCHEMA, Sink, running
 from support.waiting import until
 

@@ -14,9 +14,9 @@ from salmon.dlq.replaying import EDITED, Mend, Plan, deal
 from salmon.errors import ConfigError, DataError, SchemaMismatch
 from salmon.model.change import OPERATOR, SALESFORCE, Change, Op
 from salmon.model.schema import FieldSchema, Kind
-from support.dead_letters import PUBLISHED, Desk
+from support.at_hand.dead_letters import PUBLISHED, Desk
+from support.at_hand.stories import Story, rules
 from support.runtime import OBJECT, SCHEMA
-from support.stories import Story, rules
 
 FIELDS = {
     field.name: field

@@ -14,7 +14,7 @@ from salmon.kafka import transactions
 from salmon.kafka.codecs.serdes import Signals
 from salmon.model.change import OPERATOR, Change, Op
 from salmon.plugin.contract import Signal, SignalKind
-from support.dead_letters import INSERTED, PUBLISHED, Desk
+from support.at_hand.dead_letters import INSERTED, PUBLISHED, Desk
 from support.runtime import OBJECT
 
 EVERY = LetterFilter()

@@ -13,7 +13,7 @@ from salmon.config.models import ObjectConfig
 from salmon.doctor.checks import Check, Line, Outcome, examine
 from salmon.doctor.events import EventChecks
 from salmon.errors import RequestRejected
-from support.describes import describe
+from support.orgs.describes import describe
 
 EVENT = "Order_Placed__e"
 READ = EventConfig(collection="orders")

@@ -14,7 +14,7 @@ from salmon.doctor.objects import ObjectChecks
 from salmon.errors import RequestRejected
 from salmon.salesforce.wire.administration import Administration
 from salmon.simulator.org.objects.describes import with_marker_fields
-from support.describes import OBJECTS, describe
+from support.orgs.describes import OBJECTS, describe
 
 
 class Described:

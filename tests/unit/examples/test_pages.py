@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from support.pages import steps, type_in
+from support.programs.pages import steps, type_in
 
 
 def page(folder: Path, *blocks: tuple[str, str]) -> Path:

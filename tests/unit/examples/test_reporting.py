@@ -7,7 +7,7 @@ from pathlib import Path
 from salmon.config.bound_reports import bound_reports
 from salmon.config.checking import checked
 from salmon.config.models import SyncConfig
-from support.api_room import schemas_of
+from support.at_hand.api_room import schemas_of
 from support.plugins import EXAMPLES
 
 

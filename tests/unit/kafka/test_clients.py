@@ -11,7 +11,7 @@ from confluent_kafka import Consumer, KafkaError, Message
 from salmon.errors import ConfigError, PositionLost, SetupError, Unavailable
 from salmon.kafka import clients, properties, transactions
 from salmon.kafka.topics import CONNECTORS, Topics, specs
-from support.memory_broker import error
+from support.at_hand.memory_broker import error
 
 NOBODY = {"bootstrap.servers": "127.0.0.1:1"}
 

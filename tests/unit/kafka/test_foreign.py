@@ -16,7 +16,7 @@ from salmon.kafka.foreign import ForeignRecords, key_shown
 from salmon.kafka.tables import Table
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from salmon.ops.metrics import Metrics
-from support.registries import MemoryRegistry
+from support.at_hand.registries import MemoryRegistry
 
 TOPIC = "crm.identity.Account"
 CODEC = Identities(MemoryRegistry(), TOPIC)

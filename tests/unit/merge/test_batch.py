@@ -16,8 +16,8 @@ from salmon.model.change import SALESFORCE, SIDES, Change, Op
 from salmon.model.policies import HOLD
 from salmon.model.state import State, new_state
 from salmon.ops.metrics import Metrics
-from support.registries import MemoryRegistry
-from support.stories import KEY, SCHEMA, in_step, rules
+from support.at_hand.registries import MemoryRegistry
+from support.at_hand.stories import KEY, SCHEMA, in_step, rules
 
 TOPICS, RULES, REGISTRY = Topics("crm"), rules(policy=HOLD), MemoryRegistry()
 CONFLICTS = Conflicts(REGISTRY, TOPICS.conflicts)

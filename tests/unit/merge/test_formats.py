@@ -18,11 +18,11 @@ from salmon.kafka.codecs.serdes import Changes
 from salmon.merge.states import States
 from salmon.model.change import SALESFORCE
 from support import runtime
+from support.at_hand.memory_sync import MemorySync
+from support.at_hand.merging import merging
+from support.at_hand.stories import SCHEMA, Story, rules
 from support.former import STORIES, Former
-from support.memory_sync import MemorySync
-from support.merging import merging
 from support.next_version import next_version
-from support.stories import SCHEMA, Story, rules
 from support.sync_config import sync_config
 from support.waiting import until
 

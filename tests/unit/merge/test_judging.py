@@ -19,9 +19,9 @@ from salmon.model.change import MONGODB, SALESFORCE, Change, Op, WriteOp
 from salmon.model.views import View
 from salmon.ops.health import Health
 from support import runtime
-from support.memory_broker import error
-from support.memory_sync import MemorySync
-from support.merging import merging
+from support.at_hand.memory_broker import error
+from support.at_hand.memory_sync import MemorySync
+from support.at_hand.merging import merging
 from support.runtime import OBJECT, SCHEMA
 from support.sync_config import sync_config
 from support.waiting import until

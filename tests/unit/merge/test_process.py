@@ -18,10 +18,10 @@ from salmon.model.change import SALESFORCE, Change, Op
 from salmon.model.sides import OWN
 from salmon.plugin.contract import SignalKind
 from support import runtime
+from support.at_hand.memory_broker import error
+from support.at_hand.memory_sync import MemorySync, reading
+from support.at_hand.merging import merging
 from support.impatient_members import look_every
-from support.memory_broker import error
-from support.memory_sync import MemorySync, reading
-from support.merging import merging
 from support.runtime import OBJECT, SCHEMA
 from support.sync_config import sync_config
 from support.waiting import until

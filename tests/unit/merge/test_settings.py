@@ -9,7 +9,7 @@ from salmon.errors import ConfigError
 from salmon.merge.settings import codecs_of, rules_of
 from salmon.model.change import MONGODB, SALESFORCE
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
-from support.memory_sync import MemorySync
+from support.at_hand.memory_sync import MemorySync
 from support.sync_config import sync_config
 
 SCHEMA = ObjectSchema(

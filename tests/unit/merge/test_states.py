@@ -16,7 +16,7 @@ from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from salmon.model.state import NEVER, Overwritten, Park, Parked, Sent, SideState, new_state
-from support.registries import MemoryRegistry
+from support.at_hand.registries import MemoryRegistry
 from support.world.nature import ADDED, GROWN, SCHEMA
 
 TOPIC = "crm.state.Account"

@@ -12,8 +12,8 @@ from salmon.kafka.codecs.avro import bare
 from salmon.merge.states import States
 from salmon.model.policies import HOLD
 from salmon.model.rules import Rules
-from support.registries import MemoryRegistry
-from support.stories import in_step, rules
+from support.at_hand.registries import MemoryRegistry
+from support.at_hand.stories import in_step, rules
 
 RULES = rules(policy=HOLD)
 

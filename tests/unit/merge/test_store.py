@@ -13,7 +13,7 @@ from salmon.merge.states import States
 from salmon.merge.store import Recent, Stores
 from salmon.model.rules import Rules
 from salmon.model.state import State, new_state
-from support.registries import MemoryRegistry
+from support.at_hand.registries import MemoryRegistry
 from support.world.nature import SCHEMA
 
 TOPIC = "crm.changes.Account"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from salmon.model.described import Child, Choice, Described, described
-from support.api_room import CAR, choices, field
-from support.describes import OBJECTS, describe
+from support.at_hand.api_room import CAR, choices, field
+from support.orgs.describes import OBJECTS, describe
 
 
 def test_the_values_of_a_picklist_are_its_active_ones() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from salmon.model.change import SALESFORCE_ID, WriteOp
 from salmon.model.fold import Fact, Published
-from support.stories import Story, born_in_mongodb, in_step, rules
+from support.at_hand.stories import Story, born_in_mongodb, in_step, rules
 
 # Step 1: old news.
 

@@ -6,7 +6,7 @@ import pytest
 
 from salmon.model.change import MONGODB, OPERATOR, SALESFORCE, Change, Op, WriteOp
 from salmon.model.policies import EXISTENCE
-from support.stories import Story, in_step, rules
+from support.at_hand.stories import Story, in_step, rules
 
 
 def brought_back(story: Story) -> None:

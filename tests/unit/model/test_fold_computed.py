@@ -13,7 +13,7 @@ from salmon.model.policies import HOLD, MONGODB_WINS, POLICIES
 from salmon.model.rules import Rules
 from salmon.model.steps.admission import is_current
 from salmon.model.views import Compute, View
-from support.stories import SCHEMA, Story, born_in_mongodb, in_step, text
+from support.at_hand.stories import SCHEMA, Story, born_in_mongodb, in_step, text
 
 WITH_LABEL = SCHEMA.with_computed([text("Label", create=False, update=False, live=False, computed=True)])
 

@@ -10,7 +10,7 @@ from salmon.model.fold import Fact, Folded
 from salmon.model.policies import HOLD, LAST_WRITER_WINS, MONGODB_WINS, SALESFORCE_WINS, Contest, Edit, Policy
 from salmon.model.rules import Rules
 from salmon.model.state import Park
-from support.stories import Story, in_step, rules
+from support.at_hand.stories import Story, in_step, rules
 
 EARLY, LATE = 1_000, 2_000  # ms
 FROM_SALESFORCE, FROM_MONGODB = "555 0101", "555 0202"

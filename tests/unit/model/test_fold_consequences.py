@@ -9,7 +9,7 @@ import pytest
 from salmon.model.change import WriteOp
 from salmon.model.fold import Fact, Folded
 from salmon.model.policies import EXISTENCE, HOLD, SALESFORCE_WINS, Policy
-from support.stories import Story, born_in_mongodb, in_step, rules
+from support.at_hand.stories import Story, born_in_mongodb, in_step, rules
 
 PARENT = "0015g00000Parent1AA"
 OTHER_PARENT = "0015g00000Parent2AA"

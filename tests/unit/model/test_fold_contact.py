@@ -10,7 +10,7 @@ import pytest
 from salmon.model.change import MONGODB, SALESFORCE, SALESFORCE_ID, WriteOp
 from salmon.model.fold import Fact, Folded, Published
 from salmon.model.policies import MONGODB_WINS
-from support.stories import Story, in_step, rules
+from support.at_hand.stories import Story, in_step, rules
 
 THE_FAR_FUTURE = 9_000_000_000_000  # ms
 LONG_AGO = 1  # ms

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from salmon.model.rules import Rules
 from salmon.model.schema import FieldSchema, Kind
-from support.stories import SCHEMA, in_step
+from support.at_hand.stories import SCHEMA, in_step
 
 RATE = FieldSchema("Rate__c", "double", Kind.DECIMAL, precision=18, scale=8)
 RULES = Rules(replace(SCHEMA, fields=(*SCHEMA.fields, RATE)))

@@ -11,7 +11,16 @@ from salmon.model.fold import Fact
 from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
 from salmon.model.steps.admission import is_current, stays_unwanted
-from support.stories import OTHER_ID, SCHEMA, Story, born_in_mongodb, in_oslo, in_step, only_oslo, teller
+from support.at_hand.stories import (
+    OTHER_ID,
+    SCHEMA,
+    Story,
+    born_in_mongodb,
+    in_oslo,
+    in_step,
+    only_oslo,
+    teller,
+)
 
 # In and out.
 

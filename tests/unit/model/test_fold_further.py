@@ -17,7 +17,7 @@ from salmon.model.fold import Fact
 from salmon.model.policies import side_wins
 from salmon.model.rules import Rules
 from salmon.model.steps.first_load import fold_first_row
-from support.stories import KEY, Story, Teller, rules
+from support.at_hand.stories import KEY, Story, Teller, rules
 
 FILES = "files"
 

@@ -10,7 +10,7 @@ from salmon.model.change import WriteOp
 from salmon.model.fold import Fact
 from salmon.model.policies import EXISTENCE, HOLD
 from salmon.model.state import Park
-from support.stories import Story, in_step, rules
+from support.at_hand.stories import Story, in_step, rules
 
 EARLY, LATE = 1_000, 2_000  # ms
 

@@ -12,7 +12,7 @@ from salmon.model.fold import Published
 from salmon.model.policies import HOLD, MONGODB_WINS, SALESFORCE_WINS
 from salmon.model.rules import Rules
 from salmon.model.schema import FieldSchema, Kind
-from support.stories import OTHER_ID, SCHEMA, Story, Teller, in_step, only_oslo
+from support.at_hand.stories import OTHER_ID, SCHEMA, Story, Teller, in_step, only_oslo
 
 MARK = "Archived"
 MARKED = replace(SCHEMA, fields=(*SCHEMA.fields, FieldSchema(MARK, "boolean", Kind.BOOLEAN, nillable=False)))

@@ -14,7 +14,7 @@ from salmon.model.policies import (
     SALESFORCE_WINS,
     Policy,
 )
-from support.stories import Story, born_in_mongodb, in_step, rules
+from support.at_hand.stories import Story, born_in_mongodb, in_step, rules
 
 EARLY, LATE = 1_000, 2_000  # ms
 OTHER_ID = "0015g00000Abc34AAA"

@@ -11,7 +11,7 @@ from salmon.model.fold import Fact
 from salmon.model.policies import HOLD, MONGODB_WINS
 from salmon.model.rules import Rules
 from salmon.model.views import View
-from support.stories import SCHEMA, Story, born_in_mongodb, in_step
+from support.at_hand.stories import SCHEMA, Story, born_in_mongodb, in_step
 
 SHOWN = "*** 0101"
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from salmon.model.change import ERROR, SALESFORCE_ID, Write, WriteOp
 from salmon.model.fold import Fact
-from support.stories import KEY, Story, born_in_mongodb, in_step, rules
+from support.at_hand.stories import KEY, Story, born_in_mongodb, in_step, rules
 
 # What merge's own properties of the document show.
 OWN: Final = {SALESFORCE_ID: KEY, ERROR: "Phone: it is not of its type."}

@@ -10,7 +10,7 @@ from salmon.model.change import SALESFORCE_ID
 from salmon.model.fold import Fact
 from salmon.model.rules import Rules
 from salmon.model.schema import FieldSchema, Kind
-from support.stories import KEY, SCHEMA, born_in_mongodb, in_step, text
+from support.at_hand.stories import KEY, SCHEMA, born_in_mongodb, in_step, text
 
 PRIVATE = FieldSchema("IsPrivate", "boolean", Kind.BOOLEAN, nillable=False)
 OWNER = text("OwnerId", type="reference", nillable=False)

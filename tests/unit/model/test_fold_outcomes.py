@@ -12,7 +12,7 @@ from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
 from salmon.model.schema import ObjectSchema
 from salmon.model.state import Park
-from support.stories import SCHEMA, Story, born_in_mongodb, in_step, rules
+from support.at_hand.stories import SCHEMA, Story, born_in_mongodb, in_step, rules
 
 PARENT = "0015g00000Par11AAA"
 POLLED = rules(eventless=frozenset({"salesforce"}))

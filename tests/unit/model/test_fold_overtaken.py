@@ -7,7 +7,7 @@ from dataclasses import replace
 from salmon.model.change import SALESFORCE_ID, Write, WriteOp
 from salmon.model.rules import OVERWRITTEN_MAX, Rules
 from salmon.model.schema import ObjectSchema
-from support.stories import KEY, Story, born_in_mongodb, in_step, text
+from support.at_hand.stories import KEY, Story, born_in_mongodb, in_step, text
 
 
 def overwritten_before_anybody_saw() -> tuple[Story, int]:

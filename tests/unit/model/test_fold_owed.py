@@ -5,7 +5,7 @@ from __future__ import annotations
 from salmon.model.change import ERROR, SALESFORCE_ID, WriteOp
 from salmon.model.rules import IN_FLIGHT_MAX, OVERWRITTEN_MAX, SENT_MAX, Rules
 from salmon.model.schema import ObjectSchema
-from support.stories import KEY, SCHEMA, Story, born_in_mongodb, in_step, rules, text
+from support.at_hand.stories import KEY, SCHEMA, Story, born_in_mongodb, in_step, rules, text
 
 THE_FAR_FUTURE = 4_000_000_000_000
 LATER_ID = "0015g00000Abc34AAA"

@@ -12,7 +12,7 @@ from salmon.model.rules import Rules
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from salmon.model.state import new_state
 from salmon.model.steps.first_load import fold_first_row
-from support.stories import KEY, Story, born_in_mongodb, in_step, text
+from support.at_hand.stories import KEY, Story, born_in_mongodb, in_step, text
 
 FLAG = FieldSchema("IsPersonAccount", "boolean", Kind.BOOLEAN, create=False, update=False, nillable=False)
 SCHEMA = ObjectSchema(

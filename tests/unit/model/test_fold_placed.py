@@ -22,7 +22,7 @@ from salmon.model.change import (
 from salmon.model.fold import Fact
 from salmon.model.rules import Rules
 from salmon.model.views import View
-from support.stories import KEY, SCHEMA, Story, in_step
+from support.at_hand.stories import KEY, SCHEMA, Story, in_step
 
 
 def by_city(digest: str = "by city", home: str = "Oslo", elsewhere: str = "Bergen") -> Rules:

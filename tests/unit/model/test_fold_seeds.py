@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from salmon.model.change import WriteOp
-from support.stories import Story, born_in_mongodb, in_step, rules
+from support.at_hand.stories import Story, born_in_mongodb, in_step, rules
 
 
 def test_an_author_saw_what_the_creation_had_set_that_was_answered() -> None:

@@ -8,7 +8,7 @@ from salmon.model.change import SALESFORCE_ID, Change, Op, WriteOp
 from salmon.model.fold import Published, fold
 from salmon.model.rules import SEQ_MAX, Rules
 from salmon.model.state import Park, new_state
-from support.stories import KEY, OTHER_ID, SCHEMA, Story, in_step, rules
+from support.at_hand.stories import KEY, OTHER_ID, SCHEMA, Story, in_step, rules
 
 # Seq: it rises per key, always.
 

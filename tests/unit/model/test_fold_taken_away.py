@@ -8,7 +8,7 @@ from salmon.model.change import MONGODB, SALESFORCE, Write, WriteOp
 from salmon.model.fold import Fact
 from salmon.model.policies import HOLD, side_wins
 from salmon.model.rules import Rules
-from support.stories import OTHER_ID, SCHEMA, Story, born_in_mongodb, in_oslo, only_oslo
+from support.at_hand.stories import OTHER_ID, SCHEMA, Story, born_in_mongodb, in_oslo, only_oslo
 
 # A look that overtakes the events of the time before.
 

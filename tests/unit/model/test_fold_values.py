@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from salmon.model.fold import Fact, Published
-from support.stories import born_in_mongodb, in_step
+from support.at_hand.stories import born_in_mongodb, in_step
 
 THE_FAR_FUTURE = 9_000_000_000_000  # ms: a clock that is centuries ahead
 LONG_AGO = 1  # ms: a clock that was never set

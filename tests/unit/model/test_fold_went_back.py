@@ -9,7 +9,7 @@ from salmon.model.fold import Fact
 from salmon.model.policies import EXISTENCE
 from salmon.model.steps.first_load import fold_first_row
 from salmon.model.steps.work import Report
-from support.stories import OTHER_ID, Story, born_in_mongodb, in_step, rules
+from support.at_hand.stories import OTHER_ID, Story, born_in_mongodb, in_step, rules
 
 SIDES = ("mongodb", "salesforce")
 

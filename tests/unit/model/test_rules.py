@@ -8,7 +8,7 @@ import pytest
 
 from salmon.model.change import ERROR, SALESFORCE_ID, Change, Op, WriteOp
 from salmon.model.policies import HOLD, LAST_WRITER_WINS
-from support.stories import rules
+from support.at_hand.stories import rules
 
 FIELDS = {"Name", "Phone", "City", "ParentId", "Source", "Shout", "Rollup", "LastModifiedDate"}
 DERIVED = {"Shout", "Rollup", "LastModifiedDate"}

@@ -21,7 +21,7 @@ from salmon.model.schema import (
 )
 from salmon.simulator.org.objects.describes import load_describes
 from salmon.simulator.org.saving.person_accounts import with_person_accounts
-from support.describes import OBJECTS, describe
+from support.orgs.describes import OBJECTS, describe
 
 
 def described(name: str, type_: str, **told: Any) -> dict[str, Any]:

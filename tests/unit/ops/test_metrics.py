@@ -22,7 +22,7 @@ from salmon.ops.rates import Paced
 from salmon.plugin.contract import OutcomeKind, SnapshotProgress
 from salmon.source.reach import StreamAge
 from salmon.status.waiting import WHY
-from support.prometheus import ALERTS, RECORDING, queries, rules_of
+from support.programs.prometheus import ALERTS, RECORDING, queries, rules_of
 
 # Label -> where its values come from: each is a closed set, or is named in the configuration.
 CLOSED: Final = {

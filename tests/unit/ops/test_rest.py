@@ -19,7 +19,7 @@ from salmon.calls import Peer
 from salmon.errors import ConfigError, Unavailable
 from salmon.ops.rest import HANDED_OVER, RestServer
 from salmon.plugin.contract import BudgetState, Position
-from support.connect_rest import Worker
+from support.at_hand.connect_rest import Worker
 
 
 class Served:

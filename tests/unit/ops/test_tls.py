@@ -18,8 +18,8 @@ from salmon.ops.connect.status_topic import Target
 from salmon.ops.health import State
 from salmon.ops.tls import Tls
 from salmon.status.scraping import Owner, ask
-from support.certificates import Authority, Pair
-from support.connect_rest import MemoryStatusTopic, Worker, running
+from support.at_hand.connect_rest import MemoryStatusTopic, Worker, running
+from support.programs.certificates import Authority, Pair
 from support.waiting import until
 
 SINK = "mongodb-sink"

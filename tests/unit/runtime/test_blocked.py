@@ -14,7 +14,7 @@ from salmon.plugin.contract import Signal, SignalKind, SourceBatch, SourceRecord
 from salmon.runtime.lifecycle import Lifecycle, Part
 from salmon.sink.worker import SinkWorker
 from salmon.source.worker import SourceWorker
-from support.memory_sync import MemorySync, PromptSource
+from support.at_hand.memory_sync import MemorySync, PromptSource
 from support.runtime import OBJECT, SCHEMA, Sink, Source, running
 from support.waiting import until
 

@@ -13,7 +13,7 @@ from salmon.kafka.output import Output
 from salmon.plugin.contract import BudgetState, Position
 from salmon.runtime.fellows import Fellows
 from salmon.sink.worker import SinkWorker
-from support.memory_sync import MemorySync
+from support.at_hand.memory_sync import MemorySync
 from support.runtime import OBJECT, SCHEMA, Sink, running
 from support.waiting import until
 

@@ -13,7 +13,7 @@ from salmon.kafka.cluster import Shares
 from salmon.ops.health import Health
 from salmon.ops.metrics import Metrics
 from salmon.runtime.membership import Membership, is_spare
-from support.memory_sync import Impatient, reading
+from support.at_hand.memory_sync import Impatient, reading
 from support.waiting import until
 
 SPARE, NOBODYS = Shares((1, 1, 0), 0), Shares((0, 0), 1)

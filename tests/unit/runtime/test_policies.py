@@ -13,8 +13,8 @@ from salmon.errors import ConfigError
 from salmon.merge.settings import rules_of
 from salmon.model.policies import POLICIES
 from salmon.runtime.policies import GROUP, known, policy_named
+from support.at_hand.stories import SCHEMA, Story
 from support.plugins import install, install_example
-from support.stories import SCHEMA, Story
 from support.sync_config import sync_config
 
 LONG, SHORT = "+1 555 0101 (office)", "555 0202"

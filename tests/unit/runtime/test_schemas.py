@@ -14,7 +14,7 @@ from salmon.model.schema import FieldSchema, Kind
 from salmon.ops.health import Health
 from salmon.runtime import schemas
 from salmon.source.schema_watch import SchemaWatch
-from support.registries import MemoryRegistry
+from support.at_hand.registries import MemoryRegistry
 from support.runtime import OBJECT, SCHEMA
 from support.waiting import until
 

@@ -17,7 +17,7 @@ from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.identities import load_identities
 from salmon.salesforce.troubles import Rechecks, Troubles, described
 from salmon.simulator.org.objects.describes import load_describes
-from support.salesforce import MemoryOrg, synced
+from support.orgs.salesforce import MemoryOrg, synced
 from support.waiting import until
 
 REFUSED = RequestRejected("no", code="INVALID_FIELD", words="No such column 'Salmon_Seq__c'")

@@ -8,7 +8,7 @@ from salmon.errors import Unavailable
 from salmon.kafka.topics import Topics
 from salmon.sink import identity_tables
 from salmon.sink.identity_tables import IdentityTables
-from support.registries import MemoryRegistry
+from support.at_hand.registries import MemoryRegistry
 
 TOPICS = Topics("crm")
 

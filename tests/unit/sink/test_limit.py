@@ -17,8 +17,8 @@ from salmon.runtime.instance import Instance
 from salmon.sink.platform_events.events import Carrier, EventSink
 from salmon.sink.waiting.parking import GIVEN_UP
 from salmon.sink.worker import SinkWorker
-from support.dead_letters import INSERTED
-from support.memory_sync import MemorySync, reading
+from support.at_hand.dead_letters import INSERTED
+from support.at_hand.memory_sync import MemorySync, reading
 from support.runtime import OBJECT, SCHEMA, Sink, applied, headers_of, running
 from support.waiting import until
 

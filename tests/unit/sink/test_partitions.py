@@ -10,9 +10,9 @@ from confluent_kafka import KafkaError
 from salmon.calls import Peer
 from salmon.errors import Fenced
 from salmon.sink import partitions
-from support.memory_broker import error
-from support.memory_sync import MemorySync
-from support.sink_replica import Replica
+from support.at_hand.memory_broker import error
+from support.at_hand.memory_sync import MemorySync
+from support.at_hand.sink_replica import Replica
 from support.waiting import until
 
 

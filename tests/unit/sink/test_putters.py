@@ -22,7 +22,7 @@ from salmon.sink.dividing import CALL_FAILED
 from salmon.sink.guard.delete_guard import DeleteGuard
 from salmon.sink.putters import Putters
 from salmon.sink.waiting.deferrals import Waits
-from support.salesforce_org import SinkRig
+from support.orgs.salesforce_org import SinkRig
 from support.waiting import until
 
 PLACE = ("crm.writes.mongodb.Account", 0)

@@ -17,8 +17,8 @@ from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
 from salmon.sink.buffer import SinkBuffer
 from salmon.sink.reporting import Landed, OutcomeEncoder, words_of
 from salmon.sink.reports import SinkReports
-from support.memory_broker import error
-from support.memory_sync import MemorySync
+from support.at_hand.memory_broker import error
+from support.at_hand.memory_sync import MemorySync
 from support.runtime import OBJECT, SCHEMA
 
 CONNECTOR = "mongodb-sink"

@@ -8,9 +8,9 @@ from confluent_kafka import KafkaError
 from salmon.errors import Unavailable
 from salmon.plugin.contract import Outcome, OutcomeKind
 from salmon.sink.worker import SinkWorker
+from support.at_hand.memory_broker import error
+from support.at_hand.memory_sync import MemorySync, reading
 from support.impatient_members import look_every
-from support.memory_broker import error
-from support.memory_sync import MemorySync, reading
 from support.runtime import OBJECT, SCHEMA, Sink, running
 from support.waiting import until
 

@@ -17,7 +17,7 @@ from salmon.kafka.topics import Topics
 from salmon.model.change import Change, Misfit, Op
 from salmon.plugin.contract import DeadLetter, EventRecord, IdentityRecord, SourceBatch, SourceRecord
 from salmon.source.batches import BatchEncoder, Encoded
-from support.registries import MemoryRegistry
+from support.at_hand.registries import MemoryRegistry
 from support.world.nature import SCHEMA
 
 TOPICS = Topics("crm")

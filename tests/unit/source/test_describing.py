@@ -9,8 +9,8 @@ from salmon.errors import Unavailable
 from salmon.kafka.topics import Topics
 from salmon.model.described import Described
 from salmon.source.describing import Describing, describing
-from support.api_room import CAR, choices, field
-from support.registries import MemoryRegistry
+from support.at_hand.api_room import CAR, choices, field
+from support.at_hand.registries import MemoryRegistry
 from support.waiting import until
 
 

@@ -11,7 +11,7 @@ from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from salmon.plugin.contract import Position, Signal, SignalKind
 from salmon.source.first_loads import MATCHED, FirstLoads, Matched, held_back, waiting_for_match
 from salmon.source.worker import SourceWorker
-from support.memory_sync import MemorySync, PromptSource
+from support.at_hand.memory_sync import MemorySync, PromptSource
 from support.runtime import OBJECT, SCHEMA, error_of, running
 from support.waiting import until
 

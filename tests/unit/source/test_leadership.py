@@ -17,8 +17,8 @@ from salmon.plugin.contract import Signal, SignalKind
 from salmon.runtime.instance import Instance
 from salmon.runtime.retry import Retrying
 from salmon.source.leadership import Leadership
-from support.memory_broker import error
-from support.memory_sync import MemorySync, retrying
+from support.at_hand.memory_broker import error
+from support.at_hand.memory_sync import MemorySync, retrying
 from support.runtime import OBJECT, registry_of
 from support.waiting import until
 

@@ -14,8 +14,8 @@ from salmon.salesforce.reading.dates import KEPT_S
 from salmon.salesforce.reading.dates import Dates as OrgDates
 from salmon.source.reach import Reach
 from salmon.source.worker import SourceWorker
+from support.at_hand.memory_sync import MemorySync, PromptSource
 from support.clock import Clock
-from support.memory_sync import MemorySync, PromptSource
 from support.runtime import OBJECT, running
 from support.waiting import until
 

@@ -6,7 +6,7 @@ import pytest
 
 from salmon.errors import ClientLost
 from salmon.source.standby import Standby
-from support.memory_sync import MemorySync, retrying
+from support.at_hand.memory_sync import MemorySync, retrying
 
 CONNECTOR = "mongodb-source"
 

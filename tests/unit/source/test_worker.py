@@ -29,9 +29,9 @@ from salmon.plugin.contract import (
 )
 from salmon.runtime.error_limit import Tolerance
 from salmon.source.worker import SourceWorker
+from support.at_hand.memory_broker import error
+from support.at_hand.memory_sync import MemorySync, PromptSource, reading
 from support.impatient_members import look_every
-from support.memory_broker import error
-from support.memory_sync import MemorySync, PromptSource, reading
 from support.runtime import OBJECT, SCHEMA, error_of, running
 from support.waiting import until
 

@@ -23,7 +23,7 @@ from salmon.ops.rest import RestServer
 from salmon.ports import free_ports
 from salmon.runtime.lifecycle import Lifecycle
 from salmon.status.scraping import API, Owner, Samples, addresses, ask, parsed
-from support.connect_rest import Worker, running
+from support.at_hand.connect_rest import Worker, running
 
 CRM = Owner("crm", lambda: "here")
 LAG = "salmon_end_to_end_lag_seconds"

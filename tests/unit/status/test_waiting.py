@@ -22,9 +22,9 @@ from salmon.model.views import View
 from salmon.status import waiting
 from salmon.status.counting import Count
 from salmon.status.waiting import in_states, undealt
-from support.dead_letters import Desk
-from support.registries import MemoryRegistry
-from support.stories import in_step, rules
+from support.at_hand.dead_letters import Desk
+from support.at_hand.registries import MemoryRegistry
+from support.at_hand.stories import in_step, rules
 
 SINK = "salesforce-sink"
 

@@ -8,7 +8,7 @@ from salmon.dlq.letters import LetterFilter, found
 from salmon.kafka.codecs.serdes import ConflictRecord, Conflicts, Identities
 from salmon.model.policies import Conflict, Contest, Edit
 from salmon.story.conflicts import ConflictFilter, listed
-from support.dead_letters import Desk
+from support.at_hand.dead_letters import Desk
 from support.runtime import OBJECT
 
 ID = "0015g00000Xyz12AAB"

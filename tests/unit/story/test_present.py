@@ -7,8 +7,8 @@ from typing import Any
 from salmon.model.policies import EXISTENCE, HOLD
 from salmon.story.reading import Story as Told
 from salmon.story.reading import lines
-from support.stories import Story, born_in_mongodb, in_step, rules
-from support.told import now_of, told_of
+from support.at_hand.stories import Story, born_in_mongodb, in_step, rules
+from support.at_hand.told import now_of, told_of
 
 
 def told(story: Story, **instead: Any) -> Told:

@@ -6,8 +6,8 @@ from salmon.model.change import MONGODB, SALESFORCE
 from salmon.model.rules import Rules
 from salmon.model.schema import FieldSchema, Kind
 from salmon.model.views import View
-from support.stories import SCHEMA, Story, born_in_mongodb, in_step
-from support.told import now_of, told_of
+from support.at_hand.stories import SCHEMA, Story, born_in_mongodb, in_step
+from support.at_hand.told import now_of, told_of
 
 OSLO = View(
     "oslo", lambda record: record.get("City") == "Oslo", {"Phone": lambda _: "***"}, text='City == "Oslo"'

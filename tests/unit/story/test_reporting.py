@@ -8,8 +8,8 @@ from salmon.model.change import CUT
 from salmon.model.policies import HOLD
 from salmon.story.evidence import At, Letter, replayed
 from salmon.story.reporting import entries_of
-from support.stories import Story, in_step, rules
-from support.told import BEGAN_MS, STEP_MS, evidence_of, told_of
+from support.at_hand.stories import Story, in_step, rules
+from support.at_hand.told import BEGAN_MS, STEP_MS, evidence_of, told_of
 
 
 def edited() -> Story:

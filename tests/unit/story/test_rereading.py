@@ -14,7 +14,7 @@ from salmon.plugin.contract import Signal, SignalKind
 from salmon.salesforce.wire.rest import PAGE_ROWS, URI_BYTES, Page
 from salmon.story import rereading
 from salmon.story.rereading import Asked, read_again, read_record_again
-from support.asking import MemorySync
+from support.at_hand.asking import MemorySync
 
 
 class Sync(MemorySync):

@@ -10,7 +10,7 @@ from salmon.model.change import OPERATOR, Op
 from salmon.model.policies import EXISTENCE, HOLD, Conflict, Contest, Edit
 from salmon.story.conflicts import ListedConflict, held_value, waits_in
 from salmon.story.resolving import Decision, Resolved
-from support.stories import KEY, Story, in_step, rules
+from support.at_hand.stories import KEY, Story, in_step, rules
 
 CONTEST = Contest("Account", KEY, "Phone", Edit("salesforce", "1", 1), Edit("mongodb", "2", 2), "salesforce")
 

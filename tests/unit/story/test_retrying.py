@@ -13,8 +13,8 @@ from salmon.kafka import scans
 from salmon.merge.states import States
 from salmon.story.lookup import Lookup
 from salmon.story.retrying import RefusalFilter, refusals
-from support.registries import MemoryRegistry
-from support.stories import KEY, in_step, rules
+from support.at_hand.registries import MemoryRegistry
+from support.at_hand.stories import KEY, in_step, rules
 
 TOPIC = "crm.state.Account"
 

@@ -14,7 +14,7 @@ from salmon.story import resolving
 from salmon.story.resolving import From, Take
 from salmon.story.typed import require_holdable
 from salmon.transforms.exact import from_text_exactly
-from support.stories import SCHEMA, text
+from support.at_hand.stories import SCHEMA, text
 
 PRIVATE = FieldSchema("IsPrivate", "boolean", Kind.BOOLEAN, nillable=False)
 OWNER = text("OwnerId", type="reference", nillable=False)

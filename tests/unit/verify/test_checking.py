@@ -13,7 +13,7 @@ from salmon.model.rules import Rules
 from salmon.model.state import Park, Parked, Sent, new_state
 from salmon.verify import checking
 from salmon.verify.comparing import Why
-from support.verify_room import ID, RULES, SCHEMA, Cut, Room
+from support.at_hand.verify_room import ID, RULES, SCHEMA, Cut, Room
 
 
 def test_equal_sides_are_read_once() -> None:

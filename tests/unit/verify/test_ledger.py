@@ -11,7 +11,7 @@ from salmon.model.change import MONGODB, SALESFORCE
 from salmon.verify.comparing import Seen, Terms, terms_of
 from salmon.verify.digests import BUCKETS, Digest, Form, Sums, bucket_of
 from salmon.verify.ledger import Ledger, discard
-from support.verify_room import ID, RULES, Cut, Room
+from support.at_hand.verify_room import ID, RULES, Cut, Room
 
 TERMS = terms_of(RULES)
 

@@ -22,7 +22,7 @@ from salmon.api.reports.computing import Result
 from salmon.config.bound_reports import bound_reports
 from salmon.config.models import SyncConfig
 from salmon.mongodb.reports.rows import Row
-from support.api_room import schemas_of
+from support.at_hand.api_room import schemas_of
 from support.sync_config import sync_config
 
 

@@ -13,8 +13,8 @@ from structlog.testing import capture_logs
 
 from salmon.config.events import EventConfig
 from salmon.errors import ConfigError, SetupError, Unavailable
-from support.api_room import api_of
-from support.console_room import TAG, FakeOperations, console_of, overview
+from support.at_hand.api_room import api_of
+from support.at_hand.console_room import TAG, FakeOperations, console_of, overview
 
 PICK = json.dumps(["Account", "001A", "Site"])
 PAGES = (

@@ -10,8 +10,8 @@ from fastapi.testclient import TestClient
 from salmon.api.access import Access
 from salmon.api.console.visitors import COOKIE
 from salmon.api.keys import hash_of, new_key
-from support.api_room import api_of, settings
-from support.console_room import FakeOperations, console_of
+from support.at_hand.api_room import api_of, settings
+from support.at_hand.console_room import FakeOperations, console_of
 
 VIEWER, OPERATOR, SHOP = new_key(), new_key(), new_key()
 KEYS = {

@@ -15,8 +15,8 @@ from salmon.errors import Unavailable
 from salmon.status.counting import NONE
 from salmon.status.overview import Overview
 from salmon.status.scraping import ProcessReport, parsed
+from support.at_hand.console_room import overview
 from support.clock import Clock
-from support.console_room import overview
 from support.sync_config import sync_config
 
 

@@ -22,7 +22,7 @@ from salmon.model.views import View
 from salmon.story.present import Present
 from salmon.story.reading import Story
 from salmon.story.reporting import Entry
-from support.api_room import api_of, client_of
+from support.at_hand.api_room import api_of, client_of
 
 KEY: Final = "salmon_test"
 HEADERS: Final = {"X-API-Key": KEY}

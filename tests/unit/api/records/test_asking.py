@@ -14,7 +14,7 @@ from salmon.api.records import asking
 from salmon.api.records.asking import bounded
 from salmon.api.records.selecting import selection_of
 from salmon.mongodb.wire.client import CODEC
-from support.api_room import api_of
+from support.at_hand.api_room import api_of
 
 
 def page(batches: Iterator[bytes] | list[bytes]) -> list[dict[str, Any]]:

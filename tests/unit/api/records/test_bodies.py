@@ -10,7 +10,7 @@ import pytest
 from salmon.api.problems import Fault, Problem
 from salmon.api.records.bodies import faults_in, json_schema_of, models_of, parsed
 from salmon.api.records.checking import dependents, values_of
-from support.api_room import api_of
+from support.at_hand.api_room import api_of
 
 OF = api_of("Car__c").objects["Car__c"]
 MODELS = models_of(OF)

@@ -24,7 +24,7 @@ from salmon.model.change import MONGODB
 from salmon.model.rules import Rules
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from salmon.model.views import View
-from support.api_room import api_of, client_of
+from support.at_hand.api_room import api_of, client_of
 
 
 class Reading:

@@ -13,7 +13,7 @@ from salmon.api.grants import caller
 from salmon.api.problems import Problem
 from salmon.api.records import idempotency
 from salmon.api.records.idempotency import COLLECTION, Answer, Once
-from support.api_room import api_of
+from support.at_hand.api_room import api_of
 
 SHOP = caller("shop", ["Car__c:*"])
 

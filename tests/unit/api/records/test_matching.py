@@ -14,7 +14,7 @@ from hypothesis import given, strategies
 from salmon.api.problems import Problem
 from salmon.api.records.filters import OPERATORS, filters_of
 from salmon.api.records.matching import query_of
-from support.api_room import api_of
+from support.at_hand.api_room import api_of
 
 PATHS = {"fields": {"rename": {"Doors__c": "body.doors"}}}
 OF = api_of("Car__c", objects={"Car__c": PATHS}).objects["Car__c"]

@@ -13,7 +13,7 @@ from salmon.api.problems import Fault
 from salmon.api.records import refusing
 from salmon.api.settling import IN_STEP, REFUSED, Refusal, Settled
 from salmon.story.refusals import RefusedEdit
-from support.api_room import api_of
+from support.at_hand.api_room import api_of
 
 API = api_of("Car__c")
 CAR = API.objects["Car__c"]

@@ -16,7 +16,7 @@ from salmon.api.records.selecting import Selection
 from salmon.api.records.showing import SYNC, shown
 from salmon.model.convert import to_json
 from salmon.mongodb.wire.client import CODEC
-from support.api_room import api_of
+from support.at_hand.api_room import api_of
 
 PLAIN: Final = api_of("Car__c").objects["Car__c"]
 RENAMED: Final = api_of(

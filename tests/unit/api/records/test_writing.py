@@ -12,7 +12,7 @@ from salmon.api.handle import Api, ApiObject
 from salmon.api.problems import Problem
 from salmon.api.records import writing
 from salmon.api.records.writing import Conditions
-from support.api_room import api_of
+from support.at_hand.api_room import api_of
 
 DOCUMENT: Final = {"_id": "a", "Name": "A"}
 

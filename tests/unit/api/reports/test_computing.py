@@ -9,7 +9,7 @@ import pytest
 
 from salmon.api.problems import Problem
 from salmon.api.reports.computing import WAITING_FOR_ONE_MAX, Computing, Result
-from support.api_room import api_of
+from support.at_hand.api_room import api_of
 from support.waiting import until
 
 REPORT = {"object": "Car__c", "by": "Name", "measures": {"cars": "count"}}

@@ -9,7 +9,7 @@ import pytest
 
 from salmon.errors import SchemaMismatch, SchemaOutdated
 from salmon.kafka.codecs.avro import Codec, bare
-from support.registries import MemoryRegistry
+from support.at_hand.registries import MemoryRegistry
 
 TOPIC = "crm.records.Account"
 

@@ -15,9 +15,9 @@ from salmon.kafka.codecs.avro import Codec, bare, format_of
 from salmon.kafka.codecs.serdes import Changes, Writes
 from salmon.merge.states import States
 from salmon.model.change import PLACE, SALESFORCE
+from support.at_hand.registries import MemoryRegistry
+from support.at_hand.stories import SCHEMA, rules
 from support.former import FOLDER, STORIES, Former
-from support.registries import MemoryRegistry
-from support.stories import SCHEMA, rules
 
 FIXED: Final = ("change", "write", "state", "conflict", "offset", "identity", "signal", "outbox", "outcome")
 LAYOUTS: Final[Mapping[str, Any]] = json.loads((FOLDER / "layouts.json").read_text(encoding="utf-8"))

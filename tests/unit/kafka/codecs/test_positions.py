@@ -16,7 +16,7 @@ from salmon.salesforce.reading.whole.run import Run, Why
 from salmon.salesforce.reading.whole.windows import Reads
 from salmon.sink.waiting.deferrals import Wait
 from salmon.sink.waiting.refusals import Refused
-from support.registries import MemoryRegistry
+from support.at_hand.registries import MemoryRegistry
 
 OFFSETS = Offsets(MemoryRegistry(), "crm.offsets")
 

@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 from salmon.calls import Calls, Peer
 from salmon.errors import SetupError, Unavailable
 from salmon.kafka.codecs.registry import SchemaRefused, SchemaRegistry
-from support.certificates import Authority
+from support.programs.certificates import Authority
 
 SCHEMA = {"type": "record", "name": "A", "fields": []}
 FORMER = {"type": "record", "name": "A", "fields": [{"name": "Old", "type": "string"}]}

@@ -38,7 +38,7 @@ from salmon.model.change import (
 from salmon.model.policies import EXISTENCE, HOLD, LAST_WRITER_WINS, Contest, Edit, Policy
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from salmon.plugin.contract import Signal, SignalKind
-from support.registries import MemoryRegistry
+from support.at_hand.registries import MemoryRegistry
 
 ACCOUNT = ObjectSchema(
     "Account",

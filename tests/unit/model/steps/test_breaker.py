@@ -6,8 +6,8 @@ from salmon.merge.states import States
 from salmon.model.change import ERROR, MONGODB, SALESFORCE
 from salmon.model.fold import Fact
 from salmon.model.state import NEVER, Park
-from support.registries import MemoryRegistry
-from support.stories import Story, in_step, rules
+from support.at_hand.registries import MemoryRegistry
+from support.at_hand.stories import Story, in_step, rules
 
 MINUTE = 60_000  # ms
 WINDOW = 10 * MINUTE

@@ -9,7 +9,7 @@ import pytest
 from salmon.config.bound_reports import bound_reports
 from salmon.config.models import SyncConfig
 from salmon.mongodb.reports.report import BoundReport
-from support.api_room import schemas_of
+from support.at_hand.api_room import schemas_of
 from support.sync_config import sync_config
 
 COUNT = {"cars": "count"}

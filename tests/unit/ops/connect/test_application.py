@@ -14,7 +14,7 @@ from salmon.ops.connect.access import Access
 from salmon.ops.connect.application import application
 from salmon.ops.connect.status_topic import Target
 from salmon.ops.health import State
-from support.connect_rest import MemoryStatusTopic, Worker, rows, running
+from support.at_hand.connect_rest import MemoryStatusTopic, Worker, rows, running
 from support.waiting import until
 
 SINK = "/connectors/mongodb-sink"

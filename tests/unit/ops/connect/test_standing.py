@@ -13,7 +13,7 @@ from salmon.ops.connect import loggers
 from salmon.ops.connect.standing import StatusLog
 from salmon.ops.connect.status_topic import Target, wanted_of
 from salmon.ops.health import State
-from support.connect_rest import MemoryStatusLog, MemoryStatusTopic, Worker, rows, running
+from support.at_hand.connect_rest import MemoryStatusLog, MemoryStatusTopic, Worker, rows, running
 from support.waiting import until
 
 

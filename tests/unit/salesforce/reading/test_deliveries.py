@@ -19,8 +19,8 @@ from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.stream.subscription import Ended, Preset, Start, Stream
 from salmon.salesforce.reading.whole.run import Why
 from salmon.salesforce.wire.budget import DAY_S, Budget, of_api_calls
-from support.salesforce import MemoryOrg, payload
-from support.salesforce_feed import NOW, A, B, MemoryStream, Rig, org_of, read_all
+from support.orgs.salesforce import MemoryOrg, payload
+from support.orgs.salesforce_feed import NOW, A, B, MemoryStream, Rig, org_of, read_all
 
 ALLOWED = 1_000
 

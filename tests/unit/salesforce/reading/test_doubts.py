@@ -12,8 +12,8 @@ from salmon.plugin.contract import Position, Signal, SignalKind
 from salmon.salesforce.reading import doubts
 from salmon.salesforce.reading.sight import SEEING_AGAIN_S, Sight
 from salmon.salesforce.wire.rest import Deleted
-from support.salesforce import MemoryOrg, payload
-from support.salesforce_feed import A, B, Rig, org_of
+from support.orgs.salesforce import MemoryOrg, payload
+from support.orgs.salesforce_feed import A, B, Rig, org_of
 
 IDS = [f"001{number:012}AAA" for number in range(300)]
 RUN = {

@@ -14,8 +14,8 @@ from salmon.salesforce.reading import feed
 from salmon.salesforce.reading.stream.subscription import Ended, Preset, Received
 from salmon.salesforce.reading.whole import rows
 from salmon.salesforce.reading.whole.run import Why
-from support.salesforce import OUR_USER, MemoryOrg, event, payload
-from support.salesforce_feed import NOW, A, B, C, D, Rig, org_of, read_all
+from support.orgs.salesforce import OUR_USER, MemoryOrg, event, payload
+from support.orgs.salesforce_feed import NOW, A, B, C, D, Rig, org_of, read_all
 
 CONTACT = "003000000000001AAA"
 E, F = (f"00100000000000{number}AAA" for number in (5, 6))

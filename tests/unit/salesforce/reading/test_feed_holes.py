@@ -9,8 +9,8 @@ import pytest
 from salmon.errors import PositionLost, RateLimited, RequestRejected, SetupError
 from salmon.model.change import Op
 from salmon.salesforce.reading.stream.subscription import Ended
-from support.salesforce import OUR_USER, MemoryOrg, payload, synced
-from support.salesforce_feed import NOW, A, B, C, D, Rig, org_of, read_all
+from support.orgs.salesforce import OUR_USER, MemoryOrg, payload, synced
+from support.orgs.salesforce_feed import NOW, A, B, C, D, Rig, org_of, read_all
 
 E = "003000000000001AAA"
 AN_HOUR_AGO = "2001-09-09T00:46:40Z"

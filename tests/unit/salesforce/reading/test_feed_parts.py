@@ -15,9 +15,9 @@ from salmon.salesforce.reading.whole.rows import ReadRows, RowReader
 from salmon.salesforce.reading.whole.run import Run
 from salmon.salesforce.reading.whole.snapshot import Chunk
 from salmon.salesforce.reading.whole.windows import Window
-from support.salesforce import MemoryOrg, payload
-from support.salesforce_box import view_of
-from support.salesforce_feed import Rig, StepwiseSnapshots, org_of, read_all
+from support.orgs.salesforce import MemoryOrg, payload
+from support.orgs.salesforce_box import view_of
+from support.orgs.salesforce_feed import Rig, StepwiseSnapshots, org_of, read_all
 
 IDS: Final = [f"00100000000000{number}AAA" for number in range(1, 10)]
 CUTS: Final = [IDS[2], IDS[5]]

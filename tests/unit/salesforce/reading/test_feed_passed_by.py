@@ -8,8 +8,8 @@ from salmon.model.change import Op
 from salmon.plugin.contract import Signal, SignalKind
 from salmon.salesforce.catalog import SyncedObject
 from salmon.salesforce.reading.whole.run import Why
-from support.salesforce import payload, synced
-from support.salesforce_feed import NOW, A, B, C, Rig, org_of, read_all
+from support.orgs.salesforce import payload, synced
+from support.orgs.salesforce_feed import NOW, A, B, C, Rig, org_of, read_all
 
 ACCOUNT, CONTACT = synced("Account"), synced("Contact")
 

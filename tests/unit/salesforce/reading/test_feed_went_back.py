@@ -5,8 +5,8 @@ from __future__ import annotations
 from salmon.errors import PositionLost
 from salmon.model.change import Op
 from salmon.salesforce.reading.stream.subscription import Ended, Preset
-from support.salesforce import payload
-from support.salesforce_feed import NOW, A, B, Rig, org_of, read_all
+from support.orgs.salesforce import payload
+from support.orgs.salesforce_feed import NOW, A, B, Rig, org_of, read_all
 
 REFRESHED = "00D000000000002"
 

@@ -13,8 +13,8 @@ from salmon.errors import RequestRejected, SchemaOutdated, Unavailable
 from salmon.salesforce.reading import intake
 from salmon.salesforce.reading.intake import Intake, Response
 from salmon.salesforce.reading.stream.subscription import Ended, Preset, Received
-from support.salesforce import event, layout, payload, schema_of, synced
-from support.salesforce_feed import A, MemoryStream
+from support.orgs.salesforce import event, layout, payload, schema_of, synced
+from support.orgs.salesforce_feed import A, MemoryStream
 
 NEW = "Industry"
 

@@ -11,8 +11,8 @@ from salmon.salesforce import identity
 from salmon.salesforce.catalog import SyncedObject
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.whole.rows import RowReader
-from support.salesforce import OUR_USER, MemoryOrg, payload, schema, synced
-from support.salesforce_feed import NOW, A, B, C, Rig, org_of
+from support.orgs.salesforce import OUR_USER, MemoryOrg, payload, schema, synced
+from support.orgs.salesforce_feed import NOW, A, B, C, Rig, org_of
 
 KEY = "$oid:65f0c0ffee00000000000001"
 CHILD, SIBLING = "003000000000001AAA", "003000000000002AAA"

@@ -17,8 +17,8 @@ from salmon.salesforce.reading.source import SalesforceSourceTask
 from salmon.salesforce.reading.whole.rows import Row
 from salmon.salesforce.reading.whole.run import Why
 from salmon.salesforce.reading.whole.windows import Window
-from support.salesforce import MemoryOrg, payload
-from support.salesforce_feed import NOW, A, B, C, D, Rig, read_all
+from support.orgs.salesforce import MemoryOrg, payload
+from support.orgs.salesforce_feed import NOW, A, B, C, D, Rig, read_all
 
 EVERY_S = 300.0
 POLLED = {"Account": EVERY_S}

@@ -15,8 +15,8 @@ from salmon.salesforce.reading.refreshing import (
 )
 from salmon.salesforce.reading.whole.run import Why
 from salmon.salesforce.wire.batches import IDS_A_QUERY
-from support.salesforce import MemoryOrg, payload, schema
-from support.salesforce_feed import NOW, A, B, C, Rig, read_all
+from support.orgs.salesforce import MemoryOrg, payload, schema
+from support.orgs.salesforce_feed import NOW, A, B, C, Rig, read_all
 
 A_DAY_S = 86_400.0
 SOON_S = 300.0

@@ -11,8 +11,8 @@ from salmon.model.change import Op
 from salmon.salesforce.reading.rereads import AT_ONCE
 from salmon.salesforce.wire.batches import IDS_A_QUERY
 from salmon.salesforce.wire.rest import Page
-from support.salesforce import MemoryOrg, payload
-from support.salesforce_feed import NOW, Rig
+from support.orgs.salesforce import MemoryOrg, payload
+from support.orgs.salesforce_feed import NOW, Rig
 
 WAIT_S = 20.0
 IDS = [f"001{number:012}AAA" for number in range(AT_ONCE * IDS_A_QUERY)]

@@ -21,7 +21,7 @@ from salmon.salesforce.reading.whole.rows import ReadRows, RowReader
 from salmon.salesforce.reading.whole.side_by_side import SideBySide
 from salmon.salesforce.reading.whole.snapshot import BULK, REST
 from salmon.salesforce.reading.whole.windows import Reads
-from support.salesforce import MemoryOrg, synced
+from support.orgs.salesforce import MemoryOrg, synced
 from support.waiting import until
 
 OBJECTS = {"Account": synced("Account")}

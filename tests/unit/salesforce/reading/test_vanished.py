@@ -17,8 +17,8 @@ from salmon.salesforce.reading.vanished import PORTION, Vanished
 from salmon.salesforce.reading.whole.rows import RowReader
 from salmon.salesforce.reading.whole.run import Run, Why
 from salmon.salesforce.wire.rest import Deleted, Page
-from support.salesforce import MemoryOrg, schema, synced
-from support.salesforce_feed import NOW, A, B, C
+from support.orgs.salesforce import MemoryOrg, schema, synced
+from support.orgs.salesforce_feed import NOW, A, B, C
 from support.waiting import until
 
 LONG_AGO = NOW - 3_600_000

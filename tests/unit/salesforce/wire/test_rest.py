@@ -31,8 +31,8 @@ from salmon.salesforce.wire.http import Https
 from salmon.salesforce.wire.pause import Pause
 from salmon.salesforce.wire.rest import Rest
 from salmon.salesforce.wire.signing_in.auth import SignIn
-from support.boxes import recorded
-from support.rest_wire import DATE, DATE_S, TOKEN, Answer, Wire
+from support.orgs.boxes import recorded
+from support.orgs.rest_wire import DATE, DATE_S, TOKEN, Answer, Wire
 
 
 def config(**auth: Any) -> SalesforceConfig:

@@ -20,7 +20,7 @@ from salmon.salesforce.writing.bulk_writes import (
     Body,
     BulkWrites,
 )
-from support.salesforce import schema
+from support.orgs.salesforce import schema
 
 SCHEMAS = {"Account": schema("Account"), "Contact": schema("Contact")}
 BODIES: list[tuple[str, Body]] = [("Account", {"Id": f"00100000000000{n}AAA", "Name": "x"}) for n in range(5)]

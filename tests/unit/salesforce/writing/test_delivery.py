@@ -13,9 +13,9 @@ from salmon.errors import RequestRejected, Unavailable
 from salmon.model.change import Write, WriteOp
 from salmon.plugin.contract import OutcomeKind, SinkRecord
 from salmon.salesforce.wire.rest import COLLECTION_ROWS, RowError, RowResult
-from support.salesforce import schema
-from support.salesforce_org import CREATE, DELETE, UPDATE, A, B, C, write
-from support.salesforce_org import SinkRig as Rig
+from support.orgs.salesforce import schema
+from support.orgs.salesforce_org import CREATE, DELETE, UPDATE, A, B, C, write
+from support.orgs.salesforce_org import SinkRig as Rig
 
 CONTACT = "003000000000001AAA"
 

@@ -12,7 +12,7 @@ from salmon.model.change import Write
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
 from salmon.salesforce.wire.rest import RowError
 from salmon.salesforce.writing.likeness import ASKED_MAX, LIKE
-from support.salesforce_org import CREATE, DELETE, UPDATE, A, B, SinkRig, WritableOrg, write
+from support.orgs.salesforce_org import CREATE, DELETE, UPDATE, A, B, SinkRig, WritableOrg, write
 
 APPLIED, LATER, REFUSED = OutcomeKind.APPLIED, OutcomeKind.RETRY_LATER, OutcomeKind.REFUSED
 BASE = "/services/data/v64.0"
@@ -56,7 +56,7 @@ class RulingOrg(WritableOrg):
 @pytest.fixture
 def rig(monkeypatch: pytest.MonkeyPatch) -> SinkRig:
     """B is there, under the key of a document."""
-    monkeypatch.setattr("support.salesforce_org.WritableOrg", RulingOrg)
+    monkeypatch.setattr("support.orgs.salesforce_org.WritableOrg", RulingOrg)
     rig = SinkRig()
     rig.org.put("Account", A, Name="A", Salmon_Seq__c=1)
     rig.org.put("Account", B, Name="B", Salmon_Id__c="$oid:b", Salmon_Seq__c=1)

@@ -12,9 +12,9 @@ from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from salmon.plugin.contract import OutcomeKind, SinkRecord
 from salmon.salesforce.wire.rest import RowError
 from salmon.salesforce.writing.narrowing import units
-from support.merge_at_hand import MergeAtHand
-from support.salesforce_org import SCHEMAS, UPDATE, A
-from support.salesforce_org import SinkRig as Rig
+from support.at_hand.merge_at_hand import MergeAtHand
+from support.orgs.salesforce_org import SCHEMAS, UPDATE, A
+from support.orgs.salesforce_org import SinkRig as Rig
 
 ACCOUNT = SCHEMAS["Account"]
 FIELDS = ("Phone", "Fax", "Website", "Industry", "Rating")

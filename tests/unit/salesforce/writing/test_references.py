@@ -7,8 +7,8 @@ import pytest
 from salmon.model.change import Value, Write
 from salmon.plugin.contract import OutcomeKind, SinkRecord
 from salmon.salesforce.wire.rest import RowError
-from support.salesforce_org import CREATE, UPDATE, A, B, C, write
-from support.salesforce_org import SinkRig as Rig
+from support.orgs.salesforce_org import CREATE, UPDATE, A, B, C, write
+from support.orgs.salesforce_org import SinkRig as Rig
 
 OWNER = "005000000000001AAA"
 

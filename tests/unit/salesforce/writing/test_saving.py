@@ -12,8 +12,8 @@ from salmon.salesforce.wire.rest import Rest
 from salmon.salesforce.writing.saving import savers
 from salmon.salesforce.writing.sink import SalesforceSinkTask
 from salmon.simulator.org.objects.describes import load_describes
-from support.rest_wire import Wire
-from support.salesforce_org import CONFIG, CREATE, SCHEMAS, UPDATE, A, Known, WritableOrg, write
+from support.orgs.rest_wire import Wire
+from support.orgs.salesforce_org import CONFIG, CREATE, SCHEMAS, UPDATE, A, Known, WritableOrg, write
 
 DUPLICATES, ASSIGN = "Sforce-Duplicate-Rule-Header", "Sforce-Auto-Assign"
 

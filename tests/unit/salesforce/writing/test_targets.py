@@ -7,7 +7,7 @@ from dataclasses import replace
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema, schema_of_describe
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.writing.references import References
-from support.describes import describe
+from support.orgs.describes import describe
 
 WHO = FieldSchema("WhoId", "reference", Kind.STRING, reference_to=("Contact", "Lead"))
 USER = "005000000000001AAA"

@@ -7,7 +7,7 @@ from collections import Counter
 from salmon.model.change import Write
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
 from salmon.salesforce.wire.rest import COLLECTION_ROWS
-from support.salesforce_org import CREATE, UPDATE, SinkRig, write
+from support.orgs.salesforce_org import CREATE, UPDATE, SinkRig, write
 
 _HOUR_S = 3_600.0
 

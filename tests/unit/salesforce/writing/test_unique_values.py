@@ -8,7 +8,7 @@ import pytest
 
 from salmon.model.change import Write
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
-from support.salesforce_org import CREATE, DELETE, UPDATE, A, B, C, SinkRig, write
+from support.orgs.salesforce_org import CREATE, DELETE, UPDATE, A, B, C, SinkRig, write
 
 APPLIED, LATER, REFUSED = OutcomeKind.APPLIED, OutcomeKind.RETRY_LATER, OutcomeKind.REFUSED
 

@@ -12,7 +12,7 @@ from salmon.simulator.org.objects.describes import ID_FIELD, SEQ_FIELD
 from salmon.simulator.org.objects.object_types import Field
 from salmon.simulator.org.saving.values import stored_value
 from salmon.simulator.seed import filling
-from support.orgs import DESCRIBES, OrgAtHand
+from support.orgs.orgs import DESCRIBES, OrgAtHand
 
 COUNTS = {"Opportunity": 150, "Contact": 250, "Account": 100}
 
@@ -61,7 +61,7 @@ def test_one_seed_gives_the_same_records_again_and_another_gives_others() -> Non
 def test_the_same_seed_gives_the_same_records_in_each_process(hashes: str) -> None:
     """Whatever order Python gives to sets there: page after page says what a seed's records are."""
     program = (
-        "from salmon.simulator.seed import filling; from support.orgs import OrgAtHand; org = OrgAtHand().org;"
+        "from salmon.simulator.seed import filling; from support.orgs.orgs import OrgAtHand; org = OrgAtHand().org;"
         "filling.load(org, {'Account': 20}, 7);"
         "print([(row['Name'], row.get('BillingCity'), row.get('Industry')) for row in org.table('Account').live.values()])"
     )

@@ -8,7 +8,7 @@ import pytest
 
 from salmon.simulator.org.refusals import BadRequest
 from salmon.simulator.soql.answering import run_query
-from support.orgs import DESCRIBES, OrgAtHand
+from support.orgs.orgs import DESCRIBES, OrgAtHand
 
 
 @pytest.fixture(scope="module")

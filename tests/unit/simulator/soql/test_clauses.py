@@ -7,7 +7,7 @@ import pytest
 from salmon.simulator.org.refusals import BadRequest
 from salmon.simulator.org.sessions import User
 from salmon.simulator.soql.answering import run_query
-from support.orgs import OrgAtHand
+from support.orgs.orgs import OrgAtHand
 
 
 def names(at_hand: OrgAtHand, text: str, user: User | None = None) -> list[str]:

@@ -10,8 +10,8 @@ import pytest
 from salmon.simulator.org.refusals import BadRequest
 from salmon.simulator.soql.answering import run_query
 from salmon.simulator.soql.dates import date_span
-from support.boxes import recorded, same_shape
-from support.orgs import OrgAtHand
+from support.orgs.boxes import recorded, same_shape
+from support.orgs.orgs import OrgAtHand
 
 
 @pytest.fixture(scope="module")

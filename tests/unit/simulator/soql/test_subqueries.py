@@ -8,8 +8,8 @@ import pytest
 
 from salmon.simulator.org.refusals import BadRequest
 from salmon.simulator.soql.answering import run_query
-from support.boxes import recorded, same_shape
-from support.orgs import DESCRIBES, OrgAtHand
+from support.orgs.boxes import recorded, same_shape
+from support.orgs.orgs import DESCRIBES, OrgAtHand
 
 
 @pytest.fixture(scope="module")

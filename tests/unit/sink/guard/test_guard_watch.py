@@ -14,7 +14,7 @@ from salmon.sink.buffer import SinkBuffer
 from salmon.sink.guard import guard_watch
 from salmon.sink.guard.delete_guard import Delete
 from salmon.sink.guard.guard_watch import GuardWatch
-from support.memory_sync import MemorySync
+from support.at_hand.memory_sync import MemorySync
 from support.runtime import OBJECT
 
 CONNECTOR = "mongodb-sink"

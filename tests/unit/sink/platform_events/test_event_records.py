@@ -11,7 +11,7 @@ from salmon.config.events import EventConfig
 from salmon.errors import SetupError
 from salmon.model.change import MONGODB, SALESFORCE, Change, Op
 from salmon.sink.platform_events.event_records import change_decoder
-from support.memory_sync import MemorySync
+from support.at_hand.memory_sync import MemorySync
 from support.runtime import OBJECT, SCHEMA
 
 EVENT = "Thing_Changed__e"

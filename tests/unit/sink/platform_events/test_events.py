@@ -20,9 +20,9 @@ from salmon.sink.platform_events.event_records import (
     outcome_teller,
 )
 from salmon.sink.platform_events.events import UNTOLD, Carrier, EventSink
+from support.at_hand.memory_broker import error
+from support.at_hand.memory_sync import MemorySync, reading
 from support.impatient_members import look_every
-from support.memory_broker import error
-from support.memory_sync import MemorySync, reading
 from support.runtime import Sink, applied, error_of, headers_of, running
 from support.waiting import until
 

@@ -14,7 +14,7 @@ from salmon.model.change import Write, WriteOp
 from salmon.plugin.contract import SinkRecord
 from salmon.sink.waiting.unanswered import Unanswered
 from salmon.sink.worker import SinkWorker
-from support.memory_sync import MemorySync
+from support.at_hand.memory_sync import MemorySync
 from support.runtime import OBJECT, SCHEMA, Sink, running
 from support.waiting import until
 

@@ -19,9 +19,9 @@ from salmon.sink.waiting.holders import Found, HolderWatch
 from salmon.sink.waiting.refusals import Refused
 from salmon.sink.waiting.unread import FRESH_S, UNKNOWN, UnreadWrites
 from salmon.sink.worker import SinkWorker
+from support.at_hand.memory_broker import error
+from support.at_hand.memory_sync import MemorySync
 from support.clock import Clock
-from support.memory_broker import error
-from support.memory_sync import MemorySync
 from support.runtime import OBJECT, SCHEMA, Answer, Sink, running
 from support.waiting import until
 

@@ -21,7 +21,7 @@ from salmon.salesforce.wire.pubsub_api.layout import layout_of
 from salmon.simulator.events.cdc_schema import event_schema
 from salmon.simulator.org.objects.describes import load_describes
 from salmon.simulator.org.saving.person_accounts import with_person_accounts
-from support.salesforce import A_USER, OUR_USER, RECORDED, bits, layout, payload, recorded, schema
+from support.orgs.salesforce import A_USER, OUR_USER, RECORDED, bits, layout, payload, recorded, schema
 
 ID, OTHER = "001000000000001AAA", "001000000000002AAA"
 AT = 1_700_000_000_000

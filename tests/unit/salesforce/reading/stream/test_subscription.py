@@ -29,7 +29,7 @@ from salmon.salesforce.reading.stream.subscription import (
 from salmon.salesforce.wire.pubsub_api import pubsub_api_pb2 as pb2
 from salmon.salesforce.wire.pubsub_api.pubsub import PubSub, TokenRefused
 from salmon.salesforce.wire.signing_in.auth import Token
-from support.salesforce_org import CONFIG
+from support.orgs.salesforce_org import CONFIG
 from support.waiting import until
 
 WAIT_S = 10.0

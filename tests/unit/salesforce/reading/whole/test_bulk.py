@@ -25,7 +25,7 @@ from salmon.salesforce.reading.whole.snapshot import Chunk, Failed, Snapshots
 from salmon.salesforce.reading.whole.windows import Window
 from salmon.salesforce.troubles import Troubles
 from support.clock import Clock
-from support.salesforce import MemoryOrg, synced
+from support.orgs.salesforce import MemoryOrg, synced
 from support.waiting import until
 
 A, B, C = (f"00100000000000{number}AAA" for number in (1, 2, 3))

@@ -14,7 +14,7 @@ from salmon.salesforce.reading.whole.windows import Window
 from salmon.salesforce.wire.bulk import JobState, NotCsv
 from salmon.salesforce.wire.clock import OrgClock
 from salmon.salesforce.wire.codes import NOT_FOUND
-from support.salesforce import synced
+from support.orgs.salesforce import synced
 
 COLUMNS = ("Id", "Salmon_Seq__c")
 GONE = RequestRejected("gone", code=NOT_FOUND)

@@ -22,7 +22,7 @@ from salmon.salesforce.troubles import Troubles
 from salmon.salesforce.wire.budget import OverBudget, Urgency, asked_as
 from salmon.salesforce.wire.rest import Page
 from support.clock import Clock
-from support.salesforce import A_USER, OUR_USER, MemoryOrg, synced
+from support.orgs.salesforce import A_USER, OUR_USER, MemoryOrg, synced
 from support.waiting import until
 
 A, B, C, D, E = (f"00100000000000{number}AAA" for number in (1, 2, 3, 4, 5))

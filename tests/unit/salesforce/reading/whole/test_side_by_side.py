@@ -15,7 +15,7 @@ from salmon.salesforce.reading.whole.rows import ReadRows, RowReader
 from salmon.salesforce.reading.whole.run import Run, Why
 from salmon.salesforce.reading.whole.side_by_side import SideBySide
 from salmon.salesforce.reading.whole.snapshot import Chunk
-from support.salesforce import MemoryOrg, synced
+from support.orgs.salesforce import MemoryOrg, synced
 from support.waiting import until
 
 OBJECTS = {name: synced(name) for name in ("Account", "Contact", "Opportunity")}

@@ -6,7 +6,7 @@ import pytest
 
 from salmon.errors import SchemaMismatch
 from salmon.salesforce.wire.pubsub_api.layout import channel_of, component_name, layout_of, object_of
-from support.salesforce import recorded
+from support.orgs.salesforce import recorded
 
 ACCOUNT = layout_of(recorded("AccountChangeEvent_2026-02.avsc"))
 CUSTOM = layout_of(recorded("Some_Custom_Object__ChangeEvent_2023-07.avsc"))

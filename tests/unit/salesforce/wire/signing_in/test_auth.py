@@ -13,7 +13,7 @@ from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.wire.signing_in import soap_login
 from salmon.salesforce.wire.signing_in.auth import SignIn
 from salmon.salesforce.wire.signing_in.grants import audiences
-from support.rest_wire import DATE_S, TOKEN, Answer, Wire
+from support.orgs.rest_wire import DATE_S, TOKEN, Answer, Wire
 
 LOGIN, TEST = "https://login.salesforce.com", "https://test.salesforce.com"
 ORG, USER = "00D000000000001", "005000000000001"

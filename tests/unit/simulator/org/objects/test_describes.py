@@ -11,7 +11,7 @@ import pytest
 
 from salmon.errors import SetupError
 from salmon.simulator.org.objects.describes import ID_FIELD, PACKAGED, SEQ_FIELD, load_describes
-from support.orgs import DESCRIBES
+from support.orgs.orgs import DESCRIBES
 
 
 def test_the_marker_fields_look_like_fields_of_a_real_describe() -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from salmon.simulator.org.refusals import Refusal
 from salmon.simulator.org.saving.converting import Conversion, Converted, convert
-from support.describes import describe
-from support.orgs import OrgAtHand
+from support.orgs.describes import describe
+from support.orgs.orgs import OrgAtHand
 
 NOW_MS = 1_795_946_400_000  # 2026-11-29
 CLOSED = "Closed - Converted"

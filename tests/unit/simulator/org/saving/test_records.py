@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from salmon.simulator.org.refusals import Refusal
-from support.orgs import DESCRIBES, OrgAtHand
+from support.orgs.orgs import DESCRIBES, OrgAtHand
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from salmon.simulator.org.refusals import Refusal
 from salmon.simulator.org.saving.triggers import BadTrigger
-from support.orgs import OrgAtHand
+from support.orgs.orgs import OrgAtHand
 
 
 @pytest.fixture

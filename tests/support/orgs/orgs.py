@@ -12,7 +12,7 @@ from salmon.simulator.org.saving.triggers import parse_trigger
 from salmon.simulator.org.transaction import RecordChange, Row, Transaction
 
 DESCRIBES = (
-    Path(__file__).parents[1] / "data" / "salesforce" / "describe"
+    Path(__file__).parents[2] / "data" / "salesforce" / "describe"
 )  # objects the product does not bring along
 
 

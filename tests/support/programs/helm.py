@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
-DEPLOY: Final = Path(__file__).parents[2] / "deploy"
+DEPLOY: Final = Path(__file__).parents[3] / "deploy"
 CHART: Final = DEPLOY / "helm" / "salmon"
 VALUES: Final = DEPLOY / "helm" / "values"
 

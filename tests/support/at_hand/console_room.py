@@ -31,7 +31,7 @@ from salmon.story.reading import Story
 from salmon.story.reporting import Entry
 from salmon.story.resolving import Decision, Resolved, Take
 from salmon.story.retrying import RefusalFilter, RefusedWrite
-from support.api_room import CLIENT, LOCAL
+from support.at_hand.api_room import CLIENT, LOCAL
 
 AT_MS: Final = 1_780_000_000_000
 TAG: Final = "<script>alert(1)</script>"  # a value that would be a program if it were not escaped

@@ -17,7 +17,7 @@ from salmon.model.rules import Rules
 from salmon.model.schema import ObjectSchema
 from salmon.model.sides import OWN_ROSTER
 from salmon.story.lookup import Lookup
-from support.memory_sync import MemorySync
+from support.at_hand.memory_sync import MemorySync
 from support.runtime import OBJECT, SCHEMA, Sync
 
 INSERTED, PUBLISHED = "Order_Shipped__e", "Order_Placed__e"

@@ -7,7 +7,7 @@ from threading import Event
 from salmon.errors import Unavailable
 from salmon.sink.buffer import SinkBuffer
 from salmon.sink.partitions import COMMIT_MAX_S, SinkPartitions
-from support.memory_sync import retrying
+from support.at_hand.memory_sync import retrying
 from support.runtime import OBJECT, Sync
 
 CONNECTOR = "mongodb-sink"

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from salmon.salesforce.reading.stream.subscription import Preset, Received, Subscription
 from salmon.salesforce.wire.pubsub_api.pubsub import PubSub
-from support.boxes import Box
+from support.orgs.boxes import Box
 from support.waiting import until
 
 TOPIC = "/data/AccountChangeEvent"

@@ -25,7 +25,7 @@ import pytest
 
 from salmon.app.process import PARENT_VARIABLE
 
-_TESTS: Final = Path(__file__).parents[1]
+_TESTS: Final = Path(__file__).parents[2]
 # Looked at as modules are imported: who has one gets a process that imports them itself.
 _SEEN_AT_IMPORT: Final = frozenset({"SALMON_CODEC", "PYTHONPATH"})
 
@@ -93,7 +93,7 @@ def started(
 
 def _forked(arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Fork:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["support.forks_preloaded"])
+    context.set_forkserver_preload(["support.programs.forks_preloaded"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(_TESTS))  # the fork server knows no other path before Python 3.12
         forkserver.ensure_running()

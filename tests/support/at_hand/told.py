@@ -8,7 +8,7 @@ from typing import Any
 from salmon.story.evidence import At, Evidence, Letter, replayed
 from salmon.story.present import Present, present
 from salmon.story.reporting import Entry, entries_of
-from support.stories import Story
+from support.at_hand.stories import Story
 
 BEGAN_MS = 1_700_000_000_000
 STEP_MS = 1_000

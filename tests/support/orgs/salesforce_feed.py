@@ -21,7 +21,7 @@ from salmon.salesforce.reading.whole.rows import RowReader
 from salmon.salesforce.reading.whole.run import Run, Why
 from salmon.salesforce.reading.whole.snapshot import Chunk, Failed, Snapshots
 from salmon.salesforce.troubles import Troubles
-from support.salesforce import OUR_USER, MemoryOrg, event, schema_of, synced
+from support.orgs.salesforce import OUR_USER, MemoryOrg, event, schema_of, synced
 
 ROWS_A_CHUNK = 2
 A, B, C, D = (f"00100000000000{number}AAA" for number in (1, 2, 3, 4))

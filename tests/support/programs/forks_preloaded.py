@@ -1,4 +1,4 @@
-"""What connectors import, imported once: see support.forks."""
+"""What connectors import, imported once: see support.programs.forks."""
 
 from __future__ import annotations
 

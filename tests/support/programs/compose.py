@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import yaml
 
-FILE: Final = Path(__file__).parents[2] / "deploy" / "compose.yaml"
+FILE: Final = Path(__file__).parents[3] / "deploy" / "compose.yaml"
 SYNC: Final = FILE.parent / "compose" / "sync.yaml"
 Service = dict[str, Any]
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-AXE: Final = Path(__file__).parents[1] / "data" / "axe-core" / "axe.min.js"
+AXE: Final = Path(__file__).parents[2] / "data" / "axe-core" / "axe.min.js"
 _NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
 # WCAG 2.2 at the levels A and AA.
 _RULES: Final = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]

@@ -9,7 +9,7 @@ from salmon.merge.process import MergeProcess
 from salmon.model.schema import ObjectSchema
 from salmon.ops.health import Health
 from salmon.ops.metrics import Metrics
-from support.memory_sync import Impatient, MemorySync
+from support.at_hand.memory_sync import Impatient, MemorySync
 
 
 def merging(

@@ -9,7 +9,7 @@ from typing import Any, Final
 from salmon.simulator.org.objects.describes import PACKAGED
 from salmon.simulator.org.objects.spelling import spelled
 
-AT_HAND: Final = Path(__file__).parents[1] / "data" / "salesforce" / "describe"
+AT_HAND: Final = Path(__file__).parents[2] / "data" / "salesforce" / "describe"
 
 OBJECTS: Final = tuple(sorted(path.stem for folder in (PACKAGED, AT_HAND) for path in folder.glob("*.json")))
 

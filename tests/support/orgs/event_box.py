@@ -11,7 +11,7 @@ from salmon.simulator.events.pubsub import PubSubServer, serve
 from salmon.simulator.org.objects.describes import load_describes
 from salmon.simulator.org.org import Org
 from salmon.simulator.tls import Certificates
-from support.pubsub import WAIT_S, Client, Wire
+from support.orgs.pubsub import WAIT_S, Client, Wire
 
 ALL = "/data/ChangeEvents"
 ACCOUNTS = "/data/AccountChangeEvent"

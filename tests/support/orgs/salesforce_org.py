@@ -16,7 +16,7 @@ from salmon.plugin.contract import OutcomeKind, SinkRecord
 from salmon.salesforce.config import Auth, SalesforceConfig
 from salmon.salesforce.wire.rest import COLLECTION_ROWS, Page, RowError, RowResult
 from salmon.salesforce.writing.sink import SalesforceSinkTask
-from support.salesforce import OUR_USER, MemoryOrg, schema
+from support.orgs.salesforce import OUR_USER, MemoryOrg, schema
 
 A, B, C = (f"00100000000000{number}AAA" for number in (1, 2, 3))
 CONFIG = SalesforceConfig(

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import requests
 
-from support.boxes import Box
+from support.orgs.boxes import Box
 
 
 def envelope(body: str, header: str = "", kind: str = "u") -> str:

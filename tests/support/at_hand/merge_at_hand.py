@@ -12,7 +12,7 @@ from salmon.model.state import Park
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord, SinkTask
 from salmon.sink.reporting import QUIET, outcome_change
 from salmon.sink.waiting.deferrals import Waits
-from support.stories import Story
+from support.at_hand.stories import Story
 
 
 class MergeAtHand:

@@ -12,7 +12,7 @@ from requests.adapters import HTTPAdapter
 from salmon.salesforce.config import SalesforceConfig
 from salmon.simulator.server import Simulator
 
-RECORDED = Path(__file__).parents[1] / "data" / "salesforce" / "rest"  # answers of real orgs
+RECORDED = Path(__file__).parents[2] / "data" / "salesforce" / "rest"  # answers of real orgs
 VERSION = "64.0"
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from support.dockerfile import path_with
+from support.programs.dockerfile import path_with
 from support.proof.evidence import ROOT
 
 _FENCE: Final = re.compile(r"^```(sh|text)\n(.*?)^```$", re.DOTALL | re.MULTILINE)

@@ -19,7 +19,7 @@ from salmon.salesforce.wire.rest import Page
 from salmon.simulator.events.cdc_schema import event_schema
 from salmon.simulator.org.objects.describes import load_describes
 
-RECORDED = Path(__file__).parents[1] / "data" / "salesforce" / "cdc"
+RECORDED = Path(__file__).parents[2] / "data" / "salesforce" / "cdc"
 OUR_USER = "005000000000001AAA"
 A_USER = "005000000000002AAA"
 

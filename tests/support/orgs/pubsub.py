@@ -17,7 +17,7 @@ import fastavro
 import grpc
 
 PROTO = (
-    Path(__file__).parents[2]
+    Path(__file__).parents[3]
     / "connectors"
     / "salmon"
     / "salesforce"

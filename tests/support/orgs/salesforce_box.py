@@ -21,7 +21,7 @@ from salmon.plugin.contract import Position, SinkRecord, SourceRecord
 from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.reading.source import SalesforceSourceTask
 from salmon.salesforce.writing.sink import SalesforceSinkTask
-from support import soap
+from support.orgs import soap
 from support.waiting import until
 
 WAIT_S = 60.0

@@ -23,7 +23,7 @@ from salmon.ops.api_metrics import ApiMetrics
 from salmon.ops.connect.described import Described, Served
 from salmon.ops.health import Health
 from salmon.story.lookup import Lookup
-from support.describes import describe
+from support.orgs.describes import describe
 from support.sync_config import sync_config
 
 LOCAL: Final = "http://127.0.0.1:8090"

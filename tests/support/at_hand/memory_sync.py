@@ -11,7 +11,7 @@ from salmon.ops.metrics import Metrics
 from salmon.plugin.contract import SourceBatch
 from salmon.runtime.instance import Instance
 from salmon.runtime.retry import Retrying
-from support.memory_broker import MemoryBroker
+from support.at_hand.memory_broker import MemoryBroker
 from support.runtime import OBJECT, Source, Sync
 
 

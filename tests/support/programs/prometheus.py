@@ -23,7 +23,7 @@ import yaml
 
 from salmon.devstack.processes import HOST, Background, on_free_ports
 
-DEPLOY: Final = Path(__file__).parents[2] / "deploy"
+DEPLOY: Final = Path(__file__).parents[3] / "deploy"
 RECORDING: Final = DEPLOY / "prometheus" / "recording.yml"
 ALERTS: Final = DEPLOY / "prometheus" / "alerts.yml"
 DASHBOARDS: Final = sorted((DEPLOY / "grafana" / "dashboards").glob("*.json"))

@@ -12,7 +12,7 @@ from salmon.kafka.codecs.serdes import Signals
 from salmon.kafka.topics import Topics
 from salmon.model.sides import OWN_ROSTER
 from salmon.plugin.contract import Signal
-from support.registries import MemoryRegistry
+from support.at_hand.registries import MemoryRegistry
 
 
 class MemorySync:
