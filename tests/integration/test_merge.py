@@ -21,7 +21,7 @@ from salmon.errors import CacheDamaged, Fenced
 from salmon.kafka import clients, tables, topics
 from salmon.kafka.codecs.serdes import Changes, Records, Writes
 from salmon.merge import store
-from salmon.merge.cache import Mark, MemoryCache, RocksCache
+from salmon.merge.cache import Mark, RocksCache
 from salmon.merge.folders import StateFolder
 from salmon.merge.process import MergeProcess
 from salmon.merge.restoring import OpenCache
@@ -33,6 +33,7 @@ from salmon.model.state import State, new_state
 from salmon.ops.health import Health
 from salmon.ops.metrics import Metrics
 from support import runtime
+from support.at_hand.memory_cache import MemoryCache
 from support.at_hand.registries import MemoryRegistry
 from support.sync_config import sync_config
 from support.waiting import until

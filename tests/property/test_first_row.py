@@ -15,7 +15,6 @@ from salmon.kafka.output import Output
 from salmon.kafka.topics import Topics
 from salmon.merge import batch
 from salmon.merge.batch import Batch, ObjectCodecs
-from salmon.merge.cache import MemoryCache
 from salmon.merge.states import States
 from salmon.merge.store import Recent, Store
 from salmon.model.change import MONGODB, SALESFORCE, SALESFORCE_ID, SIDES, Change, Op
@@ -25,6 +24,7 @@ from salmon.model.rules import Rules
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from salmon.model.state import new_state
 from salmon.model.steps.first_load import fold_first_row
+from support.at_hand.memory_cache import MemoryCache
 from support.at_hand.registries import MemoryRegistry
 
 TOPICS = Topics("crm")

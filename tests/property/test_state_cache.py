@@ -15,8 +15,9 @@ from random import Random
 import pytest
 
 from salmon.kafka.extents import Extent
-from salmon.merge.cache import Mark, Memory, MemoryCache, Origin, RocksCache, StateCache
+from salmon.merge.cache import Mark, Memory, Origin, RocksCache, StateCache
 from salmon.merge.restoring import Restoring
+from support.at_hand.memory_cache import MemoryCache
 from support.at_hand.state_topic import TOMBSTONES_MS, StateTopic
 
 ORIGIN = Origin("cluster", "crm.state.Account", "id", 0)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from salmon.merge.cache import Mark, Memory, MemoryCache, Origin, RocksCache, StateCache
+from salmon.merge.cache import Mark, Memory, Origin, RocksCache, StateCache
+from support.at_hand.memory_cache import MemoryCache
 
 ORIGIN = Origin("cluster", "crm.state.Account", "id", 3)
 Open = Callable[[], StateCache]

@@ -16,11 +16,12 @@ from random import Random
 
 from salmon.kafka.extents import Extent
 from salmon.merge.batch import Batch, ObjectCodecs
-from salmon.merge.cache import Mark, MemoryCache, Origin
+from salmon.merge.cache import Mark, Origin
 from salmon.merge.restoring import Restoring
 from salmon.merge.store import Recent, Store
 from salmon.model.change import Change, Value, Write
 from salmon.model.rules import Rules
+from support.at_hand.memory_cache import MemoryCache
 from support.at_hand.state_topic import TOMBSTONES_MS, StateTopic
 from support.world.codecs import CONFLICTS, SIGNALS, TOPICS, codecs_of
 from support.world.merge import Merge

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from salmon.errors import CacheDamaged, SetupError
-from salmon.merge.cache import Mark, Memory, MemoryCache, Origin, RocksCache
+from salmon.merge.cache import Mark, Memory, Origin, RocksCache
+from support.at_hand.memory_cache import MemoryCache
 
 MARK = Mark(Origin("cluster", "crm.state.Account", "", 0), 7, 1)
 

@@ -7,12 +7,13 @@ from typing import cast
 
 import pytest
 
-from salmon.merge.cache import Mark, MemoryCache, Origin
+from salmon.merge.cache import Mark, Origin
 from salmon.merge.restoring import Restorer
 from salmon.merge.states import States
 from salmon.merge.store import Recent, Stores
 from salmon.model.rules import Rules
 from salmon.model.state import State, new_state
+from support.at_hand.memory_cache import MemoryCache
 from support.at_hand.registries import MemoryRegistry
 from support.world.nature import SCHEMA
 
