@@ -85,7 +85,7 @@ class RequestRejected(DataError):
 
 
 class PositionLost(SalmonError):
-    """A source's position is no longer served by its side: what lies between must be read anew."""
+    """A source's position is no longer served by its side: what lies between must be read again."""
 
 
 class HistoryWentBack(PositionLost):

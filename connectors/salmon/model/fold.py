@@ -139,7 +139,7 @@ def _told(work: Work, told: Op) -> None:
             return
     old = _is_old_news(change, x)
     if not old and placed.is_elsewhere(work, told):
-        x.order = change.order  # told again, it says nothing either
+        x.order = change.order  # reported again, it says nothing either
         if change.ack in x.sent:
             x.settled = max(x.settled, change.ack)  # it is carried out; what it shows is for the row
         work.out.to_read.add(change.origin)
@@ -213,7 +213,7 @@ def _acknowledge(work: Work, *, old: bool) -> Answer:
     Step 2. Settle our write that the change answers, and return what that shows.
 
     A row's marker and an event's ack answer the write with that seq, and every earlier one, because each write contains
-    everything that was owed. A delete has no marker: it answers the newest one that no end was told of. So does an absence,
+    everything that was owed. A delete has no marker: it answers the newest one that no end was reported. So does an absence,
     but it settles nothing: the record was perhaps gone before our delete, which may still be carried out on one restored since.
     """
     change, x = work.change, work.x

@@ -86,7 +86,7 @@ def _prefer(side: str) -> Callable[[Contest], Edit]:
             return _last_writer(contest)
         if challenger.side != side:
             return standing
-        # An edit without a time is a row's, which comes after all that was told before.
+        # An edit without a time is a row's, which comes after all that was reported before.
         is_earlier = standing.side == side and 0 < challenger.committed_at < standing.committed_at
         return standing if is_earlier else challenger
 

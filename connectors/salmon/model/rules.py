@@ -68,7 +68,7 @@ class Rules:
     def of_record(self, fields: Mapping[str, Value]) -> Rules:
         """
         The rules for a record with these values, where records are of two kinds: what one of its kind cannot be given, only
-        Salesforce sets. Before Salesforce has told its kind, what it would be created as counts: a last name makes a person.
+        Salesforce sets. Before Salesforce has reported its kind, what it would be created as counts: a last name makes a person.
         """
         if not self.schema.has_kinds:
             return self

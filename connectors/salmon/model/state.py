@@ -85,7 +85,7 @@ class Overwritten:
     2, because the user set 2 after our 3, that value goes into `later`: the late event of 2 is then nothing new.
 
     A row that shows a field as empty which never is (Rules.says_nothing) leaves a note as well: what was there before it was
-    emptied is told by late events only. No write of ours is in that one.
+    emptied is reported by late events only. No write of ours is in that one.
 
     A look that did not find a record which we have taken off a side leaves a note for each field: the record lives on elsewhere,
     so what somebody has edited there before that counts (salmon.model.steps.taken_away).

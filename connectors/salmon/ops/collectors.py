@@ -113,7 +113,7 @@ class HealthMetrics(Collector):
             yield family
 
     def _of_worker(self, report: HealthReport) -> Iterable[GaugeMetricFamily]:
-        """One start of one connector with one task: a process that starts again begins to count anew."""
+        """One start of one connector with one task: a process that starts again counts from zero."""
         worker = "kafka_connect_connect_worker_metrics"
         failed = report.state is State.FAILED and not report.has_run
         for kind in ("connector", "task"):

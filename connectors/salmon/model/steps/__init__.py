@@ -1,1 +1,1 @@
-"""The steps of the fold, each with its rules. Where they come in is told in salmon.model.fold."""
+"""The steps of the fold, each with its rules. Where they come in, salmon.model.fold says."""

@@ -34,7 +34,7 @@ def settle(state: State, rules: Rules, *, whole: bool) -> None:
     Work out on which sides the record has entered.
 
     Args:
-        whole: Whether all that have it have told the whole record. Before that, no filter can say what it is.
+        whole: Whether all that have it have reported the whole record. Before that, no filter can say what it is.
     """
     for name, view in rules.views.items():
         side = state.sides[name]
@@ -72,7 +72,7 @@ def _ask_again(side: SideState) -> None:
 
 
 def _may_show(side: SideState, op: WriteOp) -> bool:
-    """Whether a write of this kind may have been carried out there that the side has not told of; its outcome does not say so."""
+    """Whether a write of this kind may have been carried out there that the side has not reported; its outcome does not say so."""
     return any(sent.op is op for sent in side.sent.values())
 
 

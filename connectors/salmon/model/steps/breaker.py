@@ -8,7 +8,7 @@ sides: each keeps its value, further edits are agreed on and published but sent 
 
 It is free again by an operator's edit, when both sides hold the same, or by an edit after a window without any. Then
 it is on probation: one more turn within a window is one too many. So a slow oscillation costs one round each time
-somebody edits, and each of them is told.
+somebody edits, and each of them is reported.
 
 Time is that of the log (the timestamp of the folded record), so that the same log gives the same state.
 """

@@ -1,7 +1,7 @@
 """
 What a side does by itself as it carries out a write of ours to another record: no edit, though it changes records.
 
-Salesforce clears the lookups to a record that we delete, deletes what cascades from it, and computes roll-ups anew. All
+Salesforce clears the lookups to a record that we delete, deletes what cascades from it, and computes roll-ups again. All
 of that happens under our user, and without our marker, which each write of ours to the record itself would change. A
 flow in our transaction may do more than that, and is somebody's: what sets a value, or clears one that is no lookup, is
 an edit as ever.
@@ -15,7 +15,7 @@ from salmon.model.state import SideState
 
 
 def is_consequence(change: Change, x: SideState, rules: Rules) -> bool:
-    """Whether *change*, of the side *x*, only tells what followed of a write of ours. It does not answer one itself."""
+    """Whether *change*, of the side *x*, only reports what followed of a write of ours. It does not answer one itself."""
     if not change.by_us:
         return False
     match change.op:
@@ -41,7 +41,7 @@ def _only_clears_references(change: Change, names: frozenset[str], rules: Rules)
 
 
 def _differing(change: Change, x: SideState, rules: Rules) -> frozenset[str]:
-    """What the row shows otherwise than it was told before; null in a field of which nothing was told says nothing."""
+    """What the row shows otherwise than it was reported before; null in a field of which nothing was reported says nothing."""
     return frozenset(
         name
         for name in rules.spoken(change)

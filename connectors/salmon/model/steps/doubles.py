@@ -4,7 +4,7 @@ Decimals that Salesforce shows as doubles. Pure.
 The org keeps decimal digits, but its change events are doubles, and so are most numbers of its REST answers. Of
 1234567890.12345678 they show 1234567890.1234567: taken at its word, each echo of ours would be an edit that cuts the
 document's number. So a number that is shown as the nearest double of one that we know of is that number. (An edit in
-the org that is smaller than what a double can show cannot be told from none.)
+the org that is smaller than what a double can show cannot be distinguished from none.)
 """
 
 from __future__ import annotations

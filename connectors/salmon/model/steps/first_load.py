@@ -1,5 +1,5 @@
 """
-A short way through the fold for what a first load mostly is: a row of Salesforce for a key that nobody told of.
+A short way through the fold for what a first load mostly is: a row of Salesforce for a key that nobody reported.
 
 Nothing is judged here: tests/property/test_first_row.py holds it to the fold, which is the one that says what is right.
 """

@@ -1,5 +1,5 @@
 """
-Step 5 of the fold: the life and death of a record, told by one side.
+Step 5 of the fold: the creation and deletion of a record, as one side reports them.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ def lives(work: Work, ours: Sent | None) -> None:
     if change.op is Op.CREATE:
         # Nothing of an earlier life counts; what events do not carry is unknown until it is read.
         x.shadow, x.unknown, x.misfits = {}, work.rules.names[change.origin] - spoken, {}
-        # But a conflict waits on where our own creation has brought the record back, or somebody has before its end was told.
+        # But a conflict waits on where our own creation has brought the record back, or somebody has before its end was reported.
         waits_on = ours is not None or (had is True and change.native_id == x.native_id)
         x.parked = {
             n: p for n, p in x.parked.items() if n != EXISTENCE and (waits_on or p.why is not Park.HELD)
         }
     elif change.is_row and state.lives and _is_another_record(work):
-        # The end of the former one is still to be told. What that one held says nothing of this one.
+        # The end of the former one is still to be reported. What that one held says nothing of this one.
         x.shadow, x.unknown, x.misfits = {}, work.rules.names[change.origin], {}
     elif change.op is Op.UPDATE and not had:
-        # A life whose beginning nobody told of: the rest of it must be read.
+        # A life whose beginning nobody reported: the rest of it must be read.
         x.shadow, x.unknown, x.misfits = {}, work.rules.names[change.origin], {}
         work.out.to_read.add(change.origin)
         if ours is not None:
@@ -66,7 +66,7 @@ def lives(work: Work, ours: Sent | None) -> None:
     note_what_was_seen(work)
     # What is null everywhere is agreed; most fields of most records are.
     told = change.fields.keys() | state.canonical.keys() | x.shadow.keys() | x.parked.keys()
-    # So is most of what a row or an echo tells; of that, nothing is left to judge.
+    # So is most of what a row or an echo reports; of that, nothing is left to judge.
     masked = work.rules.masked(change.origin)
     agreed = {
         name: value
@@ -98,7 +98,7 @@ def _holds_what_we_set(work: Work, ours: Sent) -> None:
 
 
 def _is_another_record(work: Work) -> bool:
-    """Whether the change shows another record of the key than the side has told of."""
+    """Whether the change shows another record of the key than the side has reported."""
     known, told = work.x.native_id, work.change.native_id
     return work.x.exists is True and known is not None and told is not None and known != told
 
@@ -115,7 +115,7 @@ def _remember_overwritten(work: Work, ours: Sent, spoken: frozenset[str]) -> Non
         if name in work.answer.told_before:
             before = x.shadow.get(name)
         else:
-            # Nobody has told of the field yet; earlier creations of ours have made the record.
+            # Nobody has reported the field yet; earlier creations of ours have made the record.
             made_with = {sent.fields.get(name) for s, sent in work.answer.made_before.items() if s < seq}
             before = made_with.pop() if len(made_with) == 1 else None
         shown = work.change.fields.get(name)
@@ -141,8 +141,8 @@ def _remember_emptied(work: Work, spoken: frozenset[str]) -> None:
 
 def _replaced_in_creation(work: Work, spoken: frozenset[str]) -> Iterator[Overwritten]:
     """
-    What stands in place of what the creation has set that made the record. If its event will tell the same, a trigger did that
-    to our value; what the event tells of other fields, the org has filled in.
+    What stands in place of what the creation has set that made the record. If its event will report the same, a trigger did that
+    to our value; what the event reports about other fields, the org has filled in.
     """
     change, answered = work.change, work.answer.answered
     if answered is None or change.ack is None or change.as_of is None:
@@ -156,7 +156,7 @@ def _replaced_in_creation(work: Work, spoken: frozenset[str]) -> Iterator[Overwr
 def _with_own_edit(work: Work, known: Overwritten) -> Overwritten:
     """
     What the side held is itself an edit of it, and agreed on, and the row shows a later one. If our write was carried out
-    between the two, which its event will tell, the author of the later one had not seen the first.
+    between the two, which its event will report, the author of the later one had not seen the first.
     """
     standing = work.state.versions.get(known.name, NEVER)
     is_own = standing.origin == work.change.origin and not standing.baseline
@@ -213,7 +213,7 @@ def _told_of_the_dead(work: Work, ours: Sent | None, spoken: frozenset[str]) -> 
 
 
 def _is_fresh(work: Work, name: str, *, first: bool) -> bool:
-    """Whether the field shows what the side did not hold, as far as it had told. *first*: it had told nothing at all."""
+    """Whether the field shows what the side did not hold, as far as it had reported. *first*: it had reported nothing at all."""
     value, shadow = work.change.fields.get(name), work.shadow(name)
     if shadow is not UNKNOWN:
         return value != shadow
@@ -277,11 +277,11 @@ def ends(work: Work, ours: Sent | None) -> None:
         waits_on = state.lives and is_our_doing
         x.parked = {n: p for n, p in x.parked.items() if waits_on and p.why is Park.HELD and n != EXISTENCE}
     if not state.lives or is_our_doing:
-        return  # known, or our own doing; if canonical lives, step 7 creates it anew
+        return  # known, or our own doing; if canonical lives, step 7 creates it again
     if had is False or (had is None and change.op is Op.ABSENT):
         return  # it never had it: nothing was deleted
     if left_behind:
-        return  # step 7 creates it anew, in the collection of now
+        return  # step 7 creates it again, in the collection of now
     if unseen and _is_kept_elsewhere(work):
         unseen = []  # those who made these edits keep them
     if unseen and not work.is_consequence:
@@ -292,11 +292,11 @@ def ends(work: Work, ours: Sent | None) -> None:
         if winner is None:
             hold_death(work, x)
         if winner is not challenger:
-            return  # the edit wins, and step 7 creates the record anew, or both wait
+            return  # the edit wins, and step 7 creates the record again, or both wait
     elif work.is_consequence and work.rules.parents_leave:
-        return  # its parent has perhaps left that side alone: step 7 creates the record anew, which waits for that
+        return  # its parent has perhaps left that side alone: step 7 creates the record again, which waits for that
     elif unseen:
-        return  # an edit beats a deletion that nobody has made: step 7 creates the record anew
+        return  # an edit beats a deletion that nobody has made: step 7 creates the record again
     die(work, work.baseline if work.is_consequence else work.version)
 
 

@@ -23,7 +23,7 @@ _SENTENCES_MAX: Final = 3
 
 
 def note(work: Work, among: Collection[str] | None = None) -> None:
-    """Remember what the change could not tell for its value; of the fields *among*, where they are given."""
+    """Remember what the change could not report for its value; of the fields *among*, where they are given."""
     x, told = work.x, work.change.misfits
     names = [n for n in told if n in work.rules.names[work.change.origin] and (among is None or n in among)]
     fresh = []

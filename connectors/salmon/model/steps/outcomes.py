@@ -1,5 +1,5 @@
 """
-Step 6 of the fold: what a sink tells of a write that did not simply succeed, and what an operator decides.
+Step 6 of the fold: what a sink reports about a write that did not simply succeed, and what an operator decides.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def outcome(work: Work) -> None:
     ours = x.sent.get(change.ack)
     if ours is None:
         return  # superseded and answered since: what it says is no longer so
-    # What met nothing, or two documents, was perhaps carried out before, by a call whose answer never came: that is still to be told,
+    # What met nothing, or two documents, was perhaps carried out before, by a call whose answer never came: that is still to be reported,
     # and is ours.
     if change.op is not Op.GONE and change.source.get("code") != TWICE:
         del x.sent[change.ack]
@@ -121,9 +121,9 @@ def _refused(work: Work, ours: Sent) -> None:
 
 def one_way_outcome(work: Work) -> None:
     """
-    What the sink tells of the target of a one-way object, which is otherwise taken to have what was emitted.
+    What the sink reports about the target of a one-way object, which is otherwise taken to have what was emitted.
 
-    A record that was there before us is updated as a whole, for nobody there has a say; one that is gone is made anew. What
+    A record that was there before us is updated as a whole, for nobody there has a say; one that is gone is created again. What
     was deferred, the target does not have: once its reason is gone, the whole record is sent again, or the deletion. What was
     refused is set aside until it is edited again, or sent again by `salmon retry`; the rest is sent at once.
     """
@@ -195,7 +195,7 @@ def operator_edit(work: Work) -> None:
 
 
 def _bring_back(work: Work) -> None:
-    """The record lives again, as the side has it that was not told of its end yet, or would not carry that out."""
+    """The record lives again, as the side has it that has not been sent its end yet, or would not carry that out."""
     state = work.state
     holder = next((n for n in work.rules.sides if state.sides[n].exists is True), None)
     if holder is None or work.rules.one_way_to is not None:

@@ -1,5 +1,5 @@
 """
-An event that a row has overtaken: what it tells that the row could not show.
+An event that a row has overtaken: what it reports that the row could not show.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _judge_notes(work: Work, spoken: frozenset[str]) -> set[str]:
 
 
 def _judge_what_is_left(work: Work, away: tuple[Overwritten, ...]) -> None:
-    """The record was taken away, and the events of our writes have not come: those were told before, or never will be."""
+    """The record was taken away, and the events of our writes have not come: those were reported before, or never will be."""
     seen = {known.name: known.before for known in away}
     for known in work.x.overwritten:
         if known.edited and work.state.lives:
@@ -89,7 +89,7 @@ def _judge_what_is_left(work: Work, away: tuple[Overwritten, ...]) -> None:
 
 
 def _told_before(work: Work, known: Overwritten, judged: set[str]) -> Overwritten:
-    """The note after an event has told of its field, and our write was perhaps carried out after that."""
+    """The note after an event has reported its field, and our write was perhaps carried out after that."""
     change, value = work.change, work.change.fields.get(known.name)
     if work.is_consequence:
         return replace(known, edited=False, before=value)
@@ -108,14 +108,14 @@ def _told_before(work: Work, known: Overwritten, judged: set[str]) -> Overwritte
 
 def _was_told(known: Overwritten, value: Value) -> bool:
     """
-    Whether the event tells what a row had shown before our write was sent: whoever made that has seen it. Where our write was
+    Whether the event reports what a row had shown before our write was sent: whoever made that has seen it. Where our write was
     sent before the row came, the note begins as edited.
     """
     return value == known.before and not (known.edited and known.edit == value)
 
 
 def _hides_an_edit(work: Work, known: Overwritten) -> bool:
-    """Whether events have told of an edit that no row has shown, because of what came after it."""
+    """Whether events have reported an edit that no row has shown, because of what came after it."""
     return known.edited and known.edit != known.before and _is_hidden(work, known.name)
 
 
@@ -130,8 +130,8 @@ def _is_hidden(work: Work, name: str) -> bool:
 
 def _nobodys_edits(work: Work, spoken: frozenset[str], ours: int) -> None:
     """
-    The late event of our creation tells what the org set as it carried that out; the one of a write that its sink repeated
-    after a newer one was answered, what that has set anew. Where the row could not tell which of our writes made the record,
+    The late event of our creation reports what the org set as it carried that out; the one of a write that its sink repeated
+    after a newer one was answered, what that has set again. Where the row could not tell which of our writes made the record,
     or what was repeated, that looked like an edit; now it is known that nobody has made one. What was agreed on before the
     write *ours* was sent is what it said itself; what a trigger made of that is as much of an edit as that is.
     """
@@ -160,7 +160,7 @@ def judge_overwritten(work: Work, *told: Overwritten) -> None:
 
 def _judge_again(work: Work, known: Overwritten) -> None:
     """
-    Judge again what a row has shown: the event of an earlier write of ours tells only now that it was carried out before
+    Judge again what a row has shown: the event of an earlier write of ours reports only now that it was carried out before
     that. Newer writes left the field alone, so the row did not say so. If our value still stands, its author had seen it.
     """
     change, x, state, name = work.change, work.x, work.state, known.name
@@ -174,8 +174,8 @@ def _judge_again(work: Work, known: Overwritten) -> None:
 
 def _contest_after_all(work: Work, known: Overwritten) -> None:
     """
-    The opposite case: our write went over an edit of the side, as its event tells only now, and somebody has set the field
-    after that. The row looked as if this author had seen that edit, which gave way without a word. Now both are told, and the
+    The opposite case: our write went over an edit of the side, as its event reports only now, and somebody has set the field
+    after that. The row looked as if this author had seen that edit, which gave way without a word. Now both are reported, and the
     policy decides. The second edit was made after our write: that is its time if the row gave it none.
     """
     change, state, name = work.change, work.state, known.name

@@ -1,5 +1,5 @@
 """
-Step 7 of the fold: what each side is owed, and whether it must be told.
+Step 7 of the fold: what each side is owed, and whether a write must be sent.
 
 Each write says everything that its side is still owed, never a delta to an earlier write, because in a compacted
 topic the newest is all there is. When nothing is owed and nothing in flight, a tombstone clears the key.
@@ -45,7 +45,7 @@ class Owed:
 
 def told_in_part(state: State, rules: Rules) -> list[str]:
     """
-    The sides that have the record, and answer, but have not told all of it that comes by events. As long as there is
+    The sides that have the record, and answer, but have not reported all of it that comes by events. As long as there is
     one, nothing is emitted for the record.
     """
     return [
@@ -157,7 +157,7 @@ def owed_to(state: State, name: str, rules: Rules) -> Owed | None:
 
 def agreed_on(state: State, name: str, rules: Rules) -> Mapping[str, Value]:
     """
-    The canonical record as *name* should hold it: a document also tells its Salesforce Id and what was refused, and what is
+    The canonical record as *name* should hold it: a document also has its Salesforce Id and what was refused, and what is
     masked is in its other form.
     """
     agreed = rules.seen_by(name, state.canonical)
@@ -194,7 +194,7 @@ def _owed_a_death(side: SideState, *, whole: bool) -> Owed | None:
     if EXISTENCE in side.parked:
         return None
     if side.exists is True:
-        # What has been told only in part is read before it is deleted.
+        # What has been reported only in part is read before it is deleted.
         return Owed(WriteOp.DELETE, {}, side.marker) if whole else None
     in_flight = side.in_flight
     alive = [seq for seq, sent in in_flight.items() if sent.op is not WriteOp.DELETE]
@@ -276,7 +276,7 @@ def _says_other(sent: Sent, name: str, fields: Mapping[str, Value]) -> bool:
 def _perhaps_set_unheard(side: SideState) -> frozenset[str]:
     """
     Fields that the sync did not know yet when an earlier creation was sent. That one has perhaps made the record, and somebody
-    has set them there, which a source that does not know them either never tells.
+    has set them there, which a source that does not know them either never reports.
     """
     return frozenset(n for sent in side.sent.values() if sent.op is WriteOp.CREATE for n in sent.lacks)
 
@@ -326,7 +326,7 @@ def _is_spared(side: SideState, sent: Sent, name: str) -> bool:
 
 
 def _is_decided(state: State, name: str, field: str, rules: Rules) -> bool:
-    """A field that only Salesforce sets is not cleared elsewhere before Salesforce has told of it."""
+    """A field that only Salesforce sets is not cleared elsewhere before Salesforce has reported it."""
     if field in rules.masked(name) and field not in state.canonical:
         others = [each for side, each in state.sides.items() if field not in rules.masked(side)]
         return any(each.exists is not None and field not in each.unknown for each in others)

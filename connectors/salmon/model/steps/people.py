@@ -2,7 +2,7 @@
 Records of two kinds in one object: which rules hold for this one, and what a person is called.
 
 Salesforce's events never carry a person's Name. They name the parts that have changed, and not the others. So Name follows
-from what the org has told of all parts, in the order in which it has put the name together so far. Where it did that in
+from what the org has reported about all parts, in the order in which it has put the name together so far. Where it did that in
 another way, the record is read.
 """
 
@@ -30,7 +30,7 @@ def rules_for(rules: Rules, state: State, change: Change) -> Rules:
 
 
 def _known(rules: Rules, state: State, change: Change) -> Mapping[str, Value]:
-    """What tells the record's kind."""
+    """What shows the record's kind."""
     known: dict[str, Value] = {}
     if state.lives:
         known = {name: state.canonical[name] for name in _TELLS & state.canonical.keys()}
@@ -61,7 +61,7 @@ def _made_as(state: State) -> bool | None:
 
 
 def with_name(work: Work) -> None:
-    """Let an event that tells parts of a person's name tell the name."""
+    """Let an event that reports parts of a person's name report the name."""
     change, x, parts = work.change, work.x, work.rules.name_parts
     if change.origin != SALESFORCE or change.op not in (Op.CREATE, Op.UPDATE):
         return

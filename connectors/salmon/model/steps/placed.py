@@ -5,9 +5,9 @@ MongoDB is one side all the same. In which collection a document is, is a proper
 (salmon.model.change.PLACE): what an application has moved is moved back, and a record whose values call for another collection is
 owed that property. The sink moves the document then, with all that the application has in it.
 
-What one collection tells of a document is not the whole story: its beginning or end there may be half of a move. So the source
+What one collection reports about a document is not the whole story: its beginning or end there may be half of a move. So the source
 reports a deletion only after a look into all collections, and an insert only if that finds no other document. Here, an insert of a
-document that is known to exist is a move: an update that tells of every field. Its marker answers our write as ever, and who edits
+document that is known to exist is a move: an update that reports every field. Its marker answers our write as ever, and who edits
 the document afterwards has seen what is in it. Any other event is folded only if the document is known to be where the event comes
 from. If it is not, a row has to say what is there.
 
@@ -60,7 +60,7 @@ def is_too_early(work: Work) -> bool:
 def _may_be_a_move(work: Work) -> bool:
     """
     Whether the end of a document may be half of a move of ours. A source that runs with another configuration does not see the other
-    half: one that knows of no collections tells no place, and one that does not know the newest looks only into the others.
+    half: one that knows of no collections reports no place, and one that does not know the newest looks only into the others.
     """
     change, x = work.change, work.x
     if change.origin != MONGODB or not work.rules.is_placed or x.exists is not True:

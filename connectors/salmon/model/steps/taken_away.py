@@ -30,7 +30,7 @@ def notes(work: Work, ours: Sent | None) -> tuple[Overwritten, ...]:
     if not (told_by_row and work.state.lives):
         return ()
     assert change.as_of is not None
-    # Of an edit that a write of ours went over before a row came, the event of that write is still to tell.
+    # Of an edit that a write of ours went over before a row came, the event of that write is still to report.
     of_writes = tuple(each for each in x.overwritten if each.seq > 0)
     if x.exists is False:
         # Another look. The first one has answered our deletion.
@@ -54,7 +54,7 @@ def tell(work: Work, away: tuple[Overwritten, ...], *, but: Collection[str]) -> 
     """See above. Return the notes after that. *but*: fields that are judged otherwise."""
     change, ours = work.change, work.answer.ours
     if change.op is Op.DELETE:
-        # Perhaps not the last one: what we made again before the look is told by then, too.
+        # Perhaps not the last one: what we made again before the look is reported by then, too.
         return tuple(replace(each, before=None) for each in away)
     # What a write of ours has set that was answered before is nobody's edit.
     is_nobodys = work.is_consequence or (change.ack is not None and ours is None)

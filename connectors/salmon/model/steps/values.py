@@ -45,9 +45,9 @@ def judge(
     Say what one field of one change means. No clock plays a part in it.
 
     Args:
-        value: What the side tells now; None for a field that is cleared or missing.
+        value: What the side reports now; None for a field that is cleared or missing.
         canonical: What the sides have agreed on, or are about to.
-        shadow: What this side held before, as far as it has told; UNKNOWN where it never has.
+        shadow: What this side held before, as far as it has reported; UNKNOWN where it never has.
         ours: What our write set, if this change answers one that spoke of the field.
         whole: Whether the change shows the record as it is (a row, a creation) and not just what was edited.
         read: Whether it is a row: what differs from our write may then have been edited since.
@@ -173,7 +173,7 @@ def fold_unseen_value(work: Work, name: str, before: Value, ours: Value | Unsent
 
 def fold_hidden_value(work: Work, name: str) -> None:
     """
-    Fold what an event tells of a field in which a row that has overtaken it shows what cannot be taken, or nothing where that
+    Fold what an event reports about a field in which a row that has overtaken it shows what cannot be taken, or nothing where that
     says nothing. The row did not show the value that was there before, so that is news, although what stands there now was
     put there after it. An example: somebody sets 2, and then what cannot be taken, which a row shows first. The 2 is agreed
     on, as if it had come in time.
@@ -245,7 +245,7 @@ def _is_filled_in(work: Work, name: str, verdict: Verdict) -> bool:
 def _is_cleared_by_the_org(work: Work, name: str, value: Value) -> bool:
     """
     Whether a row shows that a lookup is gone that our write has set: the org clears it as we delete its target, and so was
-    our user the last who modified the record. Where no events come, nothing else will ever tell of that, whoever has set it.
+    our user the last who modified the record. Where no events come, nothing else will ever report that, whoever has set it.
     """
     ours, change = work.answer.ours, work.change
     if value is not None or not (change.is_row and change.by_us):
@@ -280,7 +280,7 @@ def _overruled(work: Work, name: str) -> None:
 
 
 def _first_contact(work: Work, name: str, value: Value, standing: Version) -> None:
-    """A row tells of a field for the first time. Null says nothing; two values are decided by `initial`."""
+    """A row reports a field for the first time. Null says nothing; two values are decided by `initial`."""
     canonical = work.state.canonical.get(name)
     if value is None:
         return

@@ -1,5 +1,5 @@
 """
-A part of the fold: the first that a side tells of a record after its history went back.
+A part of the fold: the first that a side reports about a record after its history went back.
 
 A database restored from a backup and a sandbox that was refreshed show what was true before. That is nobody's edit and
 nobody's deletion: what was agreed since stands, and step 7 gives it back to the side. What happens there afterwards is
@@ -18,14 +18,14 @@ from salmon.model.steps.work import Fact, Work
 
 def is_told(change: Change, x: SideState) -> bool:
     """
-    Whether the change says anything of the record. While several collections have a document of it, nothing is told of any: the first
+    Whether the change says anything of the record. While several collections have a document of it, nothing is reported about any: the first
     row that finds one document is the first of the new history.
     """
     return PLACE not in (change.misfits if change.is_row else x.misfits)
 
 
 def forget_order(x: SideState) -> None:
-    """The side's clock and its order have begun anew: by them nothing that it tells now is old."""
+    """The side's clock and its order have restarted: compared by them, nothing that it reports now is old."""
     x.order, x.commit_time, x.as_of, x.overwritten = b"", 0, -1, ()
 
 
@@ -87,13 +87,13 @@ def may_repeat(change: Change, x: SideState) -> bool:
 def is_repeated(work: Work, seq: int) -> bool:
     """
     Whether a row shows a write of before that a sink has repeated: on a record that the side shows as it once was, or has lost
-    and got anew by an old creation. The write had been answered, so nobody else sets its marker there.
+    and got again from an old creation. The write had been answered, so nobody else sets its marker there.
     """
     x = work.x
     if not x.history or seq > x.settled:
         return False
     if x.exists is True:
-        # The creation that a restore from the recycle bin is told as does not say which marker the record has.
+        # The creation that a restore from the recycle bin is reported as does not say which marker the record has.
         return x.marker < seq and not _is_as_it_was_told(work)
     # What an old creation has set is not known, so any row may show that, until the new creation has gone over it.
     is_owed = x.exists is False and work.state.lives
@@ -101,7 +101,7 @@ def is_repeated(work: Work, seq: int) -> bool:
 
 
 def _is_as_it_was_told(work: Work) -> bool:
-    """Whether the row shows in each field what the side has told of that before."""
+    """Whether the row shows in each field what the side has reported about it before."""
     told = work.rules.spoken(work.change) - work.x.unknown
     return bool(told) and all(work.change.fields.get(name) == work.x.shadow.get(name) for name in told)
 

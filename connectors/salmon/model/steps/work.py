@@ -65,7 +65,7 @@ class Folded:
 
 
 class Unknown(Enum):
-    UNKNOWN = "unknown"  # not told; which is not null
+    UNKNOWN = "unknown"  # not reported; which is not null
 
 
 UNKNOWN: Final = Unknown.UNKNOWN
@@ -85,7 +85,7 @@ class Answer:
     made: bool = False  # whether that write made the record
     # Our creations that may have come before it, by their seqs.
     made_before: Mapping[int, Sent] = field(default_factory=dict)
-    # What the side had told of the record before that change.
+    # What the side had reported about the record before that change.
     told_before: frozenset[str] = frozenset()
 
 
@@ -112,7 +112,7 @@ class Work:
 
     @property
     def x(self) -> SideState:
-        """The state of the side that tells."""
+        """The state of the side that reports the change."""
         return self.state.sides[self.change.origin]
 
     @property
@@ -135,7 +135,7 @@ class Work:
             self.x.native_id = self.change.native_id
 
     def begin(self, version: Version) -> None:
-        """A life begins; canonical starts with nothing but what only a side that is still there can tell."""
+        """A life begins; canonical starts with nothing but what only a side that is still there can report."""
         self.state.canonical, self.state.versions = {}, {}
         for name, side in self.state.sides.items():
             for field_name in self.rules.known_only_to(name) & side.shadow.keys():
