@@ -96,7 +96,7 @@ def _closing(steps: Sequence[Step], *, dry: bool) -> str:
         return "Nothing was changed: this was a dry run."
     if Became.MADE not in became:
         return "Nothing was to be done."
-    return "Done. It can take Salesforce some minutes until change events follow; `salmon doctor` tells when all is ready."
+    return "Done. It can take Salesforce some minutes until change events follow; `salmon doctor` shows when all is ready."
 
 
 def _token(file: Path) -> str:

@@ -120,7 +120,7 @@ class Likeness:
         if key is None:
             return replace(refused, reason=f"{refused.reason}. It is like {name} {answer.like[1]}")
         if self._owed(name, key) is not None:
-            reason = f"a duplicate rule finds {name} {key} like it, which another write is owed to"
+            reason = f"a duplicate rule finds {name} {key} like it, for which another write waits to be sent"
             return Outcome(OutcomeKind.RETRY_LATER, refused.fields, LIKE, reason, again_s=_AGAIN_S)
         reason = f"{refused.reason}. It is like {name} {key}: if that one is corrected, this is written again by itself"
         return replace(refused, reason=reason, waits_for=((name, key),))

@@ -98,7 +98,7 @@ class UniqueValues:
             return Outcome(OutcomeKind.REFUSED, _named(field), DUPLICATE, reason)
         owed = self._owed(name, holder.key)
         if owed is not None and (field is None or _gives_up(owed, field, clash.write.fields[field])):
-            reason = f"{name} {holder.key} gives the value up by a write that is owed to it"
+            reason = f"{name} {holder.key} gives up the value with a write that waits to be sent"
             return Outcome(OutcomeKind.RETRY_LATER, _named(field), DUPLICATE, reason)
         what = field or "One of its fields"
         return Outcome(

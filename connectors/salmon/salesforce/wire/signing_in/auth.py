@@ -219,7 +219,7 @@ class SignIn:
             return now
         raise LoginChanged(
             f"Salesforce lets us in as user {now.user_id} of the org {now.organization_id}; before, it was user"
-            f" {before.user_id} of the org {before.organization_id}. The process begins again."
+            f" {before.user_id} of the org {before.organization_id}. The process restarts."
         )
 
     def _sign_in_again(self) -> Token:
