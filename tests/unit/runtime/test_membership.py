@@ -78,18 +78,18 @@ Joined = Callable[..., Rebalanced]
 
 @contextmanager
 def member(
-    shares: Shares, *, patience_s: float = 0.002, rng: random.Random | None = None
+    shares: Shares, *, patience_s: float = 0.002, rng: random.Random | None = None, is_away: bool = False
 ) -> Iterator[Rebalanced]:
     """One without partitions in a group that is shared out so. It is looked at each millisecond."""
     found = Rebalanced(Group(shares), patience_s, rng or Impatient())
+    found.group.is_away = is_away
     with found.it:
         yield found
 
 
 def test_the_group_is_looked_at_while_there_are_no_partitions() -> None:
     """A broker that does not answer is asked again."""
-    with member(SPARE) as it:
-        it.group.is_away = True
+    with member(SPARE, is_away=True) as it:
         it.group.looked_at()
         assert not it.health.report().ready
         it.group.is_away = False
@@ -144,7 +144,6 @@ def test_who_is_well_again_meanwhile_does_not_join_again(becomes: str) -> None:
 
 def test_a_broker_that_does_not_answer_is_no_reason_to_join_again() -> None:
     """Nobody knows what the group looks like, and nobody could join."""
-    with member(NOBODYS, patience_s=0.02) as it:
-        it.group.is_away = True
+    with member(NOBODYS, patience_s=0.02, is_away=True) as it:
         it.group.looked_at(60)
         assert not it.it.must_join_again()
