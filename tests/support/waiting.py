@@ -36,7 +36,8 @@ def until(
         if between is not None:
             between()
         else:
-            time.sleep(every_s or min(max(_POLL_S, waited_s * _POLL_SHARE), _POLL_MAX_S))
+            rarely_s = min(max(_POLL_S, waited_s * _POLL_SHARE), _POLL_MAX_S)
+            time.sleep(rarely_s if every_s is None else every_s)
     return answer
 
 

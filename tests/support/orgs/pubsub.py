@@ -16,15 +16,7 @@ from typing import Any
 import fastavro
 import grpc
 
-PROTO = (
-    Path(__file__).parents[3]
-    / "connectors"
-    / "salmon"
-    / "salesforce"
-    / "wire"
-    / "pubsub_api"
-    / "pubsub_api.proto"
-)
+PROTO = Path(__file__).parents[3] / "connectors/salmon/salesforce/wire/pubsub_api/pubsub_api.proto"
 WAIT_S = 30.0  # for what must happen; never waited for in full when all is well
 
 
